@@ -1,0 +1,44 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+STORAGE ?= $(CURDIR)/outputs
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: help install demo test ui lint lock clean
+
+help: ## say what each command does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: .venv/.installed ## create .venv and install the locked versions (nothing to do when they are there)
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than 3.11; say make PYTHON=python3.12 ..."; exit 1; }
+	@echo "installing into .venv (some minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## the main job end to end on a local Ray: clips, flow, shards, two I3D networks, a registered model
+	@infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage $(STORAGE)
+	@echo "  (from here: make ui; .venv/bin/python jobs/predict.py VIDEO)"
+
+test: install ## every test that needs no GPU
+	@$(BIN)/python -m pytest
+
+ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
+	@$(BIN)/mlflow ui --backend-store-uri sqlite:///$(STORAGE)/mlflow.db --port 5000
+
+lint: install ## style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock: install ## renew requirements.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --upgrade --quiet -o requirements.lock
+
+clean: ## delete .venv, caches and everything under outputs/
+	@rm -rf .venv outputs .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Start a Ray head on this machine, submit a job to it as one does to a cluster, stop that head again.
+#   infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage "$PWD/outputs"
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${PYTHONWARNINGS:-ignore}"
+export RAY_AUTH_MODE="${RAY_AUTH_MODE:-disabled}" # one user, one machine, loopback only
+
+log=$(mktemp)
+read -r gcs dashboard agent < <(python - <<'PY'
+import socket
+sockets = [socket.socket() for _ in range(3)]
+for s in sockets:
+    s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in sockets))
+PY
+)
+setsid ray start --head --block --node-ip-address 127.0.0.1 --port "$gcs" --dashboard-host 127.0.0.1 \
+    --dashboard-port "$dashboard" --dashboard-agent-listen-port "$agent" --include-dashboard true >"$log" 2>&1 &
+head=$!
+stop() { # only this head, which is a process group of its own: `ray stop` would end every Ray of this user
+    kill -TERM -- "-$head" 2>/dev/null || true
+    for _ in $(seq 20); do
+        kill -0 -- "-$head" 2>/dev/null || break
+        sleep 0.25
+    done
+    kill -KILL -- "-$head" 2>/dev/null || true
+    rm -f "$log" "$log.job"
+    current=${RAY_TMPDIR:-/tmp}/ray/ray_current_cluster # where Ray looks for a running cluster: not for this one any more
+    if grep -qs ":$gcs$" "$current"; then rm -f "$current"; fi
+}
+trap stop EXIT
+
+address="http://127.0.0.1:$dashboard" job="local-$$-$RANDOM" submitted=no
+for _ in $(seq 60); do # until the dashboard and its agent are up
+    kill -0 "$head" 2>/dev/null || { echo "error: Ray did not start:" >&2; tail -n 20 "$log" >&2; exit 1; }
+    if ray job submit --address "$address" --submission-id "$job" --no-wait --working-dir . -- "$@" >"$log.job" 2>&1; then
+        submitted=yes
+        break
+    fi
+    grep -qE "No available agent|Failed to connect|Connection refused" "$log.job" || break
+    sleep 1
+done
+[ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" >&2; exit 1; }
+echo "Ray job $job; dashboard on $address while it runs"
+ray job logs --address "$address" --follow "$job"
+ray job status --address "$address" "$job" | grep -q "succeeded"

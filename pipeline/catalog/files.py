@@ -1,0 +1,68 @@
+"""Finding video files below a folder in one walk."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.catalog.rows import VIDEO_EXTENSIONS, CatalogError
+
+
+class VideoFile(NamedTuple):
+    """An absolute path, and why it cannot be used or None."""
+
+    path: str
+    problem: str | None = None
+
+
+def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
+    """Yield every video below `root`, in sorted order.
+
+    Hidden files and folders (a leading dot: temporary downloads, AppleDouble twins) are passed over. A symbolic link
+    counts where it leads to a video below `root`; one that leaves `root` is a problem of its own, so that a data set
+    cannot reach out of its folder, and one to a folder below `root` adds nothing to what the walk meets anyway.
+
+    Raises:
+        CatalogError: `root` is not a folder, or a folder below it cannot be read.
+    """
+    top = os.path.abspath(root)  # noqa: PTH100 -- keeps the user's own spelling where `root` is itself a link
+    if not Path(top).is_dir():
+        raise CatalogError(f"{top}: no such folder of videos; give the folder that holds them")
+    yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with its closing separator
+
+
+def _walk(folder: str, real_root: str) -> Iterator[VideoFile]:
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise CatalogError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, real_root)
+        elif entry.is_symlink():
+            yield from _link(entry, real_root)
+        elif _is_video(entry.name):
+            yield _checked(entry.path)
+
+
+def _link(entry: "os.DirEntry[str]", real_root: str) -> Iterator[VideoFile]:
+    if not (os.path.realpath(entry.path) + os.sep).startswith(real_root):
+        if entry.is_dir() or _is_video(entry.name):
+            yield VideoFile(entry.path, "a link that leaves the folder is not followed; put the files themselves here")
+    elif not entry.is_dir() and _is_video(entry.name):
+        yield _checked(entry.path)
+
+
+def _checked(path: str) -> VideoFile:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # Arrow and Parquet demand UTF-8 of strings
+        return VideoFile(path, "the path is not UTF-8; rename it")
+    return VideoFile(path)
+
+
+def _is_video(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS

@@ -1,0 +1,198 @@
+"""Kinetics-400, -600 and -700, and any other data set whose lists are written the same way.
+
+The annotations are the published CSVs (Kay et al., "The Kinetics Human Action Video Dataset", 2017)::
+
+    label,youtube_id,time_start,time_end,split,is_cc      Kinetics-400: train, validate
+    label,youtube_id,time_start,time_end,split            Kinetics-600 and -700
+    youtube_id,time_start,time_end,split                  test lists, which have no labels
+
+Columns are found by their names, in any order; others are passed over, and an empty label is no label.
+
+The videos lie anywhere below one folder, flat or in folders of any depth, under either of two names::
+
+    videos/
+    ├── 0wR5jVB-WPk_000417_000427.mp4                     trimmed: the usual name, times in whole seconds
+    ├── val/abseiling/3caPS4FHFF8_000036_000046.mkv       trimmed, in class folders
+    └── untrimmed/3caPS4FHFF8.webm                        the whole video as downloaded
+
+A trimmed file has had its times applied, so `start_s` and `end_s` of its row are null (decode all of it) and the
+times live on in `clip_id`. For a whole video they keep the annotated times, so that ingest trims. Where both are
+there the trimmed file is taken.
+"""
+
+import csv
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pipeline.catalog.files import VideoFile, video_files
+from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, line_id, shown
+
+REQUIRED_COLUMNS = ("youtube_id", "time_start", "time_end")
+OPTIONAL_COLUMNS = ("label", "split", "is_cc")
+
+# float() alone also takes "1_0", "nan", "inf" and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+
+
+class _List(NamedTuple):
+    """What all lines of a list share."""
+
+    dataset: str
+    split: str
+    path: Path
+    videos: Path
+
+
+class _Line(NamedTuple):
+    """One line of a list: its number in the file, and its cells or what is wrong with it."""
+
+    number: int
+    youtube_id: str
+    start: str
+    end: str
+    label: str | None
+    problem: str | None
+
+
+def kinetics(
+    annotations: Mapping[str, str | os.PathLike[str]],
+    videos: str | os.PathLike[str],
+    dataset: str = "kinetics400",
+) -> pa.Table:
+    """Read Kinetics CSVs and find their videos.
+
+    Args:
+        annotations: CSV of each split: `{"train": "train.csv", "val": "validate.csv"}`. These names win over a
+            `split` column.
+        videos: Folder that holds the videos, drawn in the module's docstring.
+        dataset: Name of the data set, the first part of every `clip_id`.
+
+    Returns:
+        One row for every line of the lists, in their order. A line that is wrong is there with its error:
+        `BadRow` (wrong number of columns, no id, not UTF-8), `BadTimes` (not a number, negative, end not after
+        start), `DuplicateClip` (listed before, in this split or in another one: the first is kept, because a clip
+        in two splits is a leak), `FileNotFound`.
+
+    Raises:
+        CatalogError: a file or folder is missing, or a file is not a Kinetics CSV or lists nothing.
+    """
+    check_name("dataset", dataset)
+    if not annotations:
+        raise CatalogError("kinetics: no annotations; give a CSV for each split, such as {'train': 'train.csv'}")
+    lists = []
+    for split, path in annotations.items():  # every list is read before the walk, which may take minutes
+        check_name("split", split)
+        lines = list(_read_lines(Path(path)))
+        if not lines:
+            raise CatalogError(f"{path}: no clip below the header; give the whole list of split {split!r}")
+        lists.append((_List(dataset, split, Path(path), Path(videos)), lines))
+    found = _index(videos)
+    first_seen: dict[str, str] = {}
+    return catalog_table(dataset, [_clip(of, line, found, first_seen) for of, lines in lists for line in lines])
+
+
+def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: dict[str, str]) -> Clip:
+    """Turn a line into a row. `first_seen` maps the ids so far to where they were listed, and grows."""
+    where = f"{of.path}:{line.number}"
+
+    def bad(error_class: str, message: str, name: str = line_id(of.dataset, of.split, line.number)) -> Clip:
+        return Clip(name, of.split, line.label, error_class=error_class, error_message=f"{where}: {message}")
+
+    if line.problem is not None:
+        return bad("BadRow", line.problem)
+    start_s, end_s, problem = _times(line.start, line.end)
+    if problem is not None:
+        return bad("BadTimes", f"{problem} for {shown(line.youtube_id)}; correct the times or remove the line")
+    name = clip_id(of.dataset, line.youtube_id, start_s, end_s)
+    if name in first_seen:
+        return bad("DuplicateClip", f"{name} is already listed at {first_seen[name]}; remove one of the two lines")
+    first_seen[name] = where
+
+    # Ids come from outside: they are looked up among names that the walk found, and never joined to a path.
+    trimmed = f"{line.youtube_id}_{int(start_s):06d}_{int(end_s):06d}"
+    whole_seconds = start_s == int(start_s) and end_s == int(end_s)
+    unusable = None
+    for known_as, cut in ((trimmed if whole_seconds else "", (None, None)), (line.youtube_id, (start_s, end_s))):
+        video = found.get(known_as)
+        if video is not None and video.problem is None:
+            return Clip(name, of.split, line.label, video.path, *cut)
+        unusable = unusable or video
+    if unusable is not None:
+        return bad("FileNotFound", f"{shown(unusable.path, most=400)}: {unusable.problem}", name)
+    either = f"{shown(trimmed)} or {shown(line.youtube_id)}"
+    return bad("FileNotFound", f"no video named {either} below {of.videos}; fetch it or remove the line", name)
+
+
+def _times(start: str, end: str) -> tuple[float, float, str | None]:
+    """Two cells as seconds, and what is wrong with them or None."""
+    values = []
+    for column, cell in (("time_start", start), ("time_end", end)):
+        value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+        if not math.isfinite(value):
+            return math.nan, math.nan, f"{column} {shown(cell)} is not a number of seconds"
+        if value < 0:
+            return math.nan, math.nan, f"{column} {cell} is negative"
+        values.append(value)
+    if values[1] <= values[0]:
+        return math.nan, math.nan, f"time_end {end} is not after time_start {start}"
+    return values[0], values[1], None
+
+
+def _index(videos: str | os.PathLike[str]) -> dict[str, VideoFile]:
+    """File name without extension -> file; of equal names the first usable one in sorted order."""
+    found: dict[str, VideoFile] = {}
+    for video in video_files(videos):
+        stem = os.path.splitext(os.path.basename(video.path))[0]  # noqa: PTH119, PTH122 -- ten times as fast as Path
+        if stem not in found or (found[stem].problem is not None and video.problem is None):
+            found[stem] = video
+    return found
+
+
+def _read_lines(path: Path) -> Iterator[_Line]:
+    """Parse a list line by line: no quoted newlines, so that a stray quote costs one clip and not all below it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); give the CSV of this split") from error
+    # A line that is not UTF-8 keeps its place with U+FFFD in it, which no real list contains. Not str.splitlines():
+    # it also breaks at characters that may stand in a label.
+    text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    rows = enumerate(text.rstrip("\n").split("\n"), start=1)
+    columns = [cell.strip() for cell in _cells(next(rows)[1])]
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        raise CatalogError(
+            f"{path}:1: not a Kinetics CSV: no column {', '.join(missing)}; found {shown(', '.join(columns))}, "
+            f"expected {', '.join(REQUIRED_COLUMNS)} and perhaps {', '.join(OPTIONAL_COLUMNS)}"
+        )
+    id_at, start_at, end_at = (columns.index(name) for name in REQUIRED_COLUMNS)
+    label_at = columns.index("label") if "label" in columns else None
+    for number, line in rows:
+        if not line.strip():
+            continue
+        cells = _cells(line)
+        problem = None
+        if len(cells) != len(columns):
+            problem = f"{len(cells)} columns where the header has {len(columns)}; correct or remove the line"
+        elif "\ufffd" in line:
+            problem = "the line is not UTF-8; save the file as UTF-8"
+        elif not cells[id_at].strip():
+            problem = "no youtube_id; correct or remove the line"
+        if problem is not None:
+            yield _Line(number, "", "", "", None, problem)
+            continue
+        label = cells[label_at].strip() if label_at is not None else ""
+        yield _Line(number, cells[id_at].strip(), cells[start_at].strip(), cells[end_at].strip(), label or None, None)
+
+
+def _cells(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        return [text]  # an unclosed quote: one cell, so the line is reported for its number of columns

@@ -1,0 +1,296 @@
+"""Draws the clips of `motion_shapes`: pictures of textured shapes whose motion, and nothing else, is the class.
+
+**Why a single frame says nothing.** The state of a clip at frame t is a point on a four-dimensional torus: place x
+and y (modulo the frame's size, so a shape that leaves on one side enters on the other), orientation (modulo a turn)
+and zoom (modulo three levels, below). A clip starts at a uniformly random point, and a class is a shift of one of
+these coordinates at constant speed. Shifts keep the uniform distribution uniform, so at every t the state, and with
+it the frame, has exactly the same distribution in all classes; only the order of frames differs.
+
+**Zoom without a jump.** A shape that only grows would be small at first and large at last. So the shapes are nested
+like Russian dolls, level k drawn with radius R / RATIO**(k - zoom) and faded out where it is largest or smallest: as
+zoom rises, each doll grows, the outermost dissolves and a new one appears at the centre, for ever. Levels three
+apart are the same doll, which makes zoom periodic. Every class shows such dolls; only two of them zoom.
+
+What does not depend on the class: shape, colours, textures, background, speed, a smooth random camera jitter and
+sensor noise.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # float32 pictures in 0 to 1, and coordinates
+
+# Label -> shift of (x, y, orientation, zoom) a frame, times the clip's speed.
+# Image axes: x to the right, y down, so a positive angle turns clockwise as one sees it.
+CLASSES: dict[str, tuple[int, int, int, int]] = {
+    "growing": (0, 0, 0, 1),
+    "moving down": (0, 1, 0, 0),
+    "moving left": (-1, 0, 0, 0),
+    "moving right": (1, 0, 0, 0),
+    "moving up": (0, -1, 0, 0),
+    "rotating anticlockwise": (0, 0, -1, 0),
+    "rotating clockwise": (0, 0, 1, 0),
+    "shrinking": (0, 0, 0, -1),
+}
+
+REFERENCE_SIZE = 64  # px; lengths below are for this size and scale with it
+SPEED = (0.9, 1.8)  # px a frame, uniform: of a moving shape, or at _ARM of the radius of a turning or zooming one
+RADIUS = (25.0, 29.0)  # px at which the outermost doll has faded out; it is opaque below RADIUS / RATIO**FADE
+RATIO = 2.0  # between the radii of a doll and of the next one inside
+FADE = 0.4  # part of a level over which the outermost doll dissolves
+LEVELS = 3  # dolls of different colour and texture, then they repeat
+SMALLEST = 2.5  # px; dolls appear at this radius and are opaque at twice of it
+JITTER = 0.25  # px, standard deviation of the camera's offset
+NOISE = 2.5  # grey levels of 255, standard deviation of the sensor's noise
+
+_ARM = 0.8  # lever, as a share of the radius, at which a turning or zooming doll has the speed of a moving one
+_REACH = 0.92  # of the half side of a doll's own picture: how far its outline reaches
+
+
+@dataclass(frozen=True)
+class Look:
+    """All of a clip that is not motion: three dolls with mip levels, a background, and the radius."""
+
+    dolls: list[list[Array]]  # [level][mip]: (S, S, 4) premultiplied RGBA, 0 to 1
+    background: Array  # (H, W, 3), wider than the frame by the camera's jitter
+    radius: float  # px
+
+
+def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+    """Draw a clip, frame by frame.
+
+    Args:
+        label: A name in `CLASSES`. It is used after every random number is drawn, so that two clips of equal `rng`
+            and different labels share their look, start, speed and noise.
+        frames: Number of frames T.
+        size: Height and width in pixels.
+        rng: The only source of chance.
+
+    Yields:
+        T frames, (size, size, 3) uint8 RGB.
+    """
+    unit = size / REFERENCE_SIZE
+    margin = math.ceil(4 * JITTER * unit) + 1
+    look = random_look(size, margin, rng)
+    start = rng.uniform(0.0, (size, size, 2 * math.pi, LEVELS))
+    speed = rng.uniform(*SPEED) * unit
+    jitter = _jitter(frames, rng) * unit
+    noise = rng.standard_normal((frames, size, size, 1), dtype=np.float32) * (NOISE / 255)
+    arm = _ARM * look.radius
+    shift = np.array(CLASSES[label]) * speed / (1.0, 1.0, arm, arm * math.log(RATIO))
+    for t in range(frames):
+        x, y, angle, zoom = start + t * shift
+        picture = draw(look, x - jitter[t, 0], y - jitter[t, 1], angle, zoom, margin + jitter[t], size)
+        yield np.clip((picture + noise[t]) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def draw(look: Look, x: float, y: float, angle: float, zoom: float, window: Array, size: int) -> Array:
+    """Draw one state: dolls around (x, y) modulo `size`, over the background from `window` (x, y) on."""
+    centre = (float(window[0]) + (size - 1) / 2, float(window[1]) + (size - 1) / 2)
+    picture = cv2.getRectSubPix(look.background, (size, size), centre)
+    # Drawn around the middle with the fractional part of the place, then rolled by whole pixels: sides wrap.
+    left, top = math.floor(x), math.floor(y)
+    middle = size // 2
+    picture = np.roll(picture, (middle - top, middle - left), (0, 1))
+    first = math.ceil(zoom)  # the outermost doll: the largest radius that is at most look.radius
+    for k in range(first, first + 8):
+        radius = look.radius / RATIO ** (k - zoom)
+        if radius <= SMALLEST * size / REFERENCE_SIZE:
+            break
+        opacity = _opacity(k - zoom, radius * REFERENCE_SIZE / size)
+        if opacity > 0:
+            _paste(picture, look.dolls[k % LEVELS], radius, angle, middle + x - left, middle + y - top, opacity)
+    return np.roll(picture, (top - middle, left - middle), (0, 1))
+
+
+def _opacity(level: float, radius: float) -> float:
+    """Smooth ramps: 0 at level 0 to 1 at level `FADE`, and 0 at radius `SMALLEST` to 1 at twice of it."""
+    ramp = min(level / FADE, 1.0) * min(radius / SMALLEST - 1.0, 1.0)
+    return max(ramp, 0.0)
+
+
+def _paste(picture: Array, mips: list[Array], radius: float, angle: float, x: float, y: float, opacity: float) -> None:
+    """Composite a doll of the radius (px) and angle (radians) centred at (x, y) over the picture, in place."""
+    mip = min(max(int(math.log2(mips[0].shape[0] * _REACH / 2 / radius)), 0), len(mips) - 1)
+    doll = mips[mip]
+    scale = radius / (doll.shape[0] * _REACH / 2)
+    reach = math.ceil(radius / _REACH)
+    left, top = max(round(x) - reach, 0), max(round(y) - reach, 0)  # what is cut off is empty: radius < size / 2
+    right, bottom = min(round(x) + reach + 1, picture.shape[1]), min(round(y) + reach + 1, picture.shape[0])
+    c, s = math.cos(angle) * scale, math.sin(angle) * scale
+    m = (doll.shape[0] - 1) / 2
+    matrix = np.array([[c, -s, x - left - c * m + s * m], [s, c, y - top - s * m - c * m]])
+    rgba = cv2.warpAffine(doll, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    window = picture[top:bottom, left:right]
+    window *= 1.0 - opacity * rgba[..., 3:]
+    window += opacity * rgba[..., :3]
+
+
+def random_look(size: int, margin: int, rng: np.random.Generator) -> Look:
+    """Draw shape, colours, textures and background."""
+    palette = _palette(rng)
+    outline = _SHAPES[rng.integers(len(_SHAPES))](rng)
+    dolls = [_doll(2 * size, outline, fill, ink, rng) for fill, ink in palette[:LEVELS]]
+    radius = float(rng.uniform(*RADIUS)) * size / REFERENCE_SIZE
+    return Look(dolls, _background(size + 2 * margin, *palette[LEVELS], rng), radius)
+
+
+def _palette(rng: np.random.Generator) -> list[tuple[Array, Array]]:
+    """(fill, ink) of each doll and then of the background: hues spread, fill and ink apart in lightness."""
+    hue = rng.uniform() + rng.permutation(LEVELS + 1) / (LEVELS + 1) + rng.uniform(-0.06, 0.06, LEVELS + 1)
+    light = np.append(rng.permutation([0.95, 0.8, 0.45]), rng.uniform(0.65, 0.8))
+    calm = np.append(np.ones(LEVELS), 0.6)  # the background's colours are quieter
+    pairs = []
+    for i in range(LEVELS + 1):
+        fill = _colour(hue[i], calm[i] * rng.uniform(0.45, 0.8), light[i])
+        ink_light = light[i] - 0.5 if light[i] > 0.6 else light[i] + 0.5
+        ink = _colour(hue[i] + rng.uniform(-0.15, 0.15), calm[i] * rng.uniform(0.3, 0.9), ink_light)
+        pairs.append((fill, ink))
+    return pairs
+
+
+def _colour(hue: float, saturation: float, value: float) -> Array:
+    rgb = np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
+    return ((rgb * saturation + 1 - saturation) * value).astype(np.float32)
+
+
+def _doll(side: int, outline: Array, fill: Array, ink: Array, rng: np.random.Generator) -> list[Array]:
+    """A shape's picture with its smaller copies: each half the side, averaged, so that small dolls do not flicker."""
+    mask = np.zeros((side, side), np.uint8)
+    points = (outline * _REACH + 1) * (side - 1) / 2
+    cv2.fillPoly(mask, [np.round(points * 256).astype(np.int32)], 255, cv2.LINE_AA, shift=8)
+    alpha = mask[..., None].astype(np.float32) / 255
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](side, rng)[..., None]
+    rgb = fill * (1 - pattern) + ink * pattern
+    rim = np.zeros_like(mask)
+    cv2.polylines(rim, [np.round(points * 256).astype(np.int32)], True, 255, round(0.035 * side), cv2.LINE_AA, shift=8)
+    edge = rim[..., None].astype(np.float32) / 255
+    rgb = rgb * (1 - edge) + (ink * 0.35) * edge
+    mips = [np.concatenate([rgb * alpha, alpha], axis=-1).astype(np.float32)]
+    while mips[-1].shape[0] > 10:
+        half = mips[-1].shape[0] // 2
+        mips.append(cv2.resize(mips[-1], (half, half), interpolation=cv2.INTER_AREA))
+    return mips
+
+
+def _background(side: int, low: Array, high: Array, rng: np.random.Generator) -> Array:
+    """Cloudy texture between two colours, of three octaves."""
+    octaves = [_smooth_noise(side, cells, rng) * weight for cells, weight in ((4, 1.0), (9, 0.7), (22, 0.5))]
+    cloud = _soft(np.sum(octaves, axis=0) * 0.15)[..., None]
+    return np.ascontiguousarray(low * (1 - cloud) + high * cloud, dtype=np.float32)
+
+
+def _jitter(frames: int, rng: np.random.Generator) -> Array:
+    """A hand-held camera: an autoregressive walk around zero, clipped to what the margin holds, (T, 2) px."""
+    walk = np.empty((frames, 2), np.float32)
+    offset = rng.standard_normal(2)
+    for t, kick in enumerate(rng.standard_normal((frames, 2))):
+        walk[t] = offset
+        offset = 0.8 * offset + 0.6 * kick  # 0.8^2 + 0.6^2 = 1: the same spread at every t
+    return np.clip(walk, -4, 4) * JITTER
+
+
+# Outlines: (P, 2) points around (0, 0) whose farthest lies at a distance of 1.
+
+
+def _polar(radius: Callable[[Array], Array], points: int = 180) -> Array:
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False, dtype=np.float32)
+    r = radius(angle)
+    return np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1) / r.max()
+
+
+def _polygon(rng: np.random.Generator) -> Array:
+    n = int(rng.integers(3, 8))
+    return _polar(lambda a: np.cos(np.pi / n) / np.cos(a % (2 * np.pi / n) - np.pi / n), points=60 * n)
+
+
+def _star(rng: np.random.Generator) -> Array:
+    n, inner = int(rng.integers(4, 8)), rng.uniform(0.5, 0.7)
+    r = np.where(np.arange(2 * n) % 2, inner, 1.0)
+    a = np.arange(2 * n) * np.pi / n
+    return np.stack([r * np.cos(a), r * np.sin(a)], axis=-1)
+
+
+def _ellipse(rng: np.random.Generator) -> Array:
+    ratio = rng.uniform(0.55, 0.75)
+    return _polar(lambda a: 1 / np.sqrt(np.cos(a) ** 2 + (np.sin(a) / ratio) ** 2))
+
+
+def _blob(rng: np.random.Generator) -> Array:
+    waves = [(k, rng.uniform(0.04, 0.14), rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5)]
+    return _polar(lambda a: np.sum([1 / 4 + s * np.sin(k * a + p) for k, s, p in waves], axis=0))
+
+
+def _flower(rng: np.random.Generator) -> Array:
+    n, depth = int(rng.integers(4, 8)), rng.uniform(0.12, 0.22)
+    return _polar(lambda a: 1 + depth * np.cos(n * a))
+
+
+def _cross(rng: np.random.Generator) -> Array:
+    w = rng.uniform(0.32, 0.45)
+    p = np.array(
+        [(1, -w), (1, w), (w, w), (w, 1), (-w, 1), (-w, w), (-1, w), (-1, -w), (-w, -w), (-w, -1), (w, -1), (w, -w)]
+    )
+    return p / math.hypot(1, w)
+
+
+def _drop(rng: np.random.Generator) -> Array:
+    power = rng.uniform(3, 6)
+    return _polar(lambda a: 0.62 + 0.38 * np.maximum(0, np.cos(a)) ** power)
+
+
+_SHAPES = (_polygon, _star, _ellipse, _blob, _flower, _cross, _drop)
+
+
+# Patterns: (S, S) float32 from 0 to 1, the share of ink.
+
+
+def _axes(side: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Coordinates from -1 to 1 in a random direction."""
+    x, y = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)] * 2)
+    a = rng.uniform(0, 2 * np.pi)
+    return x * np.cos(a) + y * np.sin(a), y * np.cos(a) - x * np.sin(a)
+
+
+def _soft(wave: Array) -> Array:
+    return (0.5 + 0.5 * np.tanh(4 * wave)).astype(np.float32)
+
+
+def _stripes(side: int, rng: np.random.Generator) -> Array:
+    u, _ = _axes(side, rng)
+    return _soft(np.sin(u * rng.uniform(8, 13) + rng.uniform(0, 6)))
+
+
+def _checks(side: int, rng: np.random.Generator) -> Array:
+    u, v = _axes(side, rng)
+    f = rng.uniform(6, 10)
+    return _soft(2 * np.sin(u * f + rng.uniform(0, 6)) * np.sin(v * f + rng.uniform(0, 6)))
+
+
+def _dots(side: int, rng: np.random.Generator) -> Array:
+    u, v = _axes(side, rng)
+    f = rng.uniform(9, 13)
+    return _soft(np.sin(u * f + rng.uniform(0, 6)) + np.sin(v * f + rng.uniform(0, 6)) - 0.6)
+
+
+def _patches(side: int, rng: np.random.Generator) -> Array:
+    return _soft(_smooth_noise(side, int(rng.integers(6, 10)), rng))
+
+
+def _waves(side: int, rng: np.random.Generator) -> Array:
+    u, v = _axes(side, rng)
+    return _soft(np.sin(u * rng.uniform(8, 12) + 1.5 * np.sin(v * rng.uniform(4, 7) + rng.uniform(0, 6))))
+
+
+_PATTERNS = (_stripes, _checks, _dots, _patches, _waves)
+
+
+def _smooth_noise(side: int, cells: int, rng: np.random.Generator) -> Array:
+    coarse = rng.standard_normal((cells, cells), dtype=np.float32)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,65 @@
+"""Where a network looks: one resize, one crop and one flip for all frames of a window, RGB or flow."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of `side` pixels out of frames resized to a shorter side, mirrored or not."""
+
+    short_side: int | None
+    top: int
+    left: int
+    side: int
+    flip: bool = False
+
+    def apply(self, frames: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
+        """Cut the window.
+
+        Args:
+            frames: (T, H, W, C) uint8, C = 3 for RGB or 2 for quantised flow, x before y.
+            is_flow: whether a flip negates the first channel, and a resize scales displacements.
+
+        Returns:
+            (T, side, side, C) uint8.
+        """
+        height, width = resized(frames.shape[1], frames.shape[2], self.short_side)
+        if (height, width) != frames.shape[1:3]:
+            scale = height / frames.shape[1]
+            frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
+            if is_flow:  # pixels are larger or smaller now, so displacements count fewer or more of them
+                frames = np.rint((frames.astype(np.float32) - 127.5) * scale + 127.5).clip(0, 255).astype(np.uint8)
+        window = frames[:, self.top : self.top + self.side, self.left : self.left + self.side]
+        if not self.flip:
+            return np.ascontiguousarray(window)
+        mirrored = np.ascontiguousarray(window[:, :, ::-1])
+        if is_flow:
+            mirrored[..., 0] = 255 - mirrored[..., 0]  # the exact negative once levels are mapped to [-1, 1]
+        return mirrored
+
+
+def random_crop(
+    height: int, width: int, short_side: int | None, side: int, flip: bool, rng: np.random.Generator
+) -> Crop:
+    """A crop anywhere in the frame, mirrored half of the time where `flip` allows."""
+    height, width = resized(height, width, short_side)
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return Crop(short_side, top, left, side, flip and bool(rng.integers(2)))
+
+
+def centre_crop(height: int, width: int, short_side: int | None, side: int) -> Crop:
+    """The crop in the middle of the frame."""
+    height, width = resized(height, width, short_side)
+    return Crop(short_side, (height - side) // 2, (width - side) // 2, side)
+
+
+def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    """(height, width) with the given shorter side and the same aspect; unchanged for None."""
+    if short_side is None:
+        return height, width
+    scale = short_side / min(height, width)
+    return round(height * scale), round(width * scale)

@@ -1,0 +1,42 @@
+"""The order of clips: a pure function of seed and epoch, so that a run resumes exactly where it stopped.
+
+Rows are positions in a `ClipIndex`. A batch of the whole job is cut into one part a rank.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batches = list[NDArray[np.int64]]
+
+
+def training_batches(clips: int, batch_size: int, rank: int, world: int, seed: int, epoch: int) -> Batches:
+    """The batches of one rank in one epoch: a permutation of all clips, of which the incomplete last batch is left out.
+
+    All ranks have equally many batches, of `batch_size` clips each; the clips left out differ from epoch to epoch.
+    A split smaller than one batch of the job is repeated to fill it.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(clips)
+    whole = batch_size * world
+    if clips < whole:
+        order = np.resize(order, whole)
+    steps = len(order) // whole
+    return [order[step * whole + rank * batch_size :][:batch_size] for step in range(steps)]
+
+
+def evaluation_batches(lengths: NDArray[np.int64], batch_size: int, rank: int, world: int) -> Batches:
+    """The batches of one rank over a whole split: every clip in exactly one batch of one rank.
+
+    Clips are sorted by length and a batch holds clips of one length only, so that whole clips stack without padding.
+
+    Args:
+        lengths: (clips,) frames of each clip as the network will see them.
+        batch_size: largest batch.
+        rank: this rank.
+        world: number of ranks.
+    """
+    mine = np.argsort(lengths, kind="stable")[rank::world]
+    batches: Batches = []
+    for length in np.unique(lengths[mine]):
+        same = mine[lengths[mine] == length]
+        batches += [same[start : start + batch_size] for start in range(0, len(same), batch_size)]
+    return batches

@@ -1,0 +1,185 @@
+"""The command line of every job: a recipe or a saved file, then dotted overrides.
+
+    python jobs/JOB.py --recipe NAME --training.epochs 5 --model.streams rgb,flow
+    python jobs/JOB.py --config FILE.yaml --ingest.flow.warps=3
+
+`parse` reads it into a checked config tree, before Ray or CUDA starts; a wrong name or value is one line on stderr and
+exit status 2.
+"""
+
+import dataclasses
+import difflib
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+
+import yaml
+
+from pipeline.config import ConfigError, from_dict, load, nearest, to_dict
+
+T = TypeVar("T")
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[str] | None = None, doc: str = "") -> T:
+    """The config that a command line asks for.
+
+    Args:
+        kind: class of the config tree.
+        recipes: name to function; the first is the default.
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+        doc: the job's docstring, printed by `--help`.
+
+    Raises:
+        SystemExit: 0 after `--help`, 2 after one line that names the wrong argument and the nearest right one.
+    """
+    try:
+        arguments = dict(_pairs(list(sys.argv[1:] if argv is None else argv)))
+        base = _base(kind, recipes, arguments)
+        if "help" in arguments:
+            print(help_text(base, recipes, doc))
+            raise SystemExit(0)
+        return override(base, arguments)
+    except ConfigError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one line on stderr and exit status 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Show errors that this package raises, which are written for its users, as one line instead of a traceback."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("pipeline."):
+            raise
+        fail(str(error))
+
+
+def override(config: T, arguments: Mapping[str, str]) -> T:
+    """A copy of `config` with the fields of the given dotted names set from text.
+
+    Raises:
+        ConfigError: naming the field and what would be right.
+    """
+    values = to_dict(config)
+    for name, text in arguments.items():
+        _set(config, values, name, text)
+    return from_dict(type(config), values)
+
+
+def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Every leaf of the tree as (dotted name, value, documentation)."""
+    for name, info in type(config).__pydantic_fields__.items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, info.description or ""
+
+
+def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -> str:
+    """What `--help` prints: the job, its recipes, and every field with its default in the chosen recipe."""
+    lines = [doc.strip(), "", "  --recipe NAME", f"      {', '.join(recipes)} (default: {next(iter(recipes))})"]
+    lines += ["  --config FILE", "      A saved config.yaml instead of a recipe."]
+    for name, value, text in fields(config):
+        shown = json.dumps(value) if isinstance(value, str | dict) else _text(value)
+        lines += [f"  --{name} (default: {shown})", textwrap.indent(textwrap.fill(text, 110), "      ")]
+    return "\n".join(lines)
+
+
+def _pairs(argv: list[str]) -> Iterator[tuple[str, str]]:
+    while argv:
+        word = argv.pop(0)
+        if word in ("-h", "--help"):
+            yield "help", ""
+            continue
+        if not word.startswith("--"):
+            raise ConfigError(f"{word}: expected --FIELD VALUE; --help lists the fields")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not argv:
+                raise ConfigError(f"--{name}: needs a value")
+            value = argv.pop(0)
+        yield name, value
+
+
+def _base(kind: type[T], recipes: Mapping[str, Callable[[], T]], arguments: dict[str, str]) -> T:
+    if "config" in arguments:
+        if "recipe" in arguments:
+            raise ConfigError("--recipe and --config: give one of them")
+        return load(kind, Path(arguments.pop("config")))
+    recipe = arguments.pop("recipe", next(iter(recipes)))
+    if recipe not in recipes:
+        raise ConfigError(f"--recipe {recipe}: no such recipe; {nearest(recipe, list(recipes))}")
+    return recipes[recipe]()
+
+
+def _set(config: Any, values: dict[str, Any], name: str, text: str) -> None:
+    """Set one leaf of the nested dicts `values`, which mirror the dataclasses of `config`."""
+    *parents, leaf = name.split(".")
+    node, place = config, values
+    for depth, parent in enumerate(parents):
+        known = _annotations(node)
+        if parent not in known:
+            raise ConfigError(f"--{name}: no such field; {_nearest_field(config, name)}")
+        node, place = getattr(node, parent), place[parent]
+        if isinstance(node, dict):
+            _, kind = get_args(known[parent])
+            place[".".join([*parents[depth + 1 :], leaf])] = text if kind is str else _yaml(name, text)
+            return
+    known = _annotations(node)
+    if leaf not in known or dataclasses.is_dataclass(getattr(node, leaf)):
+        raise ConfigError(f"--{name}: no such field; {_nearest_field(config, name)}")
+    place[leaf] = _value(name, known[leaf], text)
+
+
+def _annotations(node: Any) -> dict[str, Any]:
+    """Types of the fields of a config section; none where there is no such section."""
+    return {name: info.annotation for name, info in getattr(type(node), "__pydantic_fields__", {}).items()}
+
+
+def _value(name: str, annotation: Any, text: str) -> Any:
+    """Text as YAML where the field is no plain string: `null`, `true`, `1e-3`, `a,b` for tuples, `{...}` for dicts."""
+    if annotation is str:
+        return text
+    if get_origin(annotation) is tuple:
+        return [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
+    if type(None) in get_args(annotation) and text.lower() in ("none", "null", ""):
+        return None
+    if get_origin(annotation) is Literal:
+        return next((choice for choice in get_args(annotation) if str(choice) == text), text)
+    return _yaml(name, text) if get_origin(annotation) is dict else text
+
+
+def _yaml(name: str, text: str) -> Any:
+    """Text as YAML 1.2 has it: 1e-3 is a number, which it is not in PyYAML's 1.1."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--{name} {text}: not YAML; quote it") from None
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+def _nearest_field(config: Any, name: str) -> str:
+    names = [known for known, _, _ in fields(config)]
+    leaf = name.rpartition(".")[2]
+    same_leaf = [known for known in names if known.rpartition(".")[2] == leaf]
+    if same_leaf:
+        return f"did you mean --{difflib.get_close_matches(name, same_leaf, n=1, cutoff=0)[0]}?"
+    hint = nearest(name, names)
+    return hint.replace("did you mean ", "did you mean --") if hint.startswith("did") else "--help lists them all"
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,438 @@
+"""The typed configuration tree: one frozen dataclass a concern, checked when it is made.
+
+A recipe (`pipeline.recipes`) returns a whole `Config`; the command line (`pipeline.command_line`) changes single fields
+by their dotted names. The resolved tree is logged with every run and is enough to repeat it. The string under a field
+is its documentation and becomes its line in `--help`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import ValidationError as PydanticValidationError
+from pydantic.dataclasses import dataclass
+
+T = TypeVar("T")
+Stream = Literal["rgb", "flow"]
+
+_checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
+
+
+class ConfigError(ValueError):
+    """A field that does not exist or a value that it cannot take; one line, for the user."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class MotionShapesConfig:
+    """The rendered data set: 8 classes of moving shapes told apart by motion alone."""
+
+    train: PositiveInt = 50
+    """Training clips a class."""
+    val: PositiveInt = 10
+    """Validation clips a class."""
+    test: PositiveInt = 20
+    """Test clips a class."""
+    frames: PositiveInt = 32
+    """Frames a clip, at 25 a second."""
+    size: PositiveInt = 64
+    """Height and width in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class CatalogConfig:
+    """Which clips there are."""
+
+    dataset: Literal["kinetics400", "kinetics600", "kinetics700", "folder", "motion_shapes"] = "kinetics400"
+    """The data set, which says how its annotation files are read."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Kinetics: one CSV a split, as --catalog.annotations.train FILE."""
+    videos: str = ""
+    """Folder of the video files (motion_shapes: where they are rendered)."""
+    splits: tuple[str, ...] = ()
+    """Splits to take; empty for all."""
+    limit: PositiveInt | None = None
+    """At most so many clips of each split, taken evenly over the list; none for all."""
+    motion_shapes: MotionShapesConfig = field(default_factory=MotionShapesConfig)
+    """Only for motion_shapes: how much is rendered."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class FlowConfig:
+    """TV-L1 optical flow; parameters are named as OpenCV names them and default to its values."""
+
+    backend: Literal["auto", "opencv"] = "auto"
+    """The implementation; recorded in every row and never mixed in one shard set."""
+    tau: PositiveFloat = 0.25
+    """Time step of the numerical scheme."""
+    lambda_: PositiveFloat = 0.15
+    """Weight of the data term: smaller is smoother."""
+    theta: PositiveFloat = 0.3
+    """Tightness between data and smoothness terms."""
+    nscales: PositiveInt = 5
+    """Scales of the image pyramid."""
+    warps: PositiveInt = 5
+    """Warps a scale."""
+    epsilon: PositiveFloat = 0.01
+    """Stopping criterion: smaller is more exact and slower."""
+    innerIterations: PositiveInt = 30  # noqa: N815
+    """Inner iterations a warp."""
+    outerIterations: PositiveInt = 10  # noqa: N815
+    """Outer iterations a warp, each ending in a median filter."""
+    scaleStep: PositiveFloat = 0.8  # noqa: N815
+    """Ratio of neighbouring pyramid scales, below 1."""
+    gamma: NonNegativeFloat = 0.0
+    """Weight of the illumination term."""
+    medianFiltering: Literal[1, 3, 5] = 5  # noqa: N815
+    """Side of the median filter in pixels; 1 for none."""
+    bound: PositiveFloat = 20.0
+    """Displacements are cut to [-bound, bound] pixels and quantised to 8 bits (I3D: 20)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class IngestConfig:
+    """From catalog rows to Parquet shards."""
+
+    shards: str = ""
+    """Folder of the shard set; empty for STORAGE/shards/DATASET."""
+    streams: tuple[Stream, ...] = ("rgb", "flow")
+    """What is stored: rgb alone skips the computation of flow."""
+    short_side: PositiveInt = 256
+    """Shorter side of the stored clips in pixels (I3D: 256)."""
+    fps: PositiveInt = 25
+    """Constant frame rate of the stored clips (I3D: 25)."""
+    crf: NonNegativeInt = 17
+    """H.264 quality to begin with: smaller is better and larger."""
+    min_psnr: NonNegativeFloat = 36.0
+    """Worst frame of a stored clip against its source in dB; a clip below it is encoded again at a higher quality."""
+    gop: PositiveInt = 12
+    """Frames between key frames: what a random window decodes in vain."""
+    clips_per_shard: PositiveInt = 64
+    """Clips a Parquet file."""
+    max_seconds: PositiveFloat = 300.0
+    """Longest clip accepted, in seconds."""
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of failed clips with which the shard set still counts as good, from 0 to 1."""
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    """How flow is computed."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class ClipsConfig:
+    """From stored clips to training windows (I3D: 64 frames, short side 256, random 224 crop, flip)."""
+
+    frames: PositiveInt = 64
+    """Temporal depth: frames a window."""
+    stride: PositiveInt = 1
+    """Stored frames from one frame of the window to the next."""
+    short_side: PositiveInt | None = None
+    """Resize windows to this shorter side before the crop; none keeps the stored size."""
+    crop: PositiveInt = 224
+    """Side of the square crop: random in training, central in evaluation."""
+    flip: bool = True
+    """Mirror half of the training windows; the x component of flow is then negated."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class ModelConfig:
+    """The network of each stream."""
+
+    name: str = "i3d"
+    """A name that `pipeline.models.list_models()` knows."""
+    streams: tuple[Stream, ...] = ("rgb", "flow")
+    """Streams to train, each a network of its own; their logits are averaged in evaluation."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of features dropped before the classifier in training."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further keyword options of the network, as --model.options.NAME VALUE."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class OptimiserConfig:
+    """SGD with momentum (I3D: 0.1, 0.9, 1e-7)."""
+
+    lr: PositiveFloat = 0.1
+    """Initial learning rate, for the whole batch of all workers."""
+    momentum: NonNegativeFloat = 0.9
+    """Momentum."""
+    weight_decay: NonNegativeFloat = 1e-7
+    """Weight decay."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class ScheduleConfig:
+    """Learning rate divided when the validation loss, summed over all workers, stops falling (I3D: by 10)."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The learning rate is multiplied by this on a plateau."""
+    patience: NonNegativeInt = 3
+    """Epochs without a better validation loss before that."""
+    min_lr: NonNegativeFloat = 0.0
+    """The learning rate never falls below this."""
+    stop_lr: NonNegativeFloat = 0.0
+    """Training ends when the learning rate has fallen below this; 0 runs all epochs."""
+    warmup_steps: NonNegativeInt = 0
+    """Steps over which the learning rate first rises linearly from 0."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class TrainingConfig:
+    """How long, in which portions and in which precision."""
+
+    epochs: PositiveInt = 40
+    """Passes over the training split."""
+    steps: PositiveInt | None = None
+    """Stop after so many optimiser steps even if epochs are left."""
+    batch_size: PositiveInt = 6
+    """Clips a step and worker (I3D: 6)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 autocast; auto takes it on GPUs only."""
+    clip_gradient: PositiveFloat | None = None
+    """Largest norm of the gradient; none for no limit."""
+    train_split: str = "train"
+    """Split trained on."""
+    val_split: str = "val"
+    """Split of the validation loss, which steers the schedule and picks the best checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class EvaluationConfig:
+    """The test protocol: central crop, logits averaged over time (I3D: of the whole video)."""
+
+    split: str = "val"
+    """Split of the reported accuracy; the Kinetics test lists have no labels."""
+    frames: PositiveInt | None = None
+    """Frames of the central test window; none for the whole clip."""
+    val_frames: PositiveInt | None = 64
+    """The same for the validation after every epoch."""
+    batch_size: PositiveInt = 4
+    """Clips a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class ResourcesConfig:
+    """What of the cluster is used."""
+
+    workers: PositiveInt = 2
+    """Training workers (DDP ranks), one a GPU where there are GPUs."""
+    gpu: Literal["auto", "yes", "no"] = "auto"
+    """Train on GPUs; auto where the cluster has one for each worker."""
+    worker_cpus: PositiveFloat = 0.5
+    """CPUs reserved for a training worker: the rest of the cluster decodes for it."""
+    loader_cpus: PositiveFloat = 0.25
+    """CPUs reserved for a task that decodes one batch."""
+    ingest_cpus: PositiveFloat = 1.0
+    """CPUs reserved for a task that ingests one clip."""
+    max_failures: Annotated[int, Field(ge=-1)] = 2
+    """Restarts of the training workers from the last checkpoint before the run fails; -1 for any number."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class TrackingConfig:
+    """Where MLflow keeps runs and models."""
+
+    uri: str = ""
+    """MLflow tracking URI; empty for a SQLite file in STORAGE."""
+    experiment: str = "kinetics-pretrain"
+    """MLflow experiment."""
+    registered_model: str = "video-i3d-two-stream"
+    """Name in the model registry; empty to register nothing."""
+    alias: str = "candidate"
+    """Alias that is moved to the new version."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class Config:
+    """Everything that one training needs to know, from the list of clips to the registered model."""
+
+    name: str = ""
+    """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
+    resume: str = ""
+    """Name of an interrupted run to continue; every other field must be as it was."""
+    storage: str = "outputs"
+    """Folder (or URI) of shards, checkpoints and, unless tracking.uri says otherwise, MLflow."""
+    seed: NonNegativeInt = 0
+    """Seed of weights, windows, crops and order."""
+    catalog: CatalogConfig = field(default_factory=CatalogConfig)
+    """Which clips there are."""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    """From catalog rows to Parquet shards."""
+    clips: ClipsConfig = field(default_factory=ClipsConfig)
+    """From stored clips to training windows."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network of each stream."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    """SGD with momentum."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Learning rate over time."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How long, in which portions and in which precision."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The test protocol."""
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    """What of the cluster is used."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """Where MLflow keeps runs and models."""
+
+    def __post_init__(self) -> None:
+        missing = set(self.model.streams) - set(self.ingest.streams)
+        if missing:
+            raise ConfigError(
+                f"model.streams: {', '.join(sorted(missing))} is not among ingest.streams "
+                f"({', '.join(self.ingest.streams)}); store it or do not train it"
+            )
+        if len(set(self.model.streams)) != len(self.model.streams):
+            raise ConfigError(f"model.streams: {','.join(self.model.streams)}; name each once")
+        if not self.model.streams:
+            raise ConfigError("model.streams: empty; name rgb, flow or both")
+        if self.ingest.flow.scaleStep >= 1:
+            raise ConfigError(f"ingest.flow.scaleStep: {self.ingest.flow.scaleStep} must be below 1")
+        if self.clips.crop > (self.clips.short_side or self.ingest.short_side):
+            raise ConfigError(
+                f"clips.crop: {self.clips.crop} pixels do not fit into the shorter side of "
+                f"{self.clips.short_side or self.ingest.short_side} (clips.short_side, ingest.short_side)"
+            )
+
+    def resolved(self, working_directory: Path | None = None) -> Self:
+        """The same tree with every local path absolute, for workers that run in another working directory."""
+        base = working_directory or Path.cwd()
+        storage = absolute(self.storage, base)
+        if "://" in storage and not self.tracking.uri:
+            raise ConfigError(f"tracking.uri: empty, and SQLite cannot lie in {storage}; give the URI of a server")
+        return dataclasses.replace(
+            self,
+            storage=storage,
+            catalog=dataclasses.replace(
+                self.catalog,
+                videos=absolute(self.catalog.videos, base)
+                or (f"{storage}/videos/motion_shapes" if self.catalog.dataset == "motion_shapes" else ""),
+                annotations={split: absolute(path, base) for split, path in self.catalog.annotations.items()},
+            ),
+            ingest=dataclasses.replace(
+                self.ingest,
+                shards=absolute(self.ingest.shards, base) or f"{storage}/shards/{self.catalog.dataset}",
+            ),
+            tracking=dataclasses.replace(
+                self.tracking,
+                uri=_absolute_sqlite(self.tracking.uri, base) or f"sqlite:///{storage}/mlflow.db",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
+class SweepConfig:
+    """A search over temporal depth x stride x resolution, on shards that are there."""
+
+    base: Config = field(default_factory=Config)
+    """What every trial has in common."""
+    stream: Stream = "flow"
+    """Stream whose network is searched."""
+    frames: tuple[PositiveInt, ...] = (16, 32, 64)
+    """Temporal depths."""
+    strides: tuple[PositiveInt, ...] = (1, 2)
+    """Temporal strides."""
+    crops: tuple[PositiveInt, ...] = (112, 224)
+    """Resolutions: sides of the crop in pixels."""
+    concurrent: PositiveInt = 2
+    """Trials at a time."""
+    grace_epochs: PositiveInt = 1
+    """Epochs that every trial runs before it may be stopped."""
+    reduction: PositiveInt = 2
+    """ASHA goes on with the best 1 / reduction of the trials at each rung."""
+
+    def __post_init__(self) -> None:
+        side = self.base.clips.short_side or self.base.ingest.short_side
+        for name in ("frames", "strides", "crops"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ConfigError(
+                    f"{name}: {','.join(map(str, values)) or 'empty'}; give different values, at least one"
+                )
+        if max(self.crops) > side:
+            raise ConfigError(f"crops: {max(self.crops)} pixels do not fit into a shorter side of {side}")
+        if self.reduction < 2:
+            raise ConfigError(f"reduction: {self.reduction} must be at least 2")
+
+    def resolved(self, working_directory: Path | None = None) -> Self:
+        """See `Config.resolved`."""
+        return dataclasses.replace(self, base=self.base.resolved(working_directory))
+
+
+def absolute(path: str, base: Path) -> str:
+    """A local path made absolute against `base`; URIs and the empty string stay."""
+    return path if not path or "://" in path else str((base / Path(path).expanduser()).resolve())
+
+
+def _absolute_sqlite(uri: str, base: Path) -> str:
+    prefix = "sqlite:///"
+    return prefix + absolute(uri.removeprefix(prefix), base) if uri.startswith(prefix) else uri
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The tree as plain dicts, lists and scalars, ready for YAML or JSON."""
+    plain = dataclasses.asdict(config)
+    return TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A config tree of the given kind from nested dicts.
+
+    Raises:
+        ConfigError: one line with the dotted name of the first wrong field and what would be right.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except PydanticValidationError as error:
+        raise ConfigError(_one_line(kind, error.errors()[0])) from None
+
+
+def save(config: Any, path: Path) -> None:
+    """Write the tree as YAML, to be read again by `load` or `--config`."""
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def load(kind: type[T], path: Path) -> T:
+    """Read a tree that `save` wrote.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or names a field or value that does not exist.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}: expected a mapping of fields, found {type(values).__name__}")
+    return from_dict(kind, values)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A hint that names the nearest right name, or all of them where none is near."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"one of: {', '.join(names)}"
+
+
+def _one_line(kind: type, error: Any) -> str:
+    *parents, last = [str(part) for part in error["loc"]] or [""]
+    if error["type"] == "unexpected_keyword_argument":
+        for parent in parents:
+            kind = next((f.type for f in dataclasses.fields(kind) if f.name == parent), kind)  # type: ignore[assignment]
+        return (
+            f"{'.'.join([*parents, last])}: no such field; {nearest(last, [f.name for f in dataclasses.fields(kind)])}"
+        )
+    message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error.get("ctx", {}).get("error"), ConfigError):
+        return ".".join([*parents, *([last] if last else []), message])
+    if error["type"] == "value_error" and not parents and not last:
+        return message
+    hint = ""
+    if error["type"] == "literal_error" and isinstance(error["input"], str):
+        choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        hint = f" ({nearest(error['input'], choices)})"
+    return f"{'.'.join([*parents, last])}: {error['input']!r}: {message}{hint}"

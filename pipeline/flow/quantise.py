@@ -1,0 +1,20 @@
+"""Flow as 8-bit integers, as denseflow and TSN quantise it: 0 px is level 128."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
+    """Cut flow to [-bound, bound] pixels and round it to 256 levels, half to even as OpenCV's cvRound.
+
+    Args:
+        flow: displacements of any shape, in pixels.
+        bound: largest displacement kept, in pixels.
+    """
+    levels = np.rint((flow.astype(np.float64) + bound) * (255 / (2 * bound)))
+    return levels.clip(0, 255).astype(np.uint8)
+
+
+def dequantise(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
+    """Pixels from levels; off by at most bound / 255 where |flow| <= bound."""
+    return (levels.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)).astype(np.float32)

@@ -1,0 +1,118 @@
+"""The stages of ingest, each a plain function from row to row, usable and testable without Ray.
+
+A row that has failed passes through the later stages untouched: clips in = clips stored + clips failed.
+
+    catalog row -> decode -> + frames (T, H, W, 3), source facts
+                -> flow   -> + flow_field (T - 1, H, W, 2)
+                -> encode -> + video, flow, their facts; - frames, flow_field
+                -> stage  -> a one-row Parquet file; only its small status row goes on
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import flow
+from pipeline.config import IngestConfig
+from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.encode import encode_clip, encode_flow_columns
+from pipeline.ingest.errors import ClipError
+from pipeline.shards.schema import SHARD_SCHEMA
+from pipeline.shards.tables import write_table
+
+Row = dict[str, Any]
+Stage = Callable[[Row], Row]
+
+
+def make_decode(config: IngestConfig) -> Stage:
+    """Decode the clip to a constant rate and size."""
+
+    def decode(row: Row) -> Row:
+        frames, facts = decode_clip(
+            row["source"], row["start_s"], row["end_s"], config.fps, config.short_side, config.max_seconds
+        )
+        return {**row, **facts.columns(), "frames": frames}
+
+    return _guarded(decode)
+
+
+def make_flow(config: IngestConfig) -> Stage:
+    """Compute TV-L1 from every frame to the next."""
+    parameters = flow_parameters(config)
+    recorded = {
+        "flow_backend": flow.resolve_backend(config.flow.backend),
+        "flow_version": flow.version(config.flow.backend),
+        "flow_parameters": json.dumps(parameters, sort_keys=True),
+    }
+
+    def compute_flow(row: Row) -> Row:
+        return {**row, **recorded, "flow_field": flow.tvl1(row["frames"], recorded["flow_backend"], **parameters)}
+
+    return _guarded(compute_flow)
+
+
+def make_encode(config: IngestConfig) -> Stage:
+    """Encode what is stored and let go of the arrays."""
+
+    def encode(row: Row) -> Row:
+        frames, field = row.pop("frames"), row.pop("flow_field", None)
+        row |= encode_clip(frames, config.fps, config.crf, config.gop, config.min_psnr)
+        if field is not None:
+            row |= encode_flow_columns(field, config.flow.bound, config.fps, config.gop)
+        return row
+
+    return _guarded(encode)
+
+
+def make_stage(folder: str) -> Stage:
+    """Write the row, good or failed, to a file of its own: from here on the clip survives any crash."""
+
+    def stage(row: Row) -> Row:
+        stored = {field.name: row.get(field.name) for field in SHARD_SCHEMA}
+        stored["status"] = stored["status"] or "ok"
+        write_table(pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}")
+        small = (
+            "clip_id",
+            "source",
+            "status",
+            "error_class",
+            "error_message",
+            "num_frames",
+            "video_bytes",
+            "flow_bytes",
+        )
+        return {name: stored[name] for name in small}
+
+    return stage
+
+
+def part_name(clip_id: str) -> str:
+    """File of a staged clip: a digest, so that no id can name a path."""
+    return f"{hashlib.sha256(clip_id.encode()).hexdigest()[:32]}.parquet"
+
+
+def flow_parameters(config: IngestConfig) -> dict[str, float]:
+    """TV-L1's own parameters out of the flow config."""
+    names = [name for name in type(config.flow).__dataclass_fields__ if name not in ("backend", "bound")]
+    return {name: getattr(config.flow, name) for name in names}
+
+
+def _guarded(stage: Stage) -> Stage:
+    """Turn what goes wrong with one clip into that clip's status; one clip never stops a run."""
+
+    @functools.wraps(stage)
+    def guarded(row: Row) -> Row:
+        if row["status"] == "failed":
+            return row
+        try:
+            return stage(row)
+        except Exception as error:  # a bug met by one clip is that clip's row as well, under its own class
+            message = str(error) if isinstance(error, ClipError) else f"in {stage.__name__}: {error}"
+            kept = {name: value for name, value in row.items() if name not in ("frames", "flow_field")}
+            return {**kept, "status": "failed", "error_class": type(error).__name__, "error_message": message}
+
+    return guarded

@@ -1,0 +1,19 @@
+"""The networks of the three papers, plain torch.nn.
+
+``create_model(name, num_classes, **options)`` builds one, ``list_models(pattern)`` says which there are,
+``load_published(model, file)`` fills one with published weights, inflating those of 2D networks.
+"""
+
+from pipeline.models.inflation import imagenet_weights
+from pipeline.models.published import LoadReport, WeightsError, load_published
+from pipeline.models.registry import ModelInfo, create_model, list_models
+
+__all__ = [
+    "LoadReport",
+    "ModelInfo",
+    "WeightsError",
+    "create_model",
+    "imagenet_weights",
+    "list_models",
+    "load_published",
+]

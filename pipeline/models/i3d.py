@@ -1,0 +1,310 @@
+"""I3D: Inception-v1 inflated to 3D. Carreira and Zisserman, Quo Vadis, Action Recognition? (arXiv 1705.07750).
+
+Layer by layer as google-deepmind/kinetics-i3d publishes it: every convolution and pooling pads as TensorFlow's SAME,
+every convolution is followed by batch norm (eps 1e-3) and ReLU, and where GoogLeNet has a 5x5 convolution there is a
+3x3x3. Modules bear the names of the PyTorch port piergiaj/pytorch-i3d, so that state dicts go both ways.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.models.checks import check_clip
+from pipeline.models.layers import Conv3d, SameConv3d, SameMaxPool3d, TimePadding, Triple, set_time_padding
+
+StemPadding = Literal["same", "symmetric"]
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch norm of the networks of this paper.
+
+    Attributes:
+        momentum: share of the newest batch in the running statistics; Sonnet's decay of 0.999 is 0.001 here. Runs of
+            a few hundred steps need about 0.1, else the statistics are still those of the start.
+        scale: learn the scale too. DeepMind's networks learn the offset only.
+        eps: added to the variance.
+    """
+
+    momentum: float = 0.001
+    scale: bool = True
+    eps: float = 1e-3
+
+    def build(self, channels: int) -> nn.BatchNorm3d:
+        """Batch norm over (N, channels, T, H, W)."""
+        norm = nn.BatchNorm3d(channels, eps=self.eps, momentum=self.momentum)
+        norm.weight.requires_grad_(self.scale)  # frozen at one, but kept: the state dict is the same either way
+        return norm
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all rows of the table share.
+
+    Attributes:
+        norm: the batch norm after each convolution.
+        inflated: kernels and strides reach over time as over space; False leaves the 2D network, frame by frame.
+        stem_padding: of the first convolution; "symmetric" is torchvision's GoogLeNet.
+    """
+
+    norm: BatchNorm
+    inflated: bool = True
+    stem_padding: StemPadding = "same"
+
+    def reach(self, size: Triple) -> Triple:
+        """A kernel or stride (time, height, width), cut to one frame in the 2D network."""
+        return size if self.inflated else (1, *size[1:])
+
+
+class Unit3D(nn.Module):
+    """Convolution (no bias), batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, style: Style) -> None:
+        super().__init__()
+        kernels, strides = style.reach((kernel,) * 3), style.reach((stride,) * 3)
+        if stride > 1 and style.stem_padding == "symmetric":
+            padding = (kernels[0] // 2, kernel // 2, kernel // 2)
+            self.conv3d = Conv3d(inputs, outputs, kernels, strides, padding, bias=False)
+        else:
+            self.conv3d = SameConv3d(inputs, outputs, kernels, strides, bias=False)
+        self.bn = style.norm.build(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        return F.relu(self.bn(self.conv3d(x)), inplace=True)
+
+
+class Classifier(nn.Module):
+    """1x1x1 convolution with bias, without batch norm or ReLU."""
+
+    def __init__(self, inputs: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv3d = nn.Conv3d(inputs, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, num_classes, T, H, W)."""
+        return self.conv3d(x)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A row of the table: SAME convolution of cubic kernel and stride."""
+
+    outputs: int
+    kernel: int
+    stride: int = 1
+
+    def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
+        """The module and its output channels."""
+        return Unit3D(inputs, self.outputs, self.kernel, self.stride, style), self.outputs
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """A row of the table: SAME max pooling, (time, height, width)."""
+
+    kernel: Triple
+    stride: Triple
+
+    def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
+        """The module and its output channels."""
+        return SameMaxPool3d(style.reach(self.kernel), style.reach(self.stride)), inputs
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A row of the table: an Inception block, its widths in GoogLeNet's order.
+
+    ``b1`` and ``b2`` are (1x1x1 reduction, 3x3x3), ``b3`` is the 1x1x1 after the pooling.
+    """
+
+    b0: int
+    b1: tuple[int, int]
+    b2: tuple[int, int]
+    b3: int
+
+    def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
+        """The module and its output channels."""
+        return MixedBlock(inputs, self, style), self.b0 + self.b1[1] + self.b2[1] + self.b3
+
+
+class MixedBlock(nn.Module):
+    """Four branches side by side, concatenated by channels in the order b0, b1, b2, b3."""
+
+    def __init__(self, inputs: int, row: Mixed, style: Style) -> None:
+        super().__init__()
+        self.b0 = Unit3D(inputs, row.b0, 1, 1, style)
+        self.b1a = Unit3D(inputs, row.b1[0], 1, 1, style)
+        self.b1b = Unit3D(row.b1[0], row.b1[1], 3, 1, style)
+        self.b2a = Unit3D(inputs, row.b2[0], 1, 1, style)
+        self.b2b = Unit3D(row.b2[0], row.b2[1], 3, 1, style)
+        self.b3a = SameMaxPool3d(style.reach((3, 3, 3)), (1, 1, 1))
+        self.b3b = Unit3D(inputs, row.b3, 1, 1, style)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T, H, W)."""
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
+
+
+# Section 2.4 and Figure 3. On the right the output for 64 frames of 224x224, time x height x width.
+TABLE: dict[str, Conv | MaxPool | Mixed] = {
+    "Conv3d_1a_7x7": Conv(64, kernel=7, stride=2),  # 32 x 112 x 112
+    "MaxPool3d_2a_3x3": MaxPool((1, 3, 3), (1, 2, 2)),  # 32 x 56 x 56
+    "Conv3d_2b_1x1": Conv(64, kernel=1),
+    "Conv3d_2c_3x3": Conv(192, kernel=3),
+    "MaxPool3d_3a_3x3": MaxPool((1, 3, 3), (1, 2, 2)),  # 32 x 28 x 28
+    "Mixed_3b": Mixed(64, (96, 128), (16, 32), 32),
+    "Mixed_3c": Mixed(128, (128, 192), (32, 96), 64),
+    "MaxPool3d_4a_3x3": MaxPool((3, 3, 3), (2, 2, 2)),  # 16 x 14 x 14
+    "Mixed_4b": Mixed(192, (96, 208), (16, 48), 64),
+    "Mixed_4c": Mixed(160, (112, 224), (24, 64), 64),
+    "Mixed_4d": Mixed(128, (128, 256), (24, 64), 64),
+    "Mixed_4e": Mixed(112, (144, 288), (32, 64), 64),
+    "Mixed_4f": Mixed(256, (160, 320), (32, 128), 128),
+    "MaxPool3d_5a_2x2": MaxPool((2, 2, 2), (2, 2, 2)),  # 8 x 7 x 7
+    "Mixed_5b": Mixed(256, (160, 320), (32, 128), 128),
+    "Mixed_5c": Mixed(384, (192, 384), (48, 128), 128),
+}
+AVERAGE_POOL = (2, 7, 7)  # stride 1, VALID: 7 x 1 x 1
+FEATURES = 1024
+
+
+class Inception(nn.Module):
+    """The rows of ``TABLE``, without classifier: inflated for I3D, or the 2D Inception-v1 on each frame alone."""
+
+    def __init__(self, in_channels: int, style: Style) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        channels = in_channels
+        for endpoint, row in TABLE.items():
+            module, channels = row.build(channels, style)
+            self.add_module(endpoint, module)
+        self.apply(init_weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> last feature map (N, 1024, T', H', W')."""
+        return self.endpoints(x)["Mixed_5c"]
+
+    def endpoints(self, x: Tensor, names: tuple[str, ...] = ("Mixed_5c",)) -> dict[str, Tensor]:
+        """Feature maps (N, C, T, H, W) by the names of ``TABLE``, in its order.
+
+        Raises:
+            ValueError: for a name that the table lacks or a clip of the wrong shape.
+        """
+        if unknown := set(names) - set(TABLE):
+            raise ValueError(f"no endpoint {', '.join(sorted(unknown))}: there are {', '.join(TABLE)}")
+        check_clip("Inception-v1", x, self.in_channels)
+        return {name: x for name, x in self._walk(x) if name in names}
+
+    def _walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        for name in TABLE:
+            x = self.get_submodule(name)(x)
+            yield name, x
+
+
+class I3D(Inception):
+    """Inception-v1 I3D, one stream.
+
+    Any T, H and W work, one frame of one pixel included. The final average pooling is the paper's 2x7x7, VALID, where
+    the map is at least that large (up to 224x224 it leaves one place; beyond, the logits of all places are averaged);
+    on a smaller axis it takes what is there: all of the space, min(2, T') in time.
+
+    Args:
+        num_classes: width of the classifier.
+        in_channels: 3 for RGB, 2 for flow.
+        dropout: probability of dropping a feature before the classifier (0.5 in the published training).
+        batch_norm_momentum: see ``BatchNorm``.
+        batch_norm_scale: see ``BatchNorm``.
+        stem_padding: "same" is the published network; "symmetric" pads the first convolution as torchvision's
+            GoogLeNet does, half a stride apart, so that inflated weights give the 2D network's very features at 224.
+        time_padding: "zeros" is the published network; with "replicate" a repeated image gives one and the same
+            feature at all times, also at the ends of the clip.
+    """
+
+    trunks: ClassVar[tuple[str, ...]] = ("",)
+    head: ClassVar[str] = "logits.conv3d"
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        batch_norm_scale: bool = True,
+        stem_padding: StemPadding = "same",
+        time_padding: TimePadding = "zeros",
+    ) -> None:
+        if in_channels not in (2, 3):
+            raise ValueError(f"i3d: in_channels is {in_channels}, must be 3 (RGB) or 2 (flow)")
+        norm = BatchNorm(batch_norm_momentum, batch_norm_scale)
+        super().__init__(in_channels, Style(norm, stem_padding=stem_padding))
+        self.dropout = nn.Dropout(dropout)
+        self.logits = Classifier(FEATURES, num_classes)
+        self.logits.apply(init_weights)
+        set_time_padding(self, time_padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) in [-1, 1] -> logits (N, num_classes), averaged over time."""
+        return self.logits_over_time(x).mean(dim=2)
+
+    def logits_over_time(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> logits (N, num_classes, T'); T' is 7 for 64 frames, 9 for 79, 31 for 250."""
+        x = self.dropout(self.features(x))
+        return self.logits(x).mean(dim=(3, 4))
+
+    def pooled_features(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> features averaged over time and space, (N, 1024)."""
+        return self.features(x).mean(dim=(2, 3, 4))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> what the classifier sees, (N, 1024, T', H', W'); H' = W' = 1 up to 224x224."""
+        x = super().forward(x)
+        kernel = [min(paper, axis) for paper, axis in zip(AVERAGE_POOL, x.shape[2:], strict=True)]
+        return F.avg_pool3d(x, kernel, stride=1)
+
+
+class TwoStreamI3D(nn.Module):
+    """Two I3D networks, one on RGB and one on flow, trained apart; their logits are averaged (Table 1 e).
+
+    Takes the options of ``I3D`` but ``in_channels``, for both streams. Published weights are loaded stream by
+    stream, ``load_published(model.rgb, ...)`` and ``load_published(model.flow, ...)``.
+    """
+
+    trunks: ClassVar[tuple[str, ...]] = ("rgb.", "flow.")
+    head: ClassVar[str] = "logits.conv3d"
+
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        batch_norm_scale: bool = True,
+        stem_padding: StemPadding = "same",
+        time_padding: TimePadding = "zeros",
+    ) -> None:
+        super().__init__()
+        options = (dropout, batch_norm_momentum, batch_norm_scale, stem_padding, time_padding)
+        self.rgb = I3D(num_classes, 3, *options)
+        self.flow = I3D(num_classes, 2, *options)
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        """Clips rgb (N, 3, T, H, W) and flow (N, 2, T, H, W), in [-1, 1] -> logits (N, num_classes).
+
+        The published program adds the logits where this takes their mean: the order of the classes is the same, the
+        probabilities of the sum are sharper. ``2 * model(rgb, flow)`` gives its numbers.
+        """
+        return (self.rgb(rgb) + self.flow(flow)) / 2
+
+
+def init_weights(module: nn.Module) -> None:
+    """Sonnet's rule: normal of standard deviation 1 / sqrt(inputs), cut at two deviations; no bias."""
+    if isinstance(module, nn.Conv3d | nn.Linear):
+        std = 1 / math.sqrt(module.weight[0].numel())
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

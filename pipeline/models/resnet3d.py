@@ -1,0 +1,275 @@
+"""3D ResNets. Hara, Kataoka and Satoh, Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?
+
+arXiv 1711.09577, section 3.2 and Table 1. As branch CVPR2018 of kenshohara/3D-ResNets-PyTorch has them, module names
+included. Where that code has a quirk that published weights depend on, the quirk is the default and an option leaves
+it; the one exception is the gradient through shortcut A, which that code cuts and this one keeps.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.models.checks import check_clip
+from pipeline.models.layers import Conv3d, TimePadding, set_time_padding
+
+Shortcut = Literal["A", "B"]
+Block = Literal["basic", "bottleneck", "preact"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A column of Table 1.
+
+    Attributes:
+        block: two 3x3x3 ("basic"), or 1x1x1, 3x3x3, 1x1x1 ("bottleneck"; "preact" with BN and ReLU before each).
+        depths: blocks in conv2_x, conv3_x, conv4_x, conv5_x.
+        width: channels inside the blocks of conv2_x; doubled in each later stage.
+        expansion: a block's output channels over its inner ones.
+        shortcut: of the published weights.
+        cardinality: groups of the 3x3x3 convolution.
+    """
+
+    block: Block
+    depths: tuple[int, int, int, int]
+    width: int
+    expansion: int
+    shortcut: Shortcut
+    cardinality: int = 1
+
+
+TABLE = {
+    "resnet3d18": Variant("basic", (2, 2, 2, 2), width=64, expansion=1, shortcut="A"),
+    "resnet3d34": Variant("basic", (3, 4, 6, 3), width=64, expansion=1, shortcut="A"),
+    "resnet3d50": Variant("bottleneck", (3, 4, 6, 3), width=64, expansion=4, shortcut="B"),
+    "resnet3d101": Variant("bottleneck", (3, 4, 23, 3), width=64, expansion=4, shortcut="B"),
+    "resnet3d152": Variant("bottleneck", (3, 8, 36, 3), width=64, expansion=4, shortcut="B"),
+    "resnet3d200": Variant("bottleneck", (3, 24, 36, 3), width=64, expansion=4, shortcut="B"),
+    "preact_resnet3d200": Variant("preact", (3, 24, 36, 3), width=64, expansion=4, shortcut="B"),
+    "wide_resnet3d50": Variant("bottleneck", (3, 4, 6, 3), width=128, expansion=2, shortcut="B"),
+    "resnext3d101": Variant("bottleneck", (3, 4, 23, 3), width=128, expansion=2, shortcut="B", cardinality=32),
+}
+
+
+class ShortcutA(nn.Module):
+    """Every second step of each axis, new channels zero: no parameters.
+
+    Args:
+        outputs: channels after padding with zeros.
+        stride: of time, height and width.
+        gradient: False cuts the gradient, as the published code does.
+    """
+
+    def __init__(self, outputs: int, stride: int, gradient: bool) -> None:
+        super().__init__()
+        self.outputs, self.stride, self.gradient = outputs, stride, gradient
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, outputs, ceil(T/s), ceil(H/s), ceil(W/s))."""
+        x = x[:, :, :: self.stride, :: self.stride, :: self.stride]
+        x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.outputs - x.shape[1]))
+        return x if self.gradient else x.detach()
+
+
+class ShortcutB(nn.Sequential):
+    """1x1x1 convolution and batch norm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs))
+
+
+class BasicBlock(nn.Module):
+    """conv 3x3x3 (stride) - BN - ReLU - conv 3x3x3 - BN, plus shortcut, ReLU."""
+
+    def __init__(self, inputs: int, width: int, variant: Variant, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1 = Conv3d(inputs, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = Conv3d(width, width * variant.expansion, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(width * variant.expansion)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """conv 1x1x1 - conv 3x3x3 (stride, groups) - conv 1x1x1, each with BN and ReLU, plus shortcut before the last."""
+
+    def __init__(self, inputs: int, width: int, variant: Variant, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        outputs = width * variant.expansion
+        self.conv1 = nn.Conv3d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = Conv3d(width, width, 3, stride, padding=1, groups=variant.cardinality, bias=False)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.conv3 = nn.Conv3d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm3d(outputs)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        return F.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
+
+
+class PreActivationBottleneck(nn.Module):
+    """BN - ReLU before each of conv 1x1x1, conv 3x3x3 (stride), conv 1x1x1; plus shortcut, from the raw input."""
+
+    def __init__(self, inputs: int, width: int, variant: Variant, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm3d(inputs)
+        self.conv1 = nn.Conv3d(inputs, width, 1, bias=False)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.conv2 = Conv3d(width, width, 3, stride, padding=1, groups=variant.cardinality, bias=False)
+        self.bn3 = nn.BatchNorm3d(width)
+        self.conv3 = nn.Conv3d(width, width * variant.expansion, 1, bias=False)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.conv1(F.relu(self.bn1(x), inplace=True))
+        x = self.conv2(F.relu(self.bn2(x), inplace=True))
+        return self.conv3(F.relu(self.bn3(x), inplace=True)) + shortcut
+
+
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck, "preact": PreActivationBottleneck}
+
+
+class ResNet3D(nn.Module):
+    """A 3D ResNet for clips of any length and size; the paper's are 16 x 112 x 112.
+
+    Output sizes there: conv1 16x56x56, max pool and conv2_x 8x28x28, conv3_x 4x14x14, conv4_x 2x7x7, conv5_x 1x4x4,
+    then the mean over all that is left.
+
+    Args:
+        variant: a row of ``TABLE``.
+        num_classes: width of the classifier.
+        in_channels: 3 for RGB, 2 for flow.
+        shortcut: "A" (no parameters) or "B" (1x1x1 convolution); by default as in the published weights.
+        shortcut_gradient: let the gradient flow through shortcut A. The published code does not.
+        stem_width: channels of conv1: 64, but 128 for wide and ResNeXt networks of that repository's 2020 rewrite.
+        stem_depth: frames that conv1 spans: 7, but 3 in torchvision's r3d_18.
+        stem_pool: max pooling after conv1; torchvision's r3d_18 has none.
+        time_padding: "zeros" is the published network; see ``pipeline.models.layers``.
+    """
+
+    trunks: ClassVar[tuple[str, ...]] = ("",)
+    head: ClassVar[str] = "fc"
+
+    def __init__(
+        self,
+        variant: Variant,
+        num_classes: int,
+        in_channels: int = 3,
+        shortcut: Shortcut | None = None,
+        shortcut_gradient: bool = True,
+        stem_width: int = 64,
+        stem_depth: int = 7,
+        stem_pool: bool = True,
+        time_padding: TimePadding = "zeros",
+    ) -> None:
+        super().__init__()
+        if shortcut is not None and shortcut not in get_args(Shortcut):
+            raise ValueError(f'shortcut is "{shortcut}", must be "A" or "B"')
+        if stem_depth % 2 == 0:
+            raise ValueError(f"stem_depth is {stem_depth}, must be odd")
+        self.in_channels, self.channels = in_channels, stem_width
+        self.variant, self.shortcut, self.shortcut_gradient = variant, shortcut or variant.shortcut, shortcut_gradient
+        self.conv1 = Conv3d(
+            in_channels, stem_width, (stem_depth, 7, 7), (1, 2, 2), padding=(stem_depth // 2, 3, 3), bias=False
+        )
+        self.bn1 = nn.BatchNorm3d(stem_width)
+        self.maxpool = nn.MaxPool3d(3, stride=2, padding=1) if stem_pool else nn.Identity()
+        self.layer1 = self._stage(0, stride=1)
+        self.layer2 = self._stage(1, stride=2)
+        self.layer3 = self._stage(2, stride=2)
+        self.layer4 = self._stage(3, stride=2)
+        self.fc = nn.Linear(self.channels, num_classes)
+        self.apply(init_weights)
+        set_time_padding(self, time_padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> logits (N, num_classes)."""
+        return self.fc(self.pooled_features(x))
+
+    def pooled_features(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> what the classifier sees, (N, C')."""
+        return self.features(x).mean(dim=(2, 3, 4))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32))."""
+        check_clip("3D ResNet", x, self.in_channels)
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def _stage(self, stage: int, stride: int) -> nn.Sequential:
+        width = self.variant.width * 2**stage
+        block = BLOCKS[self.variant.block]
+        blocks = []
+        for i in range(self.variant.depths[stage]):
+            first = i == 0
+            downsample = self._downsample(width * self.variant.expansion, stride) if first else None
+            blocks.append(block(self.channels, width, self.variant, stride if first else 1, downsample))
+            self.channels = width * self.variant.expansion
+        return nn.Sequential(*blocks)
+
+    def _downsample(self, outputs: int, stride: int) -> nn.Module | None:
+        if stride == 1 and self.channels == outputs:
+            return None
+        if self.shortcut == "A":
+            if outputs < self.channels:
+                raise ValueError(f'shortcut "A" cannot narrow {self.channels} channels to {outputs}: use shortcut "B"')
+            return ShortcutA(outputs, stride, self.shortcut_gradient)
+        return ShortcutB(self.channels, outputs, stride)
+
+
+class PreActResNet3D(ResNet3D):
+    """Pre-activation ResNet; options of ``ResNet3D`` and one more.
+
+    The published network keeps BN and ReLU after conv1, feeds shortcuts from the raw input of a block, and has no BN
+    and ReLU after the last block. He et al. (arXiv 1603.05027) do end with them: ``final_norm=True``.
+
+    Args:
+        variant: a row of ``TABLE``.
+        num_classes: width of the classifier.
+        final_norm: BN and ReLU after the last block, which the published weights do not have.
+        in_channels: as in ``ResNet3D``, like all that follow.
+        shortcut: as in ``ResNet3D``.
+        shortcut_gradient: as in ``ResNet3D``.
+        time_padding: as in ``ResNet3D``.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        num_classes: int,
+        in_channels: int = 3,
+        shortcut: Shortcut | None = None,
+        shortcut_gradient: bool = True,
+        final_norm: bool = False,
+        time_padding: TimePadding = "zeros",
+    ) -> None:
+        super().__init__(variant, num_classes, in_channels, shortcut, shortcut_gradient, time_padding=time_padding)
+        self.norm = nn.Sequential(nn.BatchNorm3d(self.channels), nn.ReLU(inplace=True)) if final_norm else nn.Identity()
+
+    def features(self, x: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W) -> conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32))."""
+        return self.norm(super().features(x))
+
+
+def init_weights(module: nn.Module) -> None:
+    """He's rule by fan-out for convolutions; batch norm starts as the identity, the classifier as torch has it."""
+    if isinstance(module, nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.BatchNorm3d):
+        torch.nn.init.ones_(module.weight)
+        torch.nn.init.zeros_(module.bias)

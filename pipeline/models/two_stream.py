@@ -1,0 +1,125 @@
+"""Two-Stream and 3D-Fused networks of Quo Vadis (arXiv 1705.07750, section 2.3, Table 1 c and d).
+
+Both run Inception-v1 on snapshots: one RGB frame, and the 10 flow frames around it stacked as 20 channels. Two-Stream
+averages the two streams' logits; 3D-Fused joins their last maps by a 3D convolution. Both train end to end.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.checks import check_clip
+from pipeline.models.i3d import FEATURES, BatchNorm, Classifier, Inception, StemPadding, Style, Unit3D, init_weights
+from pipeline.models.layers import SameMaxPool3d
+
+STACK = 10  # flow frames for each RGB frame
+
+
+class Streams(nn.Module):
+    """Inception-v1 on RGB frames (``rgb``) and on stacks of flow frames (``flow``)."""
+
+    trunks: ClassVar[tuple[str, ...]] = ("rgb.", "flow.")
+
+    def __init__(self, batch_norm_momentum: float, stem_padding: StemPadding) -> None:
+        super().__init__()
+        self.style = Style(BatchNorm(batch_norm_momentum), inflated=False, stem_padding=stem_padding)
+        self.rgb = Inception(3, self.style)
+        self.flow = Inception(2 * STACK, self.style)
+
+    def maps(self, rgb: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> two last maps (N, 1024, S, H', W').
+
+        Raises:
+            ValueError: for other shapes.
+        """
+        check_clip("two-stream network", rgb, 3, name="rgb")
+        check_clip("two-stream network", flow, 2, name="flow")
+        if flow.shape[2] != STACK * rgb.shape[2]:
+            raise ValueError(
+                f"two-stream network: {rgb.shape[2]} RGB frames need {STACK * rgb.shape[2]} flow frames, {STACK} each, "
+                f"got {flow.shape[2]}"
+            )
+        # channels of a stack in the order of time, x before y: x1 y1 x2 y2 ...
+        stacks = flow.unflatten(2, (-1, STACK)).transpose(2, 3).transpose(1, 2).flatten(1, 2)
+        return self.rgb(rgb), self.flow(stacks)
+
+
+class TwoStream(Streams):
+    """One RGB frame and 10 flow frames in training; of several snapshots (25 in test) the logits are averaged.
+
+    Args:
+        num_classes: width of the classifiers.
+        dropout: probability of dropping a feature before a classifier.
+        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``.
+        stem_padding: see ``pipeline.models.i3d.I3D``.
+    """
+
+    head: ClassVar[str] = "logits.conv3d"
+
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        stem_padding: StemPadding = "same",
+    ) -> None:
+        super().__init__(batch_norm_momentum, stem_padding)
+        self.dropout = nn.Dropout(dropout)
+        self.rgb.logits = Classifier(FEATURES, num_classes).apply(init_weights)
+        self.flow.logits = Classifier(FEATURES, num_classes).apply(init_weights)
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes)."""
+        return self.logits_over_time(rgb, flow).mean(dim=2)
+
+    def logits_over_time(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes, S), averaged over both."""
+        rgb_map, flow_map = self.maps(rgb, flow)
+        return (self._classify(self.rgb, rgb_map) + self._classify(self.flow, flow_map)) / 2
+
+    def _classify(self, stream: nn.Module, x: Tensor) -> Tensor:
+        x = self.dropout(x.mean(dim=(3, 4), keepdim=True))
+        return stream.get_submodule("logits")(x)[..., 0, 0]
+
+
+class FusedTwoStream(Streams):
+    """Five RGB frames, 10 apart, and the 50 flow frames around them in training; any number in test.
+
+    The last maps (5x7x7) of both streams go through a 3x3x3 convolution of 512 and a 3x3x3 max pooling to the
+    classifier. The paper leaves open how; its 39M parameters settle most of it. Streams are concatenated (their sum
+    would come to 26M), the classifier sees 512 features, the mean over what the pooling leaves (all of its places would
+    come to 41M or more). Open remains the stride: 1 for the convolution and 2 for the pooling, SAME, as I3D's has.
+
+    Args:
+        num_classes: width of the classifier.
+        dropout: probability of dropping a feature before the classifier.
+        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``.
+        stem_padding: see ``pipeline.models.i3d.I3D``.
+    """
+
+    head: ClassVar[str] = "fc"
+
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        stem_padding: StemPadding = "same",
+    ) -> None:
+        super().__init__(batch_norm_momentum, stem_padding)
+        self.fusion = Unit3D(2 * FEATURES, 512, 3, 1, Style(self.style.norm))
+        self.pool = SameMaxPool3d((3, 3, 3), (2, 2, 2))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(512, num_classes)
+        for new in (self.fusion.conv3d, self.fc):  # the paper starts new layers from Gaussian noise
+            nn.init.normal_(new.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes)."""
+        return self.fc(self.dropout(self.pooled_features(rgb, flow)))
+
+    def pooled_features(self, rgb: Tensor, flow: Tensor) -> Tensor:
+        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> what the classifier sees, (N, 512)."""
+        return self.pool(self.fusion(torch.cat(self.maps(rgb, flow), dim=1))).mean(dim=(2, 3, 4))

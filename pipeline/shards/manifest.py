@@ -1,0 +1,129 @@
+"""The manifest: what a shard set should hold, what it holds, what failed and why, and the digest of all that."""
+
+import hashlib
+from collections import Counter, defaultdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.shards.schema import FORMAT_VERSION
+from pipeline.shards.store import exists, read_json, write_json
+from pipeline.shards.tables import read_table, write_table
+
+MANIFEST = "_manifest.json"
+CLIPS = "_clips.parquet"
+
+
+class ShardError(ValueError):
+    """A shard set that is missing, incomplete or not as its manifest says; one line, for the user."""
+
+
+def digest(clips: pa.Table) -> str:
+    """Identity of a data set version: which clips, with which labels and which bytes, in any order."""
+    columns = ["clip_id", "split", "label", "status", "error_class", "video_sha256", "flow_sha256"]
+    rows = sorted(tuple(repr(row[name]) for name in columns) for row in clips.select(columns).to_pylist())
+    return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:16]
+
+
+def summarise(clips: pa.Table, plan: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The manifest of a finished set, from its table of clips.
+
+    Args:
+        clips: one row a clip of the catalog (`CLIPS_SCHEMA`).
+        plan: what made it.
+        seconds: wall time of the run that finished it.
+    """
+    splits: dict[str, Any] = {}
+    for split in sorted(set(clips["split"].to_pylist())):
+        rows = clips.filter(pc.field("split") == split).to_pylist()
+        good = [row for row in rows if row["status"] == "ok"]
+        failed = Counter(row["error_class"] for row in rows if row["status"] != "ok")
+        labels: dict[str, dict[str, int]] = defaultdict(lambda: {"expected": 0, "present": 0})
+        for row in rows:
+            labels[str(row["label"])]["expected"] += 1
+            labels[str(row["label"])]["present"] += row["status"] == "ok"
+        splits[split] = {
+            "expected": len(rows),
+            "present": len(good),
+            "failed": dict(sorted(failed.items())),
+            "frames": sum(row["num_frames"] for row in good),
+            "labels": dict(sorted(labels.items())),
+        }
+    named = {(row["label_id"], row["label"]) for row in clips.select(["label_id", "label"]).to_pylist()}
+    names = {i: name for i, name in named if i is not None}
+    return {
+        "format_version": FORMAT_VERSION,
+        "digest": digest(clips),
+        "dataset": clips["dataset"][0].as_py() if len(clips) else None,
+        "labels": [names.get(i, f"class {i}") for i in range(max(names, default=-1) + 1)],
+        "splits": splits,
+        "bytes": {
+            "video": pc.sum(clips["video_bytes"]).as_py() or 0,
+            "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
+        },
+        "rate": {"seconds": round(seconds, 1), "clips_per_second": round(len(clips) / max(seconds, 1e-9), 2)},
+        "plan": plan,
+    }
+
+
+def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> None:
+    """Complete a shard set: its table of clips, then the manifest that makes it readable."""
+    write_table(clips, f"{shards}/{CLIPS}")
+    write_json(f"{shards}/{MANIFEST}", manifest)
+
+
+def read_manifest(shards: str) -> dict[str, Any]:
+    """The manifest of a complete shard set.
+
+    Raises:
+        ShardError: there is none, or it is of another format version.
+    """
+    if not exists(f"{shards}/{MANIFEST}"):
+        state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
+        raise ShardError(f"{shards}: {state} (no {MANIFEST}); run jobs/ingest.py with --ingest.shards {shards}")
+    manifest = read_json(f"{shards}/{MANIFEST}")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise ShardError(
+            f"{shards}: format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}; ingest it again"
+        )
+    return manifest
+
+
+def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
+    """The clips of a complete shard set, scalars only, in the order of their ids.
+
+    Raises:
+        ShardError: the set is not complete, or it has no such split.
+    """
+    manifest = read_manifest(shards)
+    if split is not None and split not in manifest["splits"]:
+        raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(manifest['splits'])}")
+    clips = read_table(f"{shards}/{CLIPS}")
+    keep = pc.field("status") == status
+    return clips.filter(keep if split is None else keep & (pc.field("split") == split)).sort_by("clip_id")
+
+
+def verify(shards: str) -> int:
+    """Read every blob of a shard set and compare it with its digest; the number of clips that are sound.
+
+    Raises:
+        ShardError: naming the first clip whose bytes are not those of the manifest.
+    """
+    clips = read_clips(shards)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in clips.to_pylist():
+        groups[row["shard"]].append(row)
+    for name, group in sorted(groups.items()):
+        if not exists(f"{shards}/{name}"):
+            raise ShardError(f"{shards}/{name}: missing, the manifest counts {len(group)} clips in it")
+        stored = {
+            row["clip_id"]: row for row in read_table(f"{shards}/{name}", ["clip_id", "video", "flow"]).to_pylist()
+        }
+        for row in group:
+            for stream in ("video", "flow"):
+                blob = stored.get(row["clip_id"], {}).get(stream)
+                found = hashlib.sha256(blob).hexdigest() if blob is not None else None
+                if found != row[f"{stream}_sha256"]:
+                    raise ShardError(f"{shards}/{name}: {stream} of {row['clip_id']} is not what the manifest says")
+    return len(clips)

@@ -1,0 +1,75 @@
+"""The Parquet schema of a shard set: one row a clip, scalars before blobs.
+
+    SHARDS/
+        shard-00000.parquet ...   the clips that could be read; one row group a clip
+        _clips.parquet            every clip of the catalog, readable or not: the scalars, and where its row is
+        _manifest.json            counts, bytes, digest; written last: without it the set is not complete
+        _plan.json                the catalog's digest and the settings that made the set; written first
+
+Names with an underscore are not data: `pyarrow.dataset`, `ray.data.read_parquet`, DuckDB and Spark skip them, so that
+the folder reads as one table.
+"""
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+
+CATALOG = [
+    pa.field("clip_id", pa.string()),
+    pa.field("dataset", pa.string()),
+    pa.field("split", pa.string()),
+    pa.field("label", pa.string()),
+    pa.field("label_id", pa.int32()),
+    pa.field("source", pa.string()),
+    pa.field("start_s", pa.float64()),
+    pa.field("end_s", pa.float64()),
+]
+STATUS = [
+    pa.field("status", pa.string()),  # "ok" or "failed"
+    pa.field("error_class", pa.string()),
+    pa.field("error_message", pa.string()),
+]
+VIDEO = [
+    pa.field("num_frames", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("width", pa.int32()),
+    pa.field("fps", pa.int32()),
+    pa.field("video_codec", pa.string()),
+    pa.field("video_crf", pa.int32()),
+    pa.field("video_gop", pa.int32()),
+    pa.field("video_pixel_format", pa.string()),
+    pa.field("video_psnr", pa.float32()),  # dB, the worst frame after a round trip against what was encoded
+    pa.field("video_bytes", pa.int64()),
+    pa.field("video_sha256", pa.string()),
+]
+FLOW = [
+    pa.field("num_flow", pa.int32()),
+    pa.field("flow_codec", pa.string()),
+    pa.field("flow_bound", pa.float32()),  # pixels
+    pa.field("flow_backend", pa.string()),
+    pa.field("flow_version", pa.string()),
+    pa.field("flow_parameters", pa.string()),  # JSON
+    pa.field("flow_bytes", pa.int64()),
+    pa.field("flow_sha256", pa.string()),
+]
+SOURCE = [
+    pa.field("source_codec", pa.string()),
+    pa.field("source_width", pa.int32()),
+    pa.field("source_height", pa.int32()),
+    pa.field("source_fps", pa.float64()),
+    pa.field("source_frames", pa.int32()),  # decoded, not promised by the header
+    pa.field("source_bytes", pa.int64()),
+    pa.field("source_sha256", pa.string()),
+]
+STATISTICS = [
+    pa.field("brightness", pa.float32()),  # mean grey level, 0 to 255
+    pa.field("flow_magnitude", pa.float32()),  # mean length, pixels
+    pa.field("flow_clipped", pa.float32()),  # share of components beyond the bound
+]
+BLOBS = [
+    pa.field("video", pa.large_binary()),
+    pa.field("flow", pa.large_binary()),
+]
+SCALARS = [*CATALOG, *STATUS, *VIDEO, *FLOW, *SOURCE, *STATISTICS]
+SHARD_SCHEMA = pa.schema([*SCALARS, *BLOBS])
+CLIPS_SCHEMA = pa.schema([*SCALARS, pa.field("shard", pa.string()), pa.field("row_group", pa.int32())])

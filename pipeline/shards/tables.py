@@ -1,0 +1,53 @@
+"""Writing and reading the Parquet files of a shard set."""
+
+import functools
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.shards.schema import BLOBS
+from pipeline.shards.store import open_store, write_atomically
+
+_BLOB_NAMES = [field.name for field in BLOBS]
+
+
+def write_table(table: pa.Table, uri: str) -> None:
+    """Write one Parquet file atomically.
+
+    Where there are blobs, a row group is a clip, so that a reader of one clip and one stream reads those bytes and no
+    others (the footer grows by 4 kB a clip). Blobs stay as they are, they do not compress again; scalars take zstd.
+    """
+    blobs = [name for name in _BLOB_NAMES if name in table.column_names]
+    scalars = [name for name in table.column_names if name not in blobs]
+    write_atomically(
+        uri,
+        lambda file: pq.write_table(
+            table,
+            file,
+            row_group_size=1 if blobs else None,
+            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
+            use_dictionary=not blobs,
+            write_statistics=scalars,
+        ),
+    )
+
+
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a whole file, or some of its columns."""
+    store, path = open_store(uri)
+    return pq.read_table(path, columns=list(columns) if columns else None, filesystem=store)
+
+
+def read_clip(uri: str, row_group: int, columns: Sequence[str]) -> dict[str, object]:
+    """One clip's row: only the bytes of the named columns are read."""
+    store, path = open_store(uri)
+    info = store.get_file_info(path)
+    return _open(uri, (info.mtime_ns, info.size)).read_row_group(row_group, columns=list(columns)).to_pylist()[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _open(uri: str, version: tuple[int, int]) -> pq.ParquetFile:  # noqa: ARG001 - a file written again is another one
+    """An open file with its footer parsed, kept for the next clip of the same shard."""
+    store, path = open_store(uri)
+    return pq.ParquetFile(path, filesystem=store)

@@ -1,0 +1,155 @@
+"""A Tune run: each trial is a whole Ray Train run, whose epochs ASHA compares as they come.
+
+Tune's trainable is a driver function that starts a `TorchTrainer` (Ray 2.60's one supported pattern);
+`TuneReportCallback` carries every epoch's metrics from rank 0 to Tune. MLflow has one child run a trial under a parent
+with the table and the picture.
+
+    STORAGE/sweeps/NAME/     Tune's state, results.csv        STORAGE/sweeps/NAME/trials/ID/    checkpoints of a trial
+"""
+
+import csv
+import datetime
+import io
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.entities import RunStatus
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler
+
+from pipeline.config import Config, SweepConfig, from_dict, to_dict
+from pipeline.shards import read_manifest
+from pipeline.shards.store import make_folder, write_atomically
+from pipeline.sweeps.space import AXES, param_space, trial_config, trials
+from pipeline.tracking import figures
+from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.trainer import train_stream
+
+METRIC, MODE = "val/top1", "max"
+COLUMNS = ("trial", *AXES, "epochs", METRIC, "val/loss", "val/clips", "perf/clips_per_second", "seconds", "status")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep came to.
+
+    Attributes:
+        name: of the sweep.
+        folder: Tune's state and the table.
+        run: the parent run.
+        rows: one mapping a trial with `COLUMNS`, best first.
+        digest: of the shard set.
+    """
+
+    name: str
+    folder: str
+    run: Run
+    rows: list[dict[str, Any]]
+    digest: str
+
+
+def search(sweep: SweepConfig) -> Swept:
+    """Run every trial of a resolved sweep, or as many epochs of it as ASHA grants.
+
+    Raises:
+        ShardError: the shard set is not complete; a sweep ingests nothing.
+    """
+    base = sweep.base
+    manifest = read_manifest(base.ingest.shards)
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    name = base.name or f"sweep-{stamp}-{secrets.token_hex(2)}"
+    folder = f"{base.storage}/sweeps/{name}"
+    make_folder(folder)
+    artifacts = f"{base.storage}/mlartifacts" if base.tracking.uri.startswith("sqlite:") else None
+    tags = {"dataset_digest": manifest["digest"], "model": base.model.name, "stream": sweep.stream}
+    with tracked_run(base.tracking.uri, base.tracking.experiment, name, artifacts=artifacts, tags=tags) as run:
+        run.log_config(to_dict(sweep))
+        run.log_shards(
+            base.ingest.shards,
+            manifest,
+            {base.training.val_split: "validation", base.training.train_split: "training"},
+        )
+        results = _tune(sweep, run, name, folder)
+        rows = sorted((_row(result) for result in results), key=lambda row: -row[METRIC])
+        _end_children(run, rows)
+        text = _csv(rows)
+        write_atomically(f"{folder}/results.csv", lambda file: file.write(text.encode()))
+        run.log_text("results.csv", text)
+        run.log_figure("sweep.png", figures.sweep(rows, METRIC, f"{base.model.name}, {sweep.stream}: {name}"))
+        run.log_metrics({"best/top1": rows[0][METRIC], "trials": len(rows)}, step=0)
+    return Swept(name, folder, run, rows, manifest["digest"])
+
+
+def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGrid:
+    values = {"base": to_dict(sweep.base), "stream": sweep.stream, "run": (run.uri, run.run_id), "folder": folder}
+    tuner = tune.Tuner(
+        # The driver only waits for its Train workers, which reserve CPUs of their own.
+        tune.with_resources(tune.with_parameters(run_trial, values=values), {"CPU": 0.1}),
+        param_space=param_space(sweep),
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode=MODE,
+            max_concurrent_trials=sweep.concurrent,
+            scheduler=ASHAScheduler(
+                time_attr="training_iteration",
+                max_t=max(sweep.base.training.epochs, sweep.grace_epochs),
+                grace_period=sweep.grace_epochs,
+                reduction_factor=sweep.reduction,
+            ),
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(name=name, storage_path=f"{sweep.base.storage}/sweeps", verbose=0),
+    )
+    print(f"{trials(sweep)} trials, {sweep.concurrent} at a time", flush=True)
+    return tuner.fit()
+
+
+def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
+    """Tune's trainable: one training with one point of the space, tracked as a child run."""
+    trial_id = tune.get_context().get_trial_id()
+    config = trial_config(from_dict(Config, values["base"]), point, name=f"trial-{trial_id}")
+    parent = Run(*values["run"])
+    label = " ".join(f"{axis} {point[axis]}" for axis in AXES)
+    with tracked_run(
+        config.tracking.uri, config.tracking.experiment, label, parent=parent, tags={"trial": trial_id, **point}
+    ) as run:
+        run.log_config(to_dict(config))
+        callbacks = [TuneReportCallback()]
+        train_stream(config, values["stream"], run, f"{values['folder']}/trials/{trial_id}", callbacks)
+
+
+def _row(result: tune.Result) -> dict[str, Any]:
+    metrics = result.metrics or {}
+    epochs = metrics.get("training_iteration", 0)
+    failed = result.error is not None
+    return {
+        "trial": metrics.get("trial_id", ""),
+        **{axis: (result.config or {})[axis] for axis in AXES},
+        "epochs": epochs,
+        **{name: metrics.get(name, float("nan") if name != METRIC else -1.0) for name in COLUMNS[5:9]},
+        "seconds": round(metrics.get("time_total_s", 0.0), 1),
+        "status": "failed" if failed else "done",
+    }
+
+
+def _end_children(parent: Run, rows: list[dict[str, Any]]) -> None:
+    """A trial that ASHA stops is killed where it stands: its run is ended here, with the reason."""
+    epochs = {row["trial"]: row["epochs"] for row in rows}
+    experiment = parent.client.get_run(parent.run_id).info.experiment_id
+    children = parent.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.run_id}'", max_results=1000)
+    for child in children:
+        if child.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            trial = child.data.tags["trial"]
+            parent.client.set_tag(child.info.run_id, "stopped_early", f"by ASHA after epoch {epochs.get(trial)}")
+            parent.client.set_terminated(child.info.run_id, RunStatus.to_string(RunStatus.FINISHED))
+            next(row for row in rows if row["trial"] == trial)["status"] = "stopped early"
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

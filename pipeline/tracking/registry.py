@@ -1,0 +1,86 @@
+"""Trained networks into MLflow's model registry, as models that take video."""
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+import pipeline
+from pipeline.tracking.runs import Run, use
+
+REQUIRED = ("av", "mlflow", "numpy", "opencv-contrib-python-headless", "pyarrow", "pydantic", "pyyaml", "torch")
+
+
+class RegistryError(LookupError):
+    """There is no such model; one line, for the user."""
+
+
+def load(tracking_uri: str, model_uri: str) -> Any:
+    """A registered model, ready to `predict` a list of encoded videos.
+
+    Raises:
+        RegistryError: the registry knows no such model, version or alias.
+    """
+    use(tracking_uri)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    try:
+        return mlflow.pyfunc.load_model(model_uri)
+    except mlflow.MlflowException as error:
+        raise RegistryError(
+            f"{model_uri}: {error.message} (registry {tracking_uri}; see --model and --tracking)"
+        ) from None
+
+
+def register(
+    run: Run,
+    name: str,
+    alias: str,
+    weights: Mapping[str, str],
+    labels: Sequence[str],
+    config: Mapping[str, Any],
+    example: bytes,
+    tags: Mapping[str, object],
+) -> str:
+    """Log a video classifier to a run, register it as a new version and move the alias to it.
+
+    Args:
+        run: that trained it.
+        name: of the registered model.
+        alias: such as `candidate`.
+        weights: state dict file of each stream.
+        labels: class names in the order of the logits.
+        config: the resolved config, as a dict.
+        example: one encoded video, stored as the input example.
+        tags: of the version.
+
+    Returns:
+        The version.
+    """
+    use(run.uri)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    with tempfile.TemporaryDirectory() as folder:
+        described = Path(folder) / "model.json"
+        described.write_text(json.dumps({"labels": list(labels), "streams": list(weights), "config": dict(config)}))
+        with mlflow.start_run(run_id=run.run_id):
+            info = mlflow.pyfunc.log_model(
+                name="video_classifier",
+                python_model=str(Path(__file__).with_name("video_classifier.py")),
+                artifacts={"model": str(described), **weights},
+                code_paths=[str(Path(pipeline.__file__).parent)],
+                pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIRED],
+                input_example=[example],
+            )
+    client = MlflowClient(run.uri)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Video in, actions out: see the version's run for its data.")
+    version = client.create_model_version(name, info.model_uri, run.run_id, model_id=info.model_id).version
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, str(value))
+    client.set_registered_model_alias(name, alias, version)
+    return str(version)

@@ -1,0 +1,171 @@
+"""MLflow runs: the driver makes one, workers attach to it by id, and it ends with the status that is true.
+
+Nothing here keeps a global "active run": a `Run` is two strings, so that it travels to any worker, and a restarted
+worker goes on in the same run instead of opening another.
+"""
+
+import contextlib
+import dataclasses
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import yaml
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus
+from mlflow.tracking import MlflowClient
+
+MAX_PARAM = 6000  # MLflow cuts longer values; the whole config is an artifact anyway
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A handle on an MLflow run, good in any process that reaches the tracking server."""
+
+    uri: str
+    run_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the run's server."""
+        return MlflowClient(self.uri)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log numbers of one step in one request."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()]
+        )
+
+    def log_config(self, config: Mapping[str, Any]) -> None:
+        """Log a nested config as parameters with dotted names, and whole as `config.yaml`."""
+        params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items()]
+        for start in range(0, len(params), 100):  # MLflow's limit of one request
+            self.client.log_batch(self.run_id, params=params[start : start + 100])
+        self.log_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+    def log_text(self, path: str, text: str) -> None:
+        """Log a text artifact."""
+        self.client.log_text(self.run_id, text, path)
+
+    def log_json(self, path: str, value: Any) -> None:
+        """Log a JSON artifact."""
+        self.client.log_dict(self.run_id, value, path)
+
+    def log_figure(self, path: str, figure: Any) -> None:
+        """Log a matplotlib figure as a picture."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(path).name
+            figure.savefig(file, dpi=120, bbox_inches="tight")
+            self.client.log_artifact(self.run_id, str(file), str(Path(path).parent) if "/" in path else None)
+
+    def log_shards(self, shards: str, manifest: Mapping[str, Any], contexts: Mapping[str, str]) -> None:
+        """Log a shard set as the run's input data, under its digest.
+
+        Args:
+            shards: folder or URI.
+            manifest: of that shard set.
+            contexts: split to what it is used for, such as {"train": "training"}.
+        """
+        with warnings.catch_warnings():  # MLflow has two classes for a local folder, which make no difference
+            warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
+            source = resolve_dataset_source(shards if "://" in shards else Path(shards).as_uri())
+        inputs = []
+        for split, context in contexts.items():
+            counts = manifest["splits"][split]
+            dataset = MetaDataset(source, name=f"{manifest['dataset']}-{split}", digest=manifest["digest"])
+            tags = {"mlflow.data.context": context, "split": split, "clips": str(counts["present"])}
+            entity = dataset._to_mlflow_entity()
+            inputs.append(DatasetInput(entity, [InputTag(key, value) for key, value in tags.items()]))
+        self.client.log_inputs(self.run_id, datasets=inputs)
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags."""
+        for name, value in tags.items():
+            self.client.set_tag(self.run_id, name, str(value))
+
+
+@contextlib.contextmanager
+def tracked_run(
+    uri: str,
+    experiment: str,
+    name: str,
+    *,
+    parent: Run | None = None,
+    resume: str | None = None,
+    artifacts: str | None = None,
+    tags: Mapping[str, object] | None = None,
+) -> Iterator[Run]:
+    """Make a run, or take one up again, and end it as FINISHED, FAILED or KILLED.
+
+    Args:
+        uri: tracking URI.
+        experiment: its name; made where there is none.
+        name: of the run.
+        parent: the run that this one is part of.
+        resume: id of an interrupted run to continue instead of making one.
+        artifacts: URI of the artifact root of a new experiment; the server's own where None.
+        tags: set on the run.
+    """
+    client = MlflowClient(uri)
+    if resume is None:
+        experiment_id = _experiment(client, experiment, artifacts)
+        parents = {"mlflow.parentRunId": parent.run_id} if parent else {}
+        resume = client.create_run(experiment_id, run_name=name, tags=parents).info.run_id
+    else:
+        client.update_run(resume, status=RunStatus.to_string(RunStatus.RUNNING))
+    run = Run(uri, resume)
+    try:
+        run.set_tags(tags or {})
+        with _terminated_is_interrupted():
+            yield run
+    except (KeyboardInterrupt, SystemExit):
+        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.KILLED))
+        raise
+    except BaseException:
+        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def use(uri: str) -> None:
+    """Point MLflow's fluent functions, which models are logged with, at a server."""
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts)
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """`ray job stop` and Kubernetes send SIGTERM: let it unwind the run like Ctrl-C, in the main thread."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: nothing to catch here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

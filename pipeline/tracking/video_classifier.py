@@ -1,0 +1,81 @@
+"""The code of the registered model: encoded video in, actions out. MLflow stores this file and runs it.
+
+    model = mlflow.pyfunc.load_model("models:/video-i3d-two-stream@candidate")
+    model.predict([open("clip.mp4", "rb").read()])
+
+Decoding, rate, size, flow and crop are those with which the networks were trained; flow is computed here.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pydantic
+import torch
+from numpy.typing import NDArray
+
+from pipeline.clips.crops import centre_crop
+from pipeline.clips.normalise import normalise
+from pipeline.config import Config, from_dict
+from pipeline.flow import quantise, tvl1
+from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.stages import flow_parameters
+from pipeline.networks import load_network
+
+TOP = 5
+
+
+class Actions(pydantic.BaseModel):
+    """The most likely actions of one video, best first."""
+
+    labels: list[str]
+    probabilities: list[float]
+
+
+class VideoClassifier(mlflow.pyfunc.PythonModel):
+    """One network a stream; the mean of their logits decides."""
+
+    def load_context(self, context: Any) -> None:
+        """Load what `pipeline.tracking.registry` stored."""
+        stored = json.loads(Path(context.artifacts["model"]).read_text())
+        self.labels: list[str] = stored["labels"]
+        self.config = from_dict(Config, stored["config"])
+        self.networks = {
+            stream: load_network(self.config.model, stream, len(self.labels), context.artifacts[stream])
+            for stream in stored["streams"]
+        }
+
+    def predict(self, model_input: list[bytes]) -> list[Actions]:
+        """Classify encoded videos, each a whole file of any container and codec."""
+        return [self.classify(video) for video in model_input]
+
+    def classify(self, video: bytes) -> Actions:
+        """The five most likely actions of one video with their probabilities."""
+        windows = self.windows(video)
+        with torch.inference_mode():
+            logits = [network(normalise(windows[stream][None])) for stream, network in self.networks.items()]
+        probabilities = torch.stack(logits).mean(dim=0)[0].softmax(dim=0)
+        best = probabilities.topk(min(TOP, len(self.labels)))
+        return Actions(labels=[self.labels[i] for i in best.indices], probabilities=best.values.tolist())
+
+    def windows(self, video: bytes) -> dict[str, torch.Tensor]:
+        """What each network sees: the whole clip, (T, H, W, C) uint8."""
+        ingest, clips = self.config.ingest, self.config.clips
+        with tempfile.NamedTemporaryFile(suffix=".video") as file:
+            file.write(video)
+            file.flush()
+            frames, _ = decode_clip(file.name, None, None, ingest.fps, ingest.short_side, ingest.max_seconds)
+        arrays: dict[str, NDArray[np.uint8]] = {"rgb": frames}
+        if "flow" in self.networks:
+            arrays["flow"] = quantise(tvl1(frames, ingest.flow.backend, **flow_parameters(ingest)), ingest.flow.bound)
+        crop = centre_crop(frames.shape[1], frames.shape[2], clips.short_side, clips.crop)
+        return {
+            stream: torch.from_numpy(crop.apply(arrays[stream][:: clips.stride], is_flow=stream == "flow"))
+            for stream in self.networks
+        }
+
+
+mlflow.models.set_model(VideoClassifier())

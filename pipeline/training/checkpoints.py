@@ -1,0 +1,62 @@
+"""What a run needs to go on: written by rank 0 at the end of every epoch, read by every rank.
+
+    model.pt      the network's state dict            training.pt  optimiser, schedule, counters
+    history.json  metrics of every epoch so far       config.yaml  the resolved config
+
+Random numbers need no state: windows, crops, order and dropout are functions of (seed, epoch, rank or clip).
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from pipeline.config import Config, save
+
+WEIGHTS = "model.pt"
+
+
+@dataclass
+class State:
+    """The moving parts of a training."""
+
+    model: nn.Module
+    optimiser: Optimizer
+    plateau: ReduceLROnPlateau
+    epoch: int = 0  # epochs done
+    step: int = 0  # optimiser steps done
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, folder: Path, config: Config) -> None:
+        """Write the four files."""
+        torch.save(self.model.state_dict(), folder / WEIGHTS)
+        torch.save(
+            {
+                "optimiser": self.optimiser.state_dict(),
+                "plateau": _plain(self.plateau.state_dict()),
+                "epoch": self.epoch,
+                "step": self.step,
+            },
+            folder / "training.pt",
+        )
+        (folder / "history.json").write_text(json.dumps(self.history))
+        save(config, folder / "config.yaml")
+
+    def load(self, folder: Path, device: torch.device) -> None:
+        """Read what `save` wrote."""
+        self.model.load_state_dict(torch.load(folder / WEIGHTS, map_location=device, weights_only=True))
+        rest: dict[str, Any] = torch.load(folder / "training.pt", map_location=device, weights_only=True)
+        self.optimiser.load_state_dict(rest["optimiser"])
+        self.plateau.load_state_dict(rest["plateau"])
+        self.epoch, self.step = rest["epoch"], rest["step"]
+        self.history = json.loads((folder / "history.json").read_text())
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Only what `weights_only=True` reads back: numbers, strings, lists."""
+    return {key: value for key, value in state.items() if isinstance(value, int | float | str | list | None)}

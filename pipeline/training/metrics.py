@@ -1,0 +1,48 @@
+"""Loss and accuracy as sums over clips, so that adding them over batches and workers is exact."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass
+class Sums:
+    """Summed loss, correct clips at 1 and at 5, and clips: float64, exact for any number of clips to come."""
+
+    values: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            logits: (N, classes).
+            labels: (N,) int64.
+        """
+        logits, labels = logits.detach().float(), labels.to(logits.device)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        counts = [loss, ranked[:, 0].sum(), ranked.sum(), torch.tensor(len(labels))]
+        self.values += torch.stack([count.double().cpu() for count in counts])
+
+    def all_reduce(self) -> "Sums":
+        """The sums of all workers, the same on each of them."""
+        values = self.values.clone()
+        if dist.is_initialized():
+            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+            values = values.to(device)
+            dist.all_reduce(values)
+        return Sums(values.cpu())
+
+    def means(self, prefix: str) -> dict[str, float]:
+        """`PREFIX/loss`, `PREFIX/top1`, `PREFIX/top5` (shares of 1), and the clips that they stand on."""
+        loss, top1, top5, clips = self.values.tolist()
+        count = max(clips, 1.0)
+        return {
+            f"{prefix}/loss": loss / count,
+            f"{prefix}/top1": top1 / count,
+            f"{prefix}/top5": top5 / count,
+            f"{prefix}/clips": clips,
+        }

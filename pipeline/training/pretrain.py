@@ -1,0 +1,202 @@
+"""The main job behind the shards: train each stream, evaluate them apart and fused, register the model.
+
+STORAGE/runs/NAME/
+config.yaml     the resolved config: with it and the shard set the run can be repeated
+run.json        MLflow run ids, so that a resumed run goes on in the same runs
+rgb/, flow/     Ray Train: checkpoints and state of each stream
+scores.parquet  logits of every test clip
+"""
+
+import datetime
+import re
+import secrets
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.clips.index import ClipIndex
+from pipeline.config import Config, ConfigError, from_dict, to_dict
+from pipeline.networks import build_network
+from pipeline.shards import read_manifest
+from pipeline.shards.store import exists, make_folder, read_json, write_json
+from pipeline.shards.tables import write_table
+from pipeline.tracking import figures
+from pipeline.tracking.registry import register
+from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.evaluation import FUSED, Accuracy, Scores, evaluate
+from pipeline.training.trainer import Trained, train_stream
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a run came to.
+
+    Attributes:
+        name: of the run.
+        folder: its checkpoints and scores.
+        run: its MLflow run.
+        trained: each stream.
+        accuracy: of each stream, and of both fused.
+        version: of the registered model; None where none was asked for.
+    """
+
+    name: str
+    folder: str
+    run: Run
+    trained: dict[str, Trained]
+    accuracy: dict[str, Accuracy]
+    version: str | None
+
+
+def named(config: Config, now: Callable[[], datetime.datetime] | None = None) -> Config:
+    """The config with the name of a new run, or the config of the run that is resumed.
+
+    Ray Train goes on under a name that it knows, whatever the config says: so a used name is refused, and a resumed
+    run takes its own config, not this one.
+
+    Raises:
+        ConfigError: the name is taken, or there is no run to resume.
+    """
+    if config.resume:
+        stored = f"{config.storage}/runs/{_plain_name('resume', config.resume)}/run.json"
+        if not exists(stored):
+            raise ConfigError(f"--resume {config.resume}: no such run in {config.storage}/runs")
+        return replace(from_dict(Config, read_json(stored)["config"]), resume=config.resume)
+    if not config.name:
+        stamp = (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
+        config = replace(config, name=f"{config.tracking.experiment}-{stamp}-{secrets.token_hex(2)}")
+    if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
+        raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")
+    return config
+
+
+def check(config: Config, splits: Collection[str]) -> None:
+    """Find what would fail only after hours: a split that is not there, a network or option that does not exist.
+
+    Args:
+        config: resolved.
+        splits: of the catalog.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    wanted = {
+        "training.train_split": config.training.train_split,
+        "training.val_split": config.training.val_split,
+        "evaluation.split": config.evaluation.split,
+    }
+    for field, split in wanted.items():
+        if split not in splits:
+            raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
+    import torch
+
+    with torch.device("meta"):  # built without weights
+        for stream in config.model.streams:
+            build_network(config.model, stream, num_classes=2)
+
+
+def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
+    """Train, evaluate and register on a complete shard set.
+
+    Args:
+        config: resolved and named.
+        tags: of the MLflow run, such as the commit.
+    """
+    folder = f"{config.storage}/runs/{config.name}"
+    manifest = read_manifest(config.ingest.shards)
+    state: dict[str, Any] = {"config": to_dict(config), "runs": {}}
+    if config.resume:
+        state = read_json(f"{folder}/run.json")
+        config = replace(config, resume="")  # from here on it is the run that it was
+    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
+    with _run(config, config.name, state, folder, "all", tags=tags) as run:
+        run.log_config(to_dict(config))
+        run.log_shards(config.ingest.shards, manifest, _contexts(config))
+        trained: dict[str, Trained] = {
+            stream: _train(config, stream, run, state, folder, manifest) for stream in config.model.streams
+        }
+        scores = evaluate(config, {stream: one.weights for stream, one in trained.items()}, config.evaluation.split)
+        accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
+        _log_scores(run, scores, accuracy, f"{folder}/scores.parquet", epochs=config.training.epochs)
+        version = _register(config, run, trained, scores, accuracy) if config.tracking.registered_model else None
+    return Pretrained(config.name, folder, run, trained, accuracy, version)
+
+
+def _train(
+    config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any]
+) -> Trained:
+    tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
+    with _run(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
+        run.log_config(to_dict(config))
+        run.log_shards(config.ingest.shards, manifest, _contexts(config))
+        trained = train_stream(config, stream, run, folder)
+        run.log_figure("curves.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
+        parent.log_figure(f"curves_{stream}.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
+        return trained
+
+
+@contextmanager
+def _run(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
+    """A tracked run whose id is remembered in `run.json` under `key`."""
+    local = config.tracking.uri.startswith("sqlite:")
+    with tracked_run(
+        config.tracking.uri,
+        config.tracking.experiment,
+        name,
+        resume=state["runs"].get(key),
+        artifacts=f"{config.storage}/mlartifacts" if local else None,
+        **options,
+    ) as run:
+        state["runs"][key] = run.run_id
+        make_folder(folder)
+        write_json(f"{folder}/run.json", state)
+        yield run
+
+
+def _contexts(config: Config) -> dict[str, str]:
+    used = {config.evaluation.split: "testing", config.training.val_split: "validation"}
+    return {**used, config.training.train_split: "training"}
+
+
+def _log_scores(run: Run, scores: Scores, accuracy: dict[str, Accuracy], path: str, epochs: int) -> None:
+    write_table(scores.table(), path)
+    for name, worth in accuracy.items():
+        run.log_metrics(
+            {
+                f"test/{name}_top1": worth.top1,
+                f"test/{name}_top5": worth.top5,
+                "test/clips": worth.clips,
+                "test/missing": worth.missing,
+            },
+            step=epochs,
+        )
+        title = f"{name.replace('_', '-')}: {worth}, data {worth.digest}"
+        run.log_figure(f"confusion_{name}.png", figures.confusion(scores.confusion(name), scores.labels, title))
+
+
+def _register(
+    config: Config, run: Run, trained: dict[str, Trained], scores: Scores, accuracy: dict[str, Accuracy]
+) -> str:
+    best = accuracy[FUSED if FUSED in accuracy else next(iter(accuracy))]
+    index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
+    shortest = int(np.argmin(index.num_frames))
+    return register(
+        run,
+        config.tracking.registered_model,
+        config.tracking.alias,
+        {stream: one.weights for stream, one in trained.items()},
+        scores.labels,
+        to_dict(config),
+        index.blob(shortest, "rgb"),
+        tags={"top1": f"{best.top1:.4f}", "clips": best.clips, "split": scores.split, "dataset_digest": best.digest},
+    )
+
+
+def _plain_name(field: str, name: str) -> str:
+    """A run's name becomes a folder: letters, digits, dots, dashes and underscores, no dot first."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+        raise ConfigError(f"--{field} {name!r}: use letters, digits, '.', '-' and '_' only")
+    return name

@@ -1,0 +1,90 @@
+"""The Ray Train run around the loop: started by the driver, restarted when a worker dies, resumed under its name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from pipeline.cluster import use_gpu
+from pipeline.config import Config
+from pipeline.tracking.runs import Run
+from pipeline.training.checkpoints import WEIGHTS
+from pipeline.training.loop import SELECT, SELECT_MODE, Job, train_loop
+
+
+class TrainingError(RuntimeError):
+    """Training failed more often than allowed; one line, for the user."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained stream.
+
+    Attributes:
+        stream: rgb or flow.
+        checkpoint: folder or URI of the best checkpoint, by validation loss.
+        best: metrics of that checkpoint.
+        history: metrics of every epoch.
+    """
+
+    stream: str
+    checkpoint: str
+    best: dict[str, float]
+    history: list[dict[str, float]]
+
+    @property
+    def weights(self) -> str:
+        """The state dict in it."""
+        return str(Path(self.checkpoint) / WEIGHTS)
+
+
+def train_stream(
+    config: Config, stream: str, run: Run, folder: str, callbacks: Sequence[ray.train.UserCallback] = ()
+) -> Trained:
+    """Train one stream under Ray Train.
+
+    Args:
+        config: resolved.
+        stream: rgb or flow.
+        run: MLflow run that rank 0 logs to.
+        folder: where checkpoints go; a folder that holds some already is gone on with.
+        callbacks: of Ray Train.
+
+    Raises:
+        TrainingError: the loop failed more often than `resources.max_failures`.
+    """
+    gpu = use_gpu(config)
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config=Job(config, stream, run).to_dict(),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.resources.workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": config.resources.worker_cpus, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=ray.train.RunConfig(
+            name=stream,
+            storage_path=folder,
+            failure_config=ray.train.FailureConfig(max_failures=config.resources.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=SELECT, checkpoint_score_order=SELECT_MODE
+            ),
+            callbacks=list(callbacks),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(f"{stream}: {_reason(error)}; --resume {config.name} continues it") from error
+    best, metrics = min(result.best_checkpoints, key=lambda pair: pair[1][SELECT])
+    return Trained(stream, best.path, metrics, result.return_value or [metrics])
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of what the first failing worker said."""
+    failures = getattr(error, "worker_failures", {})
+    first = next(iter(failures.values()), error)
+    return str(first).strip().splitlines()[-1].strip()

@@ -1,0 +1,72 @@
+"""What the tests share: the folders of real input, one Ray cluster, one small shard set of motion shapes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipeline.command_line import override
+from pipeline.config import Config
+from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.run import ingest
+from pipeline.recipes.demo import demo
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def _folder(variable: str, name: str) -> Path:
+    folder = Path(os.environ.get(variable, CHECKOUT.parent / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: set {variable} to the folder of real input")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips_dir() -> Path:
+    """Real video files."""
+    return _folder("CLIPS_DIR", "clips")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """The session's one Ray cluster: four logical CPUs, so that two trials fit on two cores."""
+    ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The demo made small: clips of 12 frames of 32 x 32, one epoch. Of the validation split, 101 clips are taken."""
+    small = {
+        "name": "tiny",
+        "storage": str(tmp_path_factory.mktemp("storage")),
+        "catalog.motion_shapes.train": "2",
+        "catalog.motion_shapes.val": "13",
+        "catalog.motion_shapes.test": "1",
+        "catalog.motion_shapes.frames": "12",
+        "catalog.motion_shapes.size": "32",
+        "catalog.limit": "101",
+        "ingest.short_side": "32",
+        "ingest.clips_per_shard": "40",
+        "ingest.flow.nscales": "1",
+        "ingest.flow.warps": "1",
+        "ingest.flow.epsilon": "0.1",
+        "clips.frames": "4",
+        "clips.crop": "32",
+        "training.epochs": "1",
+        "training.batch_size": "4",
+        "evaluation.batch_size": "16",
+        "schedule.warmup_steps": "0",
+        "resources.loader_cpus": "0.5",
+    }
+    return override(demo(), small).resolved()
+
+
+@pytest.fixture(scope="session")
+def shards(cluster: None, tiny: Config) -> Config:
+    """The tiny config with its shard set made: 16 training, 101 validation and 8 test clips."""
+    ingest(tiny, configured_catalog(tiny), write=lambda line: None)
+    return tiny

@@ -1,0 +1,188 @@
+"""Ingest on a Ray cluster: every fault its own row, killed and resumed, nothing lost or counted twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.command_line import override
+from pipeline.config import Config
+from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.run import IngestError, ingest
+from pipeline.shards import ShardError, read_clips, read_manifest, verify
+
+pytestmark = pytest.mark.ray
+
+
+def silent(line: str) -> None:
+    """Progress of a test goes nowhere."""
+
+
+def make_kinetics(folder: Path, clips_dir: Path) -> Config:
+    """A Kinetics list over real and broken files: one CSV, seven good and five bad rows."""
+    videos = folder / "videos"
+    videos.mkdir(parents=True)
+    good = {
+        "armwrestle_": "arm_wrestling.mp4", "pancakeflip": "flipping_a_pancake.mkv", "activitynet": "v_ZNVhz7ctTq0.mp4",
+        "static_avi_": "mpeg4_320x240.avi", "tenbit_hevc": "h265_10bit.mp4", "cricket_gif": "cricket_rgb.gif",
+        "av1_no_head": "av1.mkv",
+    }  # fmt: skip
+    for youtube_id, name in good.items():
+        (videos / f"{youtube_id}_000010_000020{Path(name).suffix}").write_bytes((clips_dir / name).read_bytes())
+    (videos / "corrupted__000010_000020.mp4").write_bytes((clips_dir / "corrupted.mp4").read_bytes())
+    (videos / "emptyempty_000010_000020.mp4").touch()
+    (videos / "texttextte_000010_000020.mp4").write_text("not a video\n" * 100)
+    rows = [f"class {index % 2},{youtube_id},10,20,train,0" for index, youtube_id in enumerate(good)]
+    rows += [
+        "class 0,corrupted_,10,20,train,0",
+        "class 0,emptyempty,10,20,train,0",
+        "class 1,texttextte,10,20,train,0",
+        "class 1,missingmis,10,20,train,0",
+        "class 1,armwrestle_,20,10,train,0",
+    ]
+    (folder / "train.csv").write_text("label,youtube_id,time_start,time_end,split,is_cc\n" + "\n".join(rows) + "\n")
+    return override(
+        Config(),
+        {
+            "storage": str(folder / "storage"),
+            "catalog.annotations.train": str(folder / "train.csv"),
+            "catalog.videos": str(videos),
+            "ingest.short_side": "64",
+            "ingest.flow.nscales": "2",
+            "ingest.flow.warps": "1",
+            "ingest.flow.epsilon": "0.5",
+            "ingest.flow.innerIterations": "5",
+            "ingest.flow.outerIterations": "2",
+            "clips.crop": "56",
+        },
+    ).resolved()
+
+
+@pytest.fixture(scope="module")
+def kinetics(cluster, clips_dir, tmp_path_factory) -> Config:
+    """Real clips in shards."""
+    config = make_kinetics(tmp_path_factory.mktemp("kinetics"), clips_dir)
+    ingest(config, configured_catalog(config), silent)
+    return config
+
+
+def test_every_bad_clip_has_its_own_error_and_costs_no_other(kinetics):
+    failed = {
+        row["clip_id"].split(".")[1]: row for row in read_clips(kinetics.ingest.shards, status="failed").to_pylist()
+    }
+    classes = {youtube_id: row["error_class"] for youtube_id, row in failed.items()}
+    assert classes.pop("corrupted_") == "DecodeError"
+    assert classes.pop("emptyempty") == "ZeroByte"
+    assert classes.pop("texttextte") == "NotAVideo"
+    assert classes.pop("missingmis") == "FileNotFound"
+    assert list(classes.values()) == ["BadTimes"]
+    assert all(row["error_message"] for row in failed.values())
+    counts = read_manifest(kinetics.ingest.shards)["splits"]["train"]
+    assert (counts["expected"], counts["present"]) == (12, 7)
+    assert counts["failed"] == {"BadTimes": 1, "DecodeError": 1, "FileNotFound": 1, "NotAVideo": 1, "ZeroByte": 1}
+
+
+def test_the_good_clips_have_their_frames_and_flow(kinetics):
+    rows = {row["clip_id"].split(".")[1]: row for row in read_clips(kinetics.ingest.shards).to_pylist()}
+    frames = {youtube_id: row["num_frames"] for youtube_id, row in rows.items()}
+    assert frames == {
+        "armwrestle_": 250, "pancakeflip": 258, "activitynet": 350, "static_avi_": 164, "tenbit_hevc": 25,
+        "cricket_gif": 79, "av1_no_head": 125,
+    }  # fmt: skip
+    assert all(row["num_flow"] == row["num_frames"] - 1 for row in rows.values())
+    assert all(
+        row["video_psnr"] >= 36 and row["fps"] == 25 and min(row["height"], row["width"]) == 64 for row in rows.values()
+    )
+    assert verify(kinetics.ingest.shards) == 7
+
+
+def test_the_folder_reads_as_one_table_of_clips(kinetics):
+    assert pq.read_table(kinetics.ingest.shards, columns=["clip_id"]).num_rows == 7
+    assert not list(Path(kinetics.ingest.shards).glob("_staging*"))
+    assert not list(Path(kinetics.ingest.shards).glob("*.tmp"))
+
+
+def test_a_second_ingest_has_nothing_to_do(kinetics):
+    before = {path: path.stat().st_mtime_ns for path in Path(kinetics.ingest.shards).iterdir()}
+    manifest = ingest(kinetics, configured_catalog(kinetics), silent)
+    assert manifest == read_manifest(kinetics.ingest.shards)
+    assert {path: path.stat().st_mtime_ns for path in Path(kinetics.ingest.shards).iterdir()} == before
+
+
+def test_another_setting_into_the_same_folder_is_refused(kinetics):
+    with pytest.raises(IngestError, match=r"made with settings\.crf = 17, now asked for 20; give another"):
+        ingest(override(kinetics, {"ingest.crf": "20"}), configured_catalog(kinetics), silent)
+
+
+def test_more_failures_than_allowed_are_an_error_but_keep_the_set(kinetics):
+    with pytest.raises(IngestError, match=r"5 of 12 clips failed, more than ingest\.max_failed = 0\.1"):
+        ingest(override(kinetics, {"ingest.max_failed": "0.1"}), configured_catalog(kinetics), silent)
+    assert read_clips(kinetics.ingest.shards).num_rows == 7
+
+
+def test_the_stages_run_fused_so_that_frames_never_leave_their_process(shards, monkeypatch):
+    import ray
+
+    plans = []
+    iterate = ray.data.Dataset.iter_rows
+    monkeypatch.setattr(ray.data.Dataset, "iter_rows", lambda self: (plans.append(self), iterate(self))[1])
+    again = override(shards, {"storage": shards.storage + "/fused", "ingest.shards": shards.storage + "/fused/shards"})
+    ingest(override(again, {"catalog.limit": "2"}), configured_catalog(override(again, {"catalog.limit": "2"})), silent)
+    stats = plans[0].stats()
+    assert "Map(decode)->Map(compute_flow)->Map(encode)->Map(stage)" in stats, stats
+
+
+def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
+    """A driver with a cluster of its own is killed with all its workers; the same command then ends its work."""
+    arguments = _arguments(shards, tmp_path)
+    staging = tmp_path / "shards" / "_staging"
+    job = subprocess.Popen(
+        [sys.executable, "jobs/ingest.py", *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    _wait(lambda: len(list(staging.glob("*.parquet"))) >= 20, job)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    with pytest.raises(ShardError, match="ingest has not finished there"):
+        read_clips(str(tmp_path / "shards"))
+    done = subprocess.run([sys.executable, "jobs/ingest.py", *arguments], capture_output=True, text=True, check=True)
+    assert "done before" in done.stderr
+    one, other = read_manifest(shards.ingest.shards), read_manifest(str(tmp_path / "shards"))
+    assert other["digest"] == one["digest"]  # every clip once, the same bytes
+    assert other["splits"] == one["splits"]
+    names = {path.name for path in (tmp_path / "shards").iterdir()}
+    assert names == {path.name for path in Path(shards.ingest.shards).iterdir()}
+    for name in names:
+        if name.endswith(".parquet") and not name.startswith("_"):
+            assert (tmp_path / "shards" / name).read_bytes() == (Path(shards.ingest.shards) / name).read_bytes()
+
+
+def _arguments(config: Config, folder: Path) -> list[str]:
+    from pipeline.config import save
+
+    again = override(config, {"storage": str(folder), "ingest.shards": str(folder / "shards")})
+    save(again, folder / "config.yaml")
+    return ["--config", str(folder / "config.yaml")]
+
+
+def _wait(reached, job: subprocess.Popen, seconds: float = 120) -> None:
+    """Poll the file system, which is what the killed process leaves behind."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert job.poll() is None, "the job ended before it could be killed"
+        assert time.monotonic() < deadline, "the job made no progress"
+        time.sleep(0.05)
+
+
+def test_the_manifest_says_what_made_the_set(shards):
+    manifest = json.loads((Path(shards.ingest.shards) / "_manifest.json").read_text())
+    assert manifest["plan"]["settings"]["flow"]["nscales"] == 1
+    assert manifest["splits"]["val"]["expected"] == 101
+    assert len(manifest["labels"]) == 8
+    assert set(manifest["rate"]) == {"seconds", "clips_per_second"}

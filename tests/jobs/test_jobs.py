@@ -1,0 +1,176 @@
+"""The jobs as a user runs them: in one process, by `ray job submit`, and the registered model behind them."""
+
+import base64
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.command_line import override
+from pipeline.config import Config, ConfigError, save
+from pipeline.training.pretrain import named
+
+CHECKOUT = Path(__file__).parents[2]
+SHAPES = [
+    "--recipe", "demo", "--catalog.motion_shapes.train", "1", "--catalog.motion_shapes.val", "1",
+    "--catalog.motion_shapes.test", "1", "--catalog.motion_shapes.frames", "2", "--storage", "STORAGE",
+]  # fmt: skip
+MODEL = "models:/video-i3d-two-stream@candidate"
+
+
+def job(name: str) -> ModuleType:
+    """A job script as a module."""
+    spec = importlib.util.spec_from_file_location(name, CHECKOUT / "jobs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "sweep", "predict"])
+def test_help_works_and_shows_commands(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        job(name).main(["--help"])
+    assert stopped.value.code == 0
+    assert f"python jobs/{name}.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "line"),
+    [
+        ("ingest", ["--catalog.video", "x"], "--catalog.video: no such field; did you mean --catalog.videos?"),
+        ("ingest", ["--catalog.dataset", "kinetics40"], r"catalog\.dataset: 'kinetics40'.*did you mean kinetics400"),
+        ("ingest", [], r"catalog\.videos: empty; give the folder of the video files"),
+        ("pretrain_kinetics", ["--resume", "gone"], r"--resume gone: no such run in .*outputs/runs"),
+        ("pretrain_kinetics", ["--name", "../x"], r"--name '\.\./x': use letters, digits"),
+        (
+            "pretrain_kinetics",
+            [*SHAPES, "--evaluation.split", "tset"],
+            r"evaluation\.split: no split 'tset'.*test, train",
+        ),
+        ("pretrain_kinetics", [*SHAPES, "--model.name", "i3"], r"model: unknown model \"i3\": did you mean \"i3d\""),
+        ("pretrain_kinetics", [*SHAPES, "--model.options.batchnorm", "1"], r"has no option \"batchnorm\""),
+        ("sweep", ["--recipe", "demo_sweep", "--base.ingest.shards", "/nowhere"], r"no shard set there"),
+        ("predict", ["/nowhere.mp4"], "/nowhere.mp4: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_is_right(name, argv, line, capsys, cluster, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        job(name).main([str(tmp_path) if word == "STORAGE" else word for word in argv])
+    err = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == 2
+    assert re.search(line, err[-1]), err
+
+
+def test_a_used_name_is_refused_and_a_resumed_run_takes_its_own_config(tmp_path, tiny):
+    config = override(tiny, {"storage": str(tmp_path), "name": "mine"})
+    assert named(config).name == "mine"
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    from pipeline.config import to_dict
+
+    (folder / "run.json").write_text(json.dumps({"config": to_dict(config), "runs": {}}))
+    with pytest.raises(ConfigError, match="--name mine: taken; --resume mine continues it"):
+        named(config)
+    again = named(override(config, {"name": "other", "resume": "mine", "training.epochs": "99"}))
+    assert (again.name, again.training.epochs) == ("mine", config.training.epochs)
+    assert named(override(config, {"name": ""})).name.startswith("demo-")
+
+
+@pytest.fixture(scope="module")
+def trained(shards: Config, tmp_path_factory) -> Config:
+    """The tiny config trained, evaluated and registered by the job itself, once."""
+    folder = tmp_path_factory.mktemp("job")
+    config = override(shards, {"storage": str(folder), "name": "job", "tracking.uri": f"sqlite:///{folder}/mlflow.db"})
+    save(config, folder / "config.yaml")
+    job("pretrain_kinetics").main(["--config", str(folder / "config.yaml")])
+    return config
+
+
+@pytest.mark.ray
+def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
+    client = MlflowClient(trained.tracking.uri)
+    experiment = client.get_experiment_by_name("demo")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"job", "job-rgb", "job-flow"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["job-flow"].data.tags["mlflow.parentRunId"] == runs["job"].info.run_id
+    parent = runs["job"]
+    assert parent.data.metrics["test/clips"] == 8
+    assert {"test/rgb_top1", "test/flow_top1", "test/two_stream_top1"} <= set(parent.data.metrics)
+    artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert {
+        "config.yaml",
+        "confusion_rgb.png",
+        "confusion_flow.png",
+        "confusion_two_stream.png",
+        "curves_flow.png",
+    } <= artifacts
+    assert {used.dataset.name for used in parent.inputs.dataset_inputs} == {
+        "motion_shapes-train", "motion_shapes-val", "motion_shapes-test",
+    }  # fmt: skip
+    version = client.get_model_version_by_alias("video-i3d-two-stream", "candidate")
+    assert version.run_id == parent.info.run_id
+    assert version.tags["clips"] == "8"
+    assert version.tags["dataset_digest"] == parent.data.tags["dataset_digest"]
+
+
+@pytest.mark.ray
+def test_predict_prints_the_top_five_of_a_file(trained, capsys):
+    video = next(Path(trained.catalog.videos).rglob("*.mp4"))
+    job("predict").main([str(video), "--tracking", trained.tracking.uri])
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0] == str(video)
+    assert len(lines) == 1 + 2 + 5
+    with pytest.raises(SystemExit):
+        job("predict").main([str(video), "--tracking", trained.tracking.uri, "--model", "models:/none@candidate"])
+    assert "models:/none@candidate" in capsys.readouterr().err
+
+
+@pytest.mark.ray
+def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trained):
+    mlflow.set_tracking_uri(trained.tracking.uri)
+    info = mlflow.models.get_model_info(MODEL)
+    assert [str(column.type) for column in info.signature.inputs] == ["DataType.binary"]
+    assert "probabilities" in str(info.signature.outputs)
+    model = mlflow.pyfunc.load_model(MODEL)
+    example = base64.decodebytes(model.input_example[0].encode())  # MLflow keeps it as JSON
+    (actions,) = model.predict([example])
+    assert sum(actions.probabilities) <= 1 + 1e-5
+    assert actions.probabilities == sorted(actions.probabilities, reverse=True)
+    with pytest.raises(Exception, match="Invalid data"):
+        model.predict([b"not a video"])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_mlflow_predicts_from_a_process_of_its_own(trained, tmp_path):
+    video = next(Path(trained.catalog.videos).rglob("*.mp4"))
+    (tmp_path / "in.json").write_text(json.dumps({"inputs": [base64.b64encode(video.read_bytes()).decode()]}))
+    subprocess.run(
+        [str(Path(sys.executable).with_name("mlflow")), "models", "predict", "--model-uri", MODEL, "--env-manager",
+         "local", "--input-path", str(tmp_path / "in.json"), "--output-path", str(tmp_path / "out.json")],
+        check=True, env={"MLFLOW_TRACKING_URI": trained.tracking.uri, "PATH": str(Path(sys.executable).parent)},
+        cwd=tmp_path, capture_output=True,
+    )  # fmt: skip
+    (actions,) = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    assert len(actions["labels"]) == len(actions["probabilities"]) == 5
+
+
+@pytest.mark.slow
+def test_a_job_submitted_to_a_head_runs_there_and_needs_absolute_paths(tiny, tmp_path):
+    submit = [str(CHECKOUT / "infra" / "local" / "submit.sh"), "python", "jobs/ingest.py"]
+    small = override(tiny, {"storage": str(tmp_path), "ingest.shards": str(tmp_path / "shards"), "catalog.limit": "3"})
+    save(small, tmp_path / "config.yaml")
+    done = subprocess.run([*submit, "--config", str(tmp_path / "config.yaml")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "shards" / "_manifest.json").exists()
+    refused = subprocess.run([*submit, "--recipe", "demo", "--storage", "outputs"], capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "--storage outputs: a submitted job needs an absolute path or a URI" in refused.stdout + refused.stderr

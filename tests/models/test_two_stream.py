@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from pipeline.models import create_model
+
+
+def test_counts_of_the_papers_table():
+    with torch.device("meta"):
+        two_stream = create_model("two_stream", num_classes=400)
+        fused = create_model("fused_two_stream", num_classes=400)
+    trunks = 5_592_624 + 5_645_936 + 2 * 7_280  # RGB, flow of 20 channels; and the scales of batch norm
+    assert sum(p.numel() for p in two_stream.parameters()) == trunks + 2 * (1024 * 400 + 400)
+    assert sum(p.numel() for p in fused.parameters()) == trunks + 2048 * 512 * 27 + 2 * 512 + 512 * 400 + 400
+
+
+@pytest.mark.parametrize("name", ["two_stream", "fused_two_stream"])
+@pytest.mark.parametrize("snapshots", [1, 5, 25])
+def test_any_number_of_snapshots(name, snapshots):
+    with torch.device("meta"):
+        model = create_model(name, num_classes=7)
+        rgb, flow = torch.empty(2, 3, snapshots, 64, 48), torch.empty(2, 2, 10 * snapshots, 64, 48)
+        assert model(rgb, flow).shape == (2, 7)
+
+
+def test_snapshots_and_streams_are_averaged():
+    model = create_model("two_stream", num_classes=7).eval()
+    rgb, flow = torch.randn(1, 3, 2, 32, 32), torch.randn(1, 2, 20, 32, 32)
+    apart = [model(rgb[:, :, i : i + 1], flow[:, :, 10 * i : 10 * i + 10]) for i in range(2)]
+    torch.testing.assert_close(model(rgb, flow), (apart[0] + apart[1]) / 2)
+
+
+def test_flow_frames_are_stacked_in_time_order_x_before_y():
+    model = create_model("two_stream", num_classes=7)
+    seen = {}
+    model.flow.register_forward_pre_hook(lambda _m, x: seen.update(x=x[0]))
+    flow = torch.arange(2 * 20.0).reshape(1, 2, 20, 1, 1).expand(1, 2, 20, 32, 32)
+    model.eval()(torch.zeros(1, 3, 2, 32, 32), flow)
+    assert seen["x"].shape == (1, 20, 2, 32, 32)
+    assert seen["x"][0, :4, 0, 0, 0].tolist() == [0, 20, 1, 21]  # x of frame 0, y of frame 0, x of frame 1, ...
+    assert seen["x"][0, :2, 1, 0, 0].tolist() == [10, 30]
+
+
+def test_flow_must_have_ten_frames_for_each_rgb_frame():
+    model = create_model("two_stream", num_classes=7)
+    with pytest.raises(ValueError, match="2 RGB frames need 20 flow frames, 10 each, got 10"):
+        model(torch.zeros(1, 3, 2, 32, 32), torch.zeros(1, 2, 10, 32, 32))
+
+
+def test_fused_sees_time():
+    model = create_model("fused_two_stream", num_classes=7).eval()
+    rgb, flow = torch.randn(1, 3, 5, 64, 64), torch.randn(1, 2, 50, 64, 64)
+    assert not torch.allclose(model(rgb, flow), model(rgb.flip(2), flow), rtol=1e-6, atol=0)

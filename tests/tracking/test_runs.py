@@ -1,0 +1,79 @@
+"""MLflow runs: made once, attached to, ended with the status that is true."""
+
+import signal
+
+import pytest
+
+from pipeline.tracking.runs import Run, flatten, tracked_run
+
+
+@pytest.fixture
+def uri(tmp_path):
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def status(run: Run) -> str:
+    return run.client.get_run(run.run_id).info.status
+
+
+def test_a_run_that_ends_well_is_finished(uri):
+    with tracked_run(uri, "e", "name", tags={"model": "i3d"}) as run:
+        assert status(run) == "RUNNING"
+    assert status(run) == "FINISHED"
+    assert run.client.get_run(run.run_id).data.tags["model"] == "i3d"
+    assert run.client.get_run(run.run_id).info.run_name == "name"
+
+
+def test_an_error_fails_it_and_an_interrupt_kills_it(uri):
+    with pytest.raises(RuntimeError), tracked_run(uri, "e", "a") as failed:
+        raise RuntimeError
+    with pytest.raises(KeyboardInterrupt), tracked_run(uri, "e", "b") as killed:
+        raise KeyboardInterrupt
+    assert (status(failed), status(killed)) == ("FAILED", "KILLED")
+
+
+def test_sigterm_kills_it_too(uri):
+    """What `ray job stop` sends."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), tracked_run(uri, "e", "a") as run:
+        signal.raise_signal(signal.SIGTERM)
+    assert status(run) == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_resumed_run_is_the_same_run(uri):
+    with tracked_run(uri, "e", "a") as first:
+        first.log_metrics({"val/loss": 2.0}, step=1)
+    first.client.set_terminated(first.run_id, "FAILED")
+    with tracked_run(uri, "e", "a", resume=first.run_id) as second:
+        second.log_metrics({"val/loss": 1.0}, step=2)
+    assert second == first
+    assert [m.value for m in first.client.get_metric_history(first.run_id, "val/loss")] == [2.0, 1.0]
+    assert status(first) == "FINISHED"
+
+
+def test_a_child_hangs_under_its_parent(uri):
+    with tracked_run(uri, "e", "parent") as parent, tracked_run(uri, "e", "child", parent=parent) as child:
+        pass
+    assert child.client.get_run(child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+
+
+def test_a_config_is_logged_as_parameters_and_whole(uri, tmp_path):
+    config = {"training": {"epochs": 3}, "model": {"options": {}, "note": "x" * 9000}, "seed": 0}
+    with tracked_run(uri, "e", "a", artifacts=str(tmp_path / "artifacts")) as run:
+        run.log_config(config)
+    logged = run.client.get_run(run.run_id).data.params
+    assert (logged["training.epochs"], logged["seed"], len(logged["model.note"])) == ("3", "0", 6000)
+    assert "x" * 9000 in (next((tmp_path / "artifacts").rglob("config.yaml"))).read_text()
+    assert flatten(config)["training.epochs"] == 3
+
+
+def test_a_shard_set_is_an_input_under_its_digest(uri, tmp_path):
+    manifest = {"dataset": "k", "digest": "0123456789abcdef", "splits": {"train": {"present": 7}}}
+    with tracked_run(uri, "e", "a") as run:
+        run.log_shards(str(tmp_path), manifest, {"train": "training"})
+    (used,) = run.client.get_run(run.run_id).inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("k-train", "0123456789abcdef")
+    assert {tag.key: tag.value for tag in used.tags} == {
+        "mlflow.data.context": "training", "split": "train", "clips": "7",
+    }  # fmt: skip

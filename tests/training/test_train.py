@@ -1,0 +1,130 @@
+"""Training under Ray Train: exact validation, checkpoints, resume equal to an uninterrupted run."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from pipeline.clips.loader import Batch
+from pipeline.command_line import override
+from pipeline.config import Config, load
+from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.run import ingest
+from pipeline.networks import build_network, load_network
+from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.checkpoints import State
+from pipeline.training.evaluation import FUSED, evaluate
+from pipeline.training.loop import Rank, train_step
+from pipeline.training.trainer import Trained, train_stream
+
+pytestmark = pytest.mark.ray
+
+
+def fit(config: Config, folder: Path, stream: str = "flow") -> tuple[Trained, Run]:
+    """Train under an MLflow run of its own store."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with tracked_run(uri, "test", "run", artifacts=str(folder / "artifacts")) as run:
+        return train_stream(config, stream, run, str(folder)), run
+
+
+@pytest.fixture(scope="module")
+def two_epochs(shards, tmp_path_factory) -> tuple[Config, Trained, Run]:
+    """Two epochs on two workers, not interrupted."""
+    config = override(shards, {"training.epochs": "2"})
+    return config, *fit(config, tmp_path_factory.mktemp("two_epochs"))
+
+
+def test_validation_counts_101_clips_once_on_two_workers(two_epochs):
+    _, trained, _ = two_epochs
+    assert [row["val/clips"] for row in trained.history] == [101, 101]
+    assert [row["perf/workers"] for row in trained.history] == [2, 2]
+    assert [row["train/clips"] for row in trained.history] == [16, 16]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(two_epochs):
+    config, trained, _ = two_epochs
+    assert trained.best["val/loss"] == min(row["val/loss"] for row in trained.history)
+    folder = Path(trained.checkpoint)
+    assert load(Config, folder / "config.yaml") == config
+    history = json.loads((folder / "history.json").read_text())
+    assert history[-1]["val/loss"] == trained.best["val/loss"]
+    network = load_network(config.model, "flow", 8, folder / "model.pt")
+    assert network(torch.zeros(1, 2, 4, 32, 32)).shape == (1, 8)
+
+
+def test_every_epoch_is_in_mlflow_under_one_finished_run(two_epochs):
+    _, trained, run = two_epochs
+    logged = run.client.get_metric_history(run.run_id, "val/loss")
+    assert [(metric.step, metric.value) for metric in logged] == [
+        (epoch, row["val/loss"]) for epoch, row in enumerate(trained.history, start=1)
+    ]
+    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_a_crash_stopped_ends_as_one_that_ran_through(two_epochs, shards, tmp_path):
+    config, whole, _ = two_epochs
+    fit(override(config, {"training.epochs": "1"}), tmp_path)  # all that is left of it: the first epoch's checkpoint
+    resumed, _ = fit(config, tmp_path)
+    assert len(resumed.history) == 2
+    for one, other in zip(resumed.history, whole.history, strict=True):
+        for name in ("train/loss", "val/loss", "train/top1", "val/top1", "lr"):
+            assert one[name] == pytest.approx(other[name], rel=1e-5), name
+
+
+def test_a_loss_that_is_not_finite_leaves_the_network_as_it_was_and_names_the_step(tiny):
+    network = build_network(tiny.model, "flow", 8)
+    with torch.no_grad():
+        network.logits.conv3d.bias.fill_(math.inf)
+    state = State(network, SGD(network.parameters(), lr=1.0), None, step=7)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    here = Rank(0, 1, torch.device("cpu"), None)
+    batch = Batch({"flow": torch.zeros(2, 4, 32, 32, 2, dtype=torch.uint8)}, torch.zeros(2).long(), torch.arange(2))
+    with pytest.raises(FloatingPointError, match=r"flow: loss is nan at step 7; lower optimiser\.lr"):
+        train_step(tiny, network, batch, "flow", here, state)
+    assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
+
+
+def test_evaluation_scores_every_clip_once_and_alike_on_one_or_more_workers(two_epochs):
+    config, trained, _ = two_epochs
+    weights = {"rgb": rgb_weights(config, Path(trained.checkpoint)), "flow": trained.weights}
+    two = evaluate(config, weights, "val")
+    one = evaluate(override(config, {"resources.workers": "1", "evaluation.batch_size": "7"}), weights, "val")
+    assert len(set(two.clip_ids)) == len(two.clip_ids) == 101
+    for name in ("rgb", "flow", FUSED):
+        assert torch.allclose(torch.tensor(one.all_logits[name]), torch.tensor(two.all_logits[name]), atol=1e-4)
+        assert two.accuracy(name).clips == two.confusion(name).sum() == 101
+    fused = (two.logits["rgb"] + two.logits["flow"]) / 2
+    assert torch.equal(torch.tensor(two.all_logits[FUSED]), torch.tensor(fused))
+    assert two.accuracy("flow").top1 == pytest.approx(trained.best["val/top1"])
+    assert two.accuracy("flow").digest == two.digest
+
+
+def rgb_weights(config: Config, folder: Path) -> str:
+    """An untrained RGB network."""
+    torch.manual_seed(0)
+    torch.save(build_network(config.model, "rgb", 8).state_dict(), folder / "rgb.pt")
+    return str(folder / "rgb.pt")
+
+
+def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):
+    """I3D as the paper trains it, 64 frames of 224 x 224, batch 1, for two steps on one worker."""
+    for label, name in (("a", "arm_wrestling.mp4"), ("b", "mpeg4_320x240.avi")):
+        for split in ("train", "val"):
+            (tmp_path / "videos" / split / label).mkdir(parents=True)
+            (tmp_path / "videos" / split / label / name).write_bytes((clips_dir / name).read_bytes())
+    config = override(
+        Config(),
+        {
+            "storage": str(tmp_path), "catalog.dataset": "folder", "catalog.videos": str(tmp_path / "videos"),
+            "ingest.streams": "rgb", "model.streams": "rgb", "clips.frames": "64", "clips.crop": "224",
+            "training.batch_size": "1", "training.steps": "2", "training.epochs": "1", "evaluation.val_frames": "16",
+            "resources.workers": "1", "resources.loader_cpus": "0.5",
+        },
+    ).resolved()  # fmt: skip
+    ingest(config, configured_catalog(config), write=lambda line: None)
+    trained, _ = fit(config, tmp_path, "rgb")
+    assert trained.best["train/clips"] == 2
+    assert math.isfinite(trained.best["val/loss"])
