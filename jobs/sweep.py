@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse, search, print the table."""
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, argv, __doc__))
-        connect(sweep.base)
+        connect(sweep.base, trials=sweep.concurrent)
         print(swept(sweep, search(sweep)))
 
 

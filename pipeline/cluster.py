@@ -10,11 +10,17 @@ from pipeline.command_line import fields
 from pipeline.config import Config, ConfigError, SweepConfig
 
 T = TypeVar("T", Config, SweepConfig)
+TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its Train workers
 PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations")
 
 
-def connect(config: Config, need_training: bool = True) -> None:
+def connect(config: Config, need_training: bool = True, trials: int = 1) -> None:
     """Join the cluster that the job was submitted to, or start a local one, and check that the config fits it.
+
+    Args:
+        config: resolved.
+        need_training: whether the job trains, or only ingests.
+        trials: trainings at a time.
 
     Raises:
         ConfigError: the cluster is too small, or a path is relative where the job runs in Ray's copy of the code.
@@ -26,11 +32,14 @@ def connect(config: Config, need_training: bool = True) -> None:
         ray.init(os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
     quiet()
     resources, cpus = config.resources, ray.cluster_resources().get("CPU", 0)
-    loading = resources.workers * resources.worker_cpus + resources.loader_cpus
-    if need_training and loading > cpus:
+    drivers = trials * TRIAL_CPUS if trials > 1 else 0
+    training = trials * resources.workers * resources.worker_cpus + resources.loader_cpus + drivers
+    if need_training and training > cpus:
+        each = f"{trials} trials at a time, each of " if trials > 1 else ""
         raise ConfigError(
-            f"resources: {resources.workers} workers of {resources.worker_cpus:g} CPUs and one loader of "
-            f"{resources.loader_cpus:g} need {loading:g} CPUs, the cluster has {cpus:g}; lower resources.workers"
+            f"resources: {each}{resources.workers} workers of {resources.worker_cpus:g} CPUs, and one loader of "
+            f"{resources.loader_cpus:g}, need {training:g} CPUs, the cluster has {cpus:g}; "
+            f"lower {'concurrent' if trials > 1 else 'resources.workers'}"
         )
     if resources.ingest_cpus > cpus:
         raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {cpus:g}")

@@ -36,7 +36,7 @@ USES = {
     "clips": {"config"},
     "tracking": {"config", "networks"},
     "training": {"cluster", "config", "networks", "progress"},
-    "sweeps": {"config"},
+    "sweeps": {"cluster", "config"},
     "recipes": {"config"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP

@@ -80,12 +80,13 @@ def decoding_dataset(
     _configure(share)
 
     def decode(step: dict[str, NDArray[np.int64]]) -> dict[str, NDArray]:
-        rows = batches[int(step["id"][0])]
+        rows = batches[int(step["item"][0])]
         windows = {stream: np.stack([sample(index, int(row), stream) for row in rows]) for stream in streams}
         return {"rows": rows, "labels": index.label[rows], **windows}
 
-    # A block a batch, already there: a read would be a task of its own, with a whole CPU that a busy cluster lacks.
-    steps = ray.data.from_arrow([pa.table({"id": [step]}) for step in range(len(batches))])
+    # A block a batch, made here: `range` and `from_arrow` start tasks of a whole CPU each, which a cluster whose CPUs
+    # the training workers have reserved may never have.
+    steps = ray.data.from_items(list(range(len(batches))), override_num_blocks=len(batches))
     return steps.map_batches(decode, batch_size=1, num_cpus=cpus)
 
 

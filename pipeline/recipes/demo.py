@@ -62,5 +62,4 @@ def demo_sweep() -> SweepConfig:
         frames=(5, 10),
         strides=(1, 2),
         crops=(20, 28),
-        concurrent=1,  # two cores are one trial's worker, its driver and its decoding
     )

@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 
+from pipeline.cluster import TRIAL_CPUS
 from pipeline.config import Config, SweepConfig, from_dict, to_dict
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, write_atomically
@@ -73,7 +74,7 @@ def search(sweep: SweepConfig) -> Swept:
         )
         results = _tune(sweep, run, name, folder)
         rows = sorted((_row(result) for result in results), key=lambda row: -row[METRIC])
-        _end_children(run, rows)
+        _end_children(run, rows, _most_epochs(sweep))
         text = _csv(rows)
         write_atomically(f"{folder}/results.csv", lambda file: file.write(text.encode()))
         run.log_text("results.csv", text)
@@ -85,8 +86,7 @@ def search(sweep: SweepConfig) -> Swept:
 def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGrid:
     values = {"base": to_dict(sweep.base), "stream": sweep.stream, "run": (run.uri, run.run_id), "folder": folder}
     tuner = tune.Tuner(
-        # The driver only waits for its Train workers, which reserve CPUs of their own.
-        tune.with_resources(tune.with_parameters(run_trial, values=values), {"CPU": 0.1}),
+        tune.with_resources(tune.with_parameters(run_trial, values=values), {"CPU": TRIAL_CPUS}),
         param_space=param_space(sweep),
         tune_config=tune.TuneConfig(
             metric=METRIC,
@@ -94,7 +94,7 @@ def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGr
             max_concurrent_trials=sweep.concurrent,
             scheduler=ASHAScheduler(
                 time_attr="training_iteration",
-                max_t=max(sweep.base.training.epochs, sweep.grace_epochs),
+                max_t=_most_epochs(sweep),
                 grace_period=sweep.grace_epochs,
                 reduction_factor=sweep.reduction,
             ),
@@ -134,17 +134,26 @@ def _row(result: tune.Result) -> dict[str, Any]:
     }
 
 
-def _end_children(parent: Run, rows: list[dict[str, Any]]) -> None:
-    """A trial that ASHA stops is killed where it stands: its run is ended here, with the reason."""
-    epochs = {row["trial"]: row["epochs"] for row in rows}
+def _most_epochs(sweep: SweepConfig) -> int:
+    return max(sweep.base.training.epochs, sweep.grace_epochs)
+
+
+def _end_children(parent: Run, rows: list[dict[str, Any]], most_epochs: int) -> None:
+    """Tune kills a trial where it stands, after its last epoch as well: its run is ended here, with the reason."""
+    ended = {row["trial"]: row for row in rows}
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
     children = parent.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.run_id}'", max_results=1000)
     for child in children:
-        if child.info.status == RunStatus.to_string(RunStatus.RUNNING):
-            trial = child.data.tags["trial"]
-            parent.client.set_tag(child.info.run_id, "stopped_early", f"by ASHA after epoch {epochs.get(trial)}")
-            parent.client.set_terminated(child.info.run_id, RunStatus.to_string(RunStatus.FINISHED))
-            next(row for row in rows if row["trial"] == trial)["status"] = "stopped early"
+        if child.info.status == RunStatus.to_string(RunStatus.FINISHED):
+            continue
+        row, run = ended.get(child.data.tags["trial"]), Run(parent.uri, child.info.run_id)
+        if row is None or row["status"] == "failed":
+            run.end(RunStatus.FAILED)
+            continue
+        if row["epochs"] < most_epochs:
+            row["status"] = "stopped early"
+            run.set_tags({"stopped_early": f"by ASHA after epoch {row['epochs']}"})
+        run.end(RunStatus.FINISHED)
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -90,6 +90,10 @@ class Run:
         for name, value in tags.items():
             self.client.set_tag(self.run_id, name, str(value))
 
+    def end(self, status: int) -> None:
+        """End the run with one of MLflow's `RunStatus`."""
+        self.client.set_terminated(self.run_id, RunStatus.to_string(status))
+
 
 @contextlib.contextmanager
 def tracked_run(
@@ -126,12 +130,13 @@ def tracked_run(
         with _terminated_is_interrupted():
             yield run
     except (KeyboardInterrupt, SystemExit):
-        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.KILLED))
+        run.end(RunStatus.KILLED)
         raise
     except BaseException:
-        client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FAILED))
+        if client.get_run(run.run_id).info.status == RunStatus.to_string(RunStatus.RUNNING):
+            run.end(RunStatus.FAILED)  # unless a parent that had it stopped has ended it already
         raise
-    client.set_terminated(run.run_id, RunStatus.to_string(RunStatus.FINISHED))
+    run.end(RunStatus.FINISHED)
 
 
 def use(uri: str) -> None:

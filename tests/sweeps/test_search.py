@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cluster import connect
 from pipeline.command_line import override
-from pipeline.config import Config, SweepConfig
+from pipeline.config import Config, ConfigError, SweepConfig
 from pipeline.reports import swept
 from pipeline.shards import ShardError
 from pipeline.sweeps.search import search
@@ -20,6 +21,15 @@ def test_the_space_is_every_combination_and_a_trial_is_a_config(tiny):
     config = trial_config(tiny, {"frames": 2, "stride": 2, "crop": 16}, "trial-1")
     assert (config.clips.frames, config.clips.stride, config.clips.crop, config.name) == (2, 2, 16, "trial-1")
     assert config.training == tiny.training
+
+
+@pytest.mark.ray
+def test_trials_that_do_not_fit_at_once_are_refused(cluster, tiny):
+    connect(tiny, trials=3)  # 3 trials of 2 workers of 0.5 CPUs, 3 drivers of 0.1, a loader of 0.5: 3.8 of 4
+    with pytest.raises(
+        ConfigError, match=r"4 trials at a time, each of 2 workers.* need 4\.9 CPUs, .* lower concurrent"
+    ):
+        connect(tiny, trials=4)
 
 
 def test_a_sweep_ingests_nothing(tiny, tmp_path):
@@ -47,6 +57,8 @@ def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_pa
     assert len(children) == 2
     assert {child.info.status for child in children} == {"FINISHED"}
     assert {child.data.params["clips.frames"] for child in children} == {"2", "4"}
+    assert {row["status"] for row in result.rows if row["epochs"] == 2} == {"done"}
+    assert {row["status"] for row in result.rows if row["epochs"] == 1} <= {"stopped early"}
     best = result.rows[0]
     child = next(child for child in children if child.data.tags["trial"] == best["trial"])
     history = client.get_metric_history(child.info.run_id, "val/top1")
