@@ -1,0 +1,200 @@
+"""Clips in, flow out: batches of pairs that fit a memory budget, filled across clips of one size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from types import ModuleType
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.flow.cuda import pyramid, torch_steps
+from pipeline.flow.cuda.solver import Parameters, solve
+from pipeline.flow.cuda.state import planes_per_pair
+
+Segment = tuple[int, int, int]  # clip, its first pair, one past its last pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class TVL1(Parameters):
+    """TV-L1 on one device, to be made once in a process and called for many clips.
+
+    Attributes:
+        device: `cuda`, `cuda:1`, `cpu`, or `auto`: the GPU where there is one.
+        memory_gib: GiB of device memory that a batch may take; more pairs a batch keep a GPU busier.
+        steps: `triton`, `torch` (plain operations, any device), or `auto`: Triton's kernels on a GPU.
+    """
+
+    device: str = "auto"
+    memory_gib: float = 8.0
+    steps: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning, by its name.
+
+        Raises:
+            ValueError: a parameter is out of its range, or the device is not there.
+        """
+        super().__post_init__()
+        if self.steps not in ("auto", "triton", "torch"):
+            raise ValueError(f"steps: {self.steps!r}; expected auto, triton or torch")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device: {self.device!r}; torch {torch.__version__} sees no GPU on this machine")
+
+    def __call__(
+        self,
+        clips: Sequence[NDArray[np.uint8]],
+        initial_flows: Sequence[NDArray[np.float32]] | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Flow of each clip.
+
+        Args:
+            clips: each (T, H, W) grey or (T, H, W, 3) RGB, uint8, T >= 2; lengths and sizes may differ.
+            initial_flows: for each clip (T - 1, H, W, 2) float32, pixels, where the search begins; zero if not given.
+
+        Returns:
+            For each clip (T - 1, H, W, 2) float32, x before y, in pixels.
+
+        Raises:
+            ValueError: an initial flow has another shape, or one pair alone exceeds the memory budget.
+        """
+        flows = [np.empty((len(clip) - 1, *clip.shape[1:3], 2), np.float32) for clip in clips]
+        if initial_flows is not None:
+            for given, flow in zip(initial_flows, flows, strict=True):
+                if given.shape != flow.shape:
+                    raise ValueError(f"initial_flow: shape {given.shape}; expected {flow.shape}")
+        for size in dict.fromkeys(clip.shape[1:3] for clip in clips):
+            members = [index for index, clip in enumerate(clips) if clip.shape[1:3] == size]
+            for batch in segments([len(flows[index]) for index in members], self.pairs_per_batch(*size)):
+                self._solve([(members[i], start, stop) for i, start, stop in batch], clips, initial_flows, flows)
+        return flows
+
+    def pairs_per_batch(self, height: int, width: int) -> int:
+        """How many pairs of frames of this size fit the budget.
+
+        Raises:
+            ValueError: not even one does.
+        """
+        needed = self.bytes_per_pair(height, width)
+        pairs = int(self.memory_gib * 2**30) // needed
+        if pairs < 1:
+            raise ValueError(
+                f"memory_gib: {self.memory_gib}; one pair of {width} x {height} pixels needs {needed / 2**30:.3g}"
+            )
+        return pairs
+
+    def bytes_per_pair(self, height: int, width: int) -> int:
+        """Device memory for a pair: its unknowns, and two frames with their pyramids and gradients.
+
+        Within a clip each frame serves two pairs; the worst case, clips of one pair, is what counts.
+        """
+        scales = pyramid.sizes(height, width, self.nscales, self.scaleStep)
+        pyramids = sum(h * w for h, w in scales)
+        frame = pyramids + 5 * height * width  # gradients, and the three planes side by side
+        flow = (2 + self.unknowns) * height * width  # as it comes from the scale before and as it is handed over
+        return 4 * (planes_per_pair(self.unknowns) * height * width + flow + 2 * frame)
+
+    def _solve(
+        self,
+        batch: list[Segment],
+        clips: Sequence[NDArray[np.uint8]],
+        initial_flows: Sequence[NDArray[np.float32]] | None,
+        flows: list[NDArray[np.float32]],
+    ) -> None:
+        """One batch, from host memory to host memory."""
+        device = _device(self.device)
+        frames: list[NDArray[np.uint8]] = []
+        first: list[int] = []
+        initial: list[torch.Tensor] = []
+        for clip, start, stop in batch:
+            first += [len(frames) + i for i in range(stop - start)]
+            frames += [_grey(frame) for frame in clips[clip][start : stop + 1]]
+            if initial_flows is not None:
+                initial.append(torch.from_numpy(np.ascontiguousarray(initial_flows[clip][start:stop], np.float32)))
+        solved = solve(
+            torch.from_numpy(np.stack(frames)).to(device).float(),
+            torch.tensor(first, dtype=torch.int32, device=device),
+            self,
+            _steps(self.steps, device),
+            torch.cat(initial).to(device).permute(0, 3, 1, 2) if initial else None,
+        )
+        done = solved.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        position = 0
+        for clip, start, stop in batch:
+            flows[clip][start:stop] = done[position : position + stop - start]
+            position += stop - start
+
+
+def tvl1(
+    frames: NDArray[np.uint8],
+    tau: float = Parameters.tau,
+    lambda_: float = Parameters.lambda_,
+    theta: float = Parameters.theta,
+    nscales: int = Parameters.nscales,
+    warps: int = Parameters.warps,
+    epsilon: float = Parameters.epsilon,
+    innerIterations: int = Parameters.innerIterations,  # noqa: N803 - OpenCV's names
+    outerIterations: int = Parameters.outerIterations,  # noqa: N803
+    scaleStep: float = Parameters.scaleStep,  # noqa: N803
+    gamma: float = Parameters.gamma,
+    medianFiltering: int = Parameters.medianFiltering,  # noqa: N803
+    initial_flow: NDArray[np.float32] | None = None,
+    device: str = TVL1.device,
+    memory_gib: float = TVL1.memory_gib,
+    steps: str = TVL1.steps,
+) -> NDArray[np.float32]:
+    """See `pipeline.flow.tvl1`, and `TVL1` for the last three."""
+    named = {name: value for name, value in locals().items() if name not in ("frames", "initial_flow")}
+    return TVL1(**named)([frames], None if initial_flow is None else [initial_flow])[0]
+
+
+def tvl1_clips(clips: Sequence[NDArray[np.uint8]], **parameters: float | str) -> list[NDArray[np.float32]]:
+    """Flow of many clips, whose pairs share batches where their frames have one size; see `TVL1`.
+
+    Raises:
+        TypeError: a parameter is unknown.
+    """
+    known = {field.name for field in fields(TVL1)}
+    if unknown := parameters.keys() - known:
+        raise TypeError(f"TV-L1 parameter {min(unknown)!r}: unknown; one of {', '.join(sorted(known))}")
+    return TVL1(**parameters)(clips)  # type: ignore[arg-type]
+
+
+def version() -> str:
+    """For the record: the library that computes."""
+    return f"cuda {torch.__version__}"
+
+
+def segments(lengths: Sequence[int], limit: int) -> Iterator[list[Segment]]:
+    """Cut clips of so many pairs each into batches of nearly equal size, at most `limit` pairs each."""
+    batches = -(-sum(lengths) // limit)
+    room = full = -(-sum(lengths) // max(batches, 1))
+    batch: list[Segment] = []
+    for clip, pairs in enumerate(lengths):
+        start = 0
+        while start < pairs:
+            stop = min(pairs, start + room)
+            batch.append((clip, start, stop))
+            room, start = room - (stop - start), stop
+            if room == 0:
+                yield batch
+                batch, room = [], full
+    if batch:
+        yield batch
+
+
+def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+
+def _device(name: str) -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
+
+
+def _steps(name: str, device: torch.device) -> ModuleType:
+    if name == "torch" or (name == "auto" and device.type != "cuda"):
+        return torch_steps
+    from pipeline.flow.cuda import triton_steps
+
+    return triton_steps
