@@ -13,6 +13,7 @@ from pipeline.flow.cuda import pyramid, torch_steps
 from pipeline.flow.cuda.solver import Parameters, solve
 from pipeline.flow.cuda.state import planes_per_pair
 
+MOST_PAIRS = 65535  # CUDA's limit of a grid's second axis
 Segment = tuple[int, int, int]  # clip, its first pair, one past its last pair
 
 
@@ -22,7 +23,8 @@ class TVL1(Parameters):
 
     Attributes:
         device: `cuda`, `cuda:1`, `cpu`, or `auto`: the GPU where there is one.
-        memory_gib: GiB of device memory that a batch may take; more pairs a batch keep a GPU busier.
+        memory_gib: GiB of device memory that a batch may take with Triton's kernels (plain operations need some
+            more in between). Hundreds of pairs a batch keep a GPU busy.
         steps: `triton`, `torch` (plain operations, any device), or `auto`: Triton's kernels on a GPU.
     """
 
@@ -59,16 +61,21 @@ class TVL1(Parameters):
         Raises:
             ValueError: an initial flow has another shape, or one pair alone exceeds the memory budget.
         """
-        flows = [np.empty((len(clip) - 1, *clip.shape[1:3], 2), np.float32) for clip in clips]
+        shapes = [(len(clip) - 1, *clip.shape[1:3], 2) for clip in clips]
         if initial_flows is not None:
-            for given, flow in zip(initial_flows, flows, strict=True):
-                if given.shape != flow.shape:
-                    raise ValueError(f"initial_flow: shape {given.shape}; expected {flow.shape}")
-        for size in dict.fromkeys(clip.shape[1:3] for clip in clips):
-            members = [index for index, clip in enumerate(clips) if clip.shape[1:3] == size]
-            for batch in segments([len(flows[index]) for index in members], self.pairs_per_batch(*size)):
-                self._solve([(members[i], start, stop) for i, start, stop in batch], clips, initial_flows, flows)
-        return flows
+            for given, shape in zip(initial_flows, shapes, strict=True):
+                if given.shape != shape:
+                    raise ValueError(f"initial_flow: shape {given.shape}; expected {shape}")
+        pieces: list[list[NDArray[np.float32]]] = [[] for _ in clips]
+        for size in dict.fromkeys(shape[1:3] for shape in shapes):
+            members = [index for index, shape in enumerate(shapes) if shape[1:3] == size]
+            for batch in segments([shapes[index][0] for index in members], self.pairs_per_batch(*size)):
+                spans = [(members[i], start, stop) for i, start, stop in batch]
+                flow = self._solve(spans, clips, initial_flows)
+                ends = np.cumsum([stop - start for _, start, stop in spans])
+                for (clip, _, _), piece in zip(spans, np.split(flow, ends[:-1]), strict=True):
+                    pieces[clip].append(piece)
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in pieces]
 
     def pairs_per_batch(self, height: int, width: int) -> int:
         """How many pairs of frames of this size fit the budget.
@@ -82,7 +89,7 @@ class TVL1(Parameters):
             raise ValueError(
                 f"memory_gib: {self.memory_gib}; one pair of {width} x {height} pixels needs {needed / 2**30:.3g}"
             )
-        return pairs
+        return min(pairs, MOST_PAIRS)
 
     def bytes_per_pair(self, height: int, width: int) -> int:
         """Device memory for a pair: its unknowns, and two frames with their pyramids and gradients.
@@ -100,30 +107,30 @@ class TVL1(Parameters):
         batch: list[Segment],
         clips: Sequence[NDArray[np.uint8]],
         initial_flows: Sequence[NDArray[np.float32]] | None,
-        flows: list[NDArray[np.float32]],
-    ) -> None:
-        """One batch, from host memory to host memory."""
+    ) -> NDArray[np.float32]:
+        """(B, H, W, 2): one batch, from host memory to host memory, page-locked where there is a GPU."""
         device = _device(self.device)
         frames: list[NDArray[np.uint8]] = []
         first: list[int] = []
-        initial: list[torch.Tensor] = []
         for clip, start, stop in batch:
-            first += [len(frames) + i for i in range(stop - start)]
+            first += range(len(frames), len(frames) + stop - start)
             frames += [_grey(frame) for frame in clips[clip][start : stop + 1]]
-            if initial_flows is not None:
-                initial.append(torch.from_numpy(np.ascontiguousarray(initial_flows[clip][start:stop], np.float32)))
-        solved = solve(
-            torch.from_numpy(np.stack(frames)).to(device).float(),
-            torch.tensor(first, dtype=torch.int32, device=device),
-            self,
-            _steps(self.steps, device),
-            torch.cat(initial).to(device).permute(0, 3, 1, 2) if initial else None,
-        )
-        done = solved.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        position = 0
-        for clip, start, stop in batch:
-            flows[clip][start:stop] = done[position : position + stop - start]
-            position += stop - start
+        initial = None
+        if initial_flows is not None:
+            given = np.concatenate([initial_flows[clip][start:stop] for clip, start, stop in batch])
+            initial = torch.from_numpy(given.astype(np.float32)).to(device).permute(0, 3, 1, 2)
+        with torch.cuda.device(device if device.type == "cuda" else -1):  # which Triton launches on; -1 changes nothing
+            solved = solve(
+                torch.from_numpy(np.stack(frames)).to(device).float(),
+                torch.tensor(first, dtype=torch.int32, device=device),
+                self,
+                _steps(self.steps, device),
+                initial,
+            )
+            flow = solved.permute(0, 2, 3, 1).contiguous().to("cpu", non_blocking=True)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+        return flow.numpy()
 
 
 def tvl1(
