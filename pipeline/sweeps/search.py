@@ -14,6 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import ray.data
 from mlflow.entities import RunStatus
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
@@ -102,6 +103,9 @@ def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGr
         ),
         run_config=tune.RunConfig(name=name, storage_path=f"{sweep.base.storage}/sweeps", verbose=0),
     )
+    # Ray Data's own actors stay where the first dataset of a cluster runs: in a trial they would end with it, and the
+    # other trials' datasets would complain of that at length.
+    ray.data.from_items([0]).map_batches(lambda batch: batch, num_cpus=TRIAL_CPUS).materialize()
     print(f"{trials(sweep)} trials, {sweep.concurrent} at a time", flush=True)
     return tuner.fit()
 
