@@ -17,11 +17,16 @@ CUBIC = tl.constexpr(-0.75)  # OpenCV's free coefficient of the bicubic kernel
 
 @triton.jit
 def _tile(width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Rows (TILE_H, 1) and columns (1, TILE_W) of this program's tile; tiles are numbered along rows."""
+    """Rows and columns of the pixels of this program's tile; tiles are numbered along rows.
+
+    Two vectors instead of a column and a row: so a warp takes neighbours of one row in every version of Triton, which
+    else chooses by what it can prove of places that are kept inside the frame.
+    """
     tile = tl.program_id(0)
     across = tl.cdiv(width, TILE_W)
-    y = (tile // across) * TILE_H + tl.arange(0, TILE_H)[:, None]
-    x = (tile % across) * TILE_W + tl.arange(0, TILE_W)[None, :]
+    pixel = tl.arange(0, TILE_H * TILE_W)
+    y = (tile // across) * TILE_H + pixel // TILE_W
+    x = (tile % across) * TILE_W + pixel % TILE_W
     return y, x
 
 
