@@ -65,7 +65,7 @@ class CatalogConfig:
 class FlowConfig:
     """TV-L1 optical flow; parameters are named as OpenCV names them and default to its values."""
 
-    backend: Literal["auto", "opencv"] = "auto"
+    backend: Literal["auto", "opencv", "cpu", "cuda"] = "auto"
     """The implementation; recorded in every row and never mixed in one shard set."""
     tau: PositiveFloat = 0.25
     """Time step of the numerical scheme."""

@@ -25,6 +25,7 @@ def tvl1(
     scaleStep: float = 0.8,  # noqa: N803
     gamma: float = 0.0,
     medianFiltering: int = 5,  # noqa: N803
+    initial_flow: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """See `pipeline.flow.tvl1`."""
     if not hasattr(cv2, "optflow"):
@@ -43,11 +44,13 @@ def tvl1(
         scaleStep,
         gamma,
         medianFiltering,
+        initial_flow is not None,
     )
     grey = frames if frames.ndim == 3 else np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # parallelism is over clips; nested threads only contend
     try:
-        return np.stack([algorithm.calc(previous, following, None) for previous, following in pairwise(grey)])
+        starts = [None] * (len(grey) - 1) if initial_flow is None else initial_flow.copy()  # calc writes into it
+        return np.stack([algorithm.calc(*pair, start) for pair, start in zip(pairwise(grey), starts, strict=True)])
     finally:
         cv2.setNumThreads(threads)

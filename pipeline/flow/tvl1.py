@@ -1,16 +1,20 @@
 """The one entry to TV-L1 (Zach, Pock and Bischof 2007): checks its input and hands it to a backend."""
 
 import functools
+import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from pipeline.flow import opencv
-
-Backend = Callable[..., NDArray[np.float32]]
-BACKENDS: Mapping[str, Backend] = {"opencv": opencv.tvl1}
+# The module of each, with `tvl1` and `version`; imported when it is asked for.
+BACKENDS: Mapping[str, str] = {
+    "opencv": "pipeline.flow.opencv",
+    "cpu": "pipeline.flow.cpu.engine",
+    "cuda": "pipeline.flow.cuda",
+}
 
 
 def resolve_backend(backend: str) -> str:
@@ -28,15 +32,21 @@ def resolve_backend(backend: str) -> str:
 
 def version(backend: str) -> str:
     """Name and version of the library behind a backend, for the record."""
-    return {"opencv": opencv.version}[resolve_backend(backend)]()
+    return str(_module(backend).version())
 
 
-def tvl1(frames: NDArray[np.uint8], backend: str = "auto", **parameters: float) -> NDArray[np.float32]:
+def tvl1(
+    frames: NDArray[np.uint8],
+    backend: str = "auto",
+    initial_flow: ArrayLike | None = None,
+    **parameters: float,
+) -> NDArray[np.float32]:
     """TV-L1 optical flow from each frame to the next.
 
     Args:
         frames: (T, H, W) grey or (T, H, W, 3) RGB, uint8, T >= 2.
         backend: a key of `BACKENDS`, or `auto`.
+        initial_flow: where the search begins, (T - 1, H, W, 2) float32 in pixels; OpenCV's useInitialFlow.
         **parameters: OpenCV's names and defaults: tau 0.25, lambda (also lambda_) 0.15, theta 0.3, nscales 5, warps 5,
             epsilon 0.01, innerIterations 30, outerIterations 10, scaleStep 0.8, gamma 0, medianFiltering 5.
 
@@ -44,8 +54,8 @@ def tvl1(frames: NDArray[np.uint8], backend: str = "auto", **parameters: float) 
         (T - 1, H, W, 2) float32, x before y, in pixels; flow[t] goes from frames[t] to frames[t + 1].
 
     Raises:
-        TypeError: frames are not a uint8 array, or a parameter is unknown.
-        ValueError: wrong shape, fewer than two frames, or an unknown backend.
+        TypeError: frames are not a uint8 array, the initial flow not one of float32, or a parameter is unknown.
+        ValueError: wrong shape, fewer than two frames, a parameter out of its range, or an unknown backend.
     """
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
         found = frames.dtype if isinstance(frames, np.ndarray) else type(frames).__name__
@@ -56,13 +66,46 @@ def tvl1(frames: NDArray[np.uint8], backend: str = "auto", **parameters: float) 
         raise ValueError(f"frames: {len(frames)} given; flow needs at least two")
     if "lambda" in parameters:
         parameters["lambda_"] = parameters.pop("lambda")
-    compute = BACKENDS[resolve_backend(backend)]
-    unknown = parameters.keys() - _parameters(compute)
+    _check_initial(initial_flow, (len(frames) - 1, *frames.shape[1:3], 2))
+    _check_ranges(parameters)
+    compute = _module(backend).tvl1
+    known = frozenset(inspect.signature(compute).parameters) - {"frames", "initial_flow"}
+    unknown = parameters.keys() - known
     if unknown:
-        raise TypeError(f"TV-L1 parameter {min(unknown)!r}: unknown; one of {', '.join(sorted(_parameters(compute)))}")
-    return compute(frames, **parameters)
+        raise TypeError(f"TV-L1 parameter {min(unknown)!r}: unknown; one of {', '.join(sorted(known))}")
+    flow: NDArray[np.float32] = compute(frames, initial_flow=initial_flow, **parameters)
+    return flow
+
+
+def _check_initial(flow: ArrayLike | None, shape: tuple[int, ...]) -> None:
+    if flow is None:
+        return
+    if not isinstance(flow, np.ndarray) or flow.dtype != np.float32:
+        found = flow.dtype if isinstance(flow, np.ndarray) else type(flow).__name__
+        raise TypeError(f"initial_flow: {found}; expected a NumPy array of float32")
+    if flow.shape != shape:
+        raise ValueError(f"initial_flow: shape {flow.shape}; expected {shape}")
+    if not np.isfinite(flow).all():
+        raise ValueError("initial_flow: not finite everywhere")
+
+
+def _check_ranges(parameters: Mapping[str, float]) -> None:
+    """Refuse what OpenCV crashes on, never ends with, or would answer with NaN."""
+    for name in ("tau", "lambda_", "epsilon", "gamma"):
+        if not 0 <= parameters.get(name, 0) < float("inf"):
+            raise ValueError(f"TV-L1 parameter {name}: {parameters[name]}; expected a finite number, 0 or more")
+    if not 0 < parameters.get("theta", 1) < float("inf"):
+        raise ValueError(f"TV-L1 parameter theta: {parameters['theta']}; expected a finite number above 0")
+    for name, least in (("nscales", 1), ("warps", 0), ("innerIterations", 0), ("outerIterations", 0)):
+        value = parameters.get(name, 1)
+        if value != int(value) or value < least:
+            raise ValueError(f"TV-L1 parameter {name}: {value}; expected a whole number, {least} or more")
+    if not 0 < parameters.get("scaleStep", 0.5) < 1:
+        raise ValueError(f"TV-L1 parameter scaleStep: {parameters['scaleStep']}; expected more than 0, less than 1")
+    if parameters.get("medianFiltering", 1) not in (1, 3, 5):
+        raise ValueError(f"TV-L1 parameter medianFiltering: {parameters['medianFiltering']}; expected 1, 3 or 5")
 
 
 @functools.cache
-def _parameters(compute: Backend) -> frozenset[str]:
-    return frozenset(list(inspect.signature(compute).parameters)[1:])
+def _module(backend: str) -> ModuleType:
+    return importlib.import_module(BACKENDS[resolve_backend(backend)])

@@ -172,7 +172,7 @@ def test_wrong_frames_are_refused_by_what_is_wrong(frames, error, message):
 
 
 def test_a_backend_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="flow backend 'cudnn': unknown; one of auto, opencv"):
+    with pytest.raises(ValueError, match="flow backend 'cudnn': unknown; one of auto, opencv, cpu, cuda"):
         tvl1(moving(1, 0), backend="cudnn")
 
 
@@ -183,9 +183,9 @@ def test_auto_is_one_of_the_backends_and_any_other_stays():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_tells_its_version(backend):
-    name, number = version(backend).split()
+    name, library = version(backend).split(maxsplit=1)
     assert name == backend
-    assert number[0].isdigit()
+    assert any(letter.isdigit() for letter in library)
 
 
 # ---------------------------------------------------------------- against the I3D authors

@@ -1,0 +1,104 @@
+"""Frames in, flow out: the parameters of OpenCV's DualTVL1OpticalFlow, made ready for `solve`."""
+
+import importlib.metadata
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST = 16  # pixels; OpenCV's pyramid ends above it
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a computation cost, in pixels summed over scales and pairs."""
+
+    iterations: int
+    """Pixel-iterations that count."""
+    repeated: int
+    """Pixel-iterations run once more or in vain, as the error was below epsilon earlier than foreseen."""
+    medians: int
+    """Pixels whose u was filtered."""
+    warps: int
+    """Pixels warped."""
+
+
+def version() -> str:
+    """For the record."""
+    return f"cpu numba-{importlib.metadata.version('numba')}"
+
+
+def tvl1(
+    frames: NDArray[np.uint8],
+    tau: float = 0.25,
+    lambda_: float = 0.15,
+    theta: float = 0.3,
+    nscales: int = 5,
+    warps: int = 5,
+    epsilon: float = 0.01,
+    innerIterations: int = 30,  # noqa: N803 - OpenCV's names
+    outerIterations: int = 10,  # noqa: N803
+    scaleStep: float = 0.8,  # noqa: N803
+    gamma: float = 0.0,
+    medianFiltering: int = 5,  # noqa: N803
+    initial_flow: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """See `pipeline.flow.tvl1`."""
+    parameters = {name: value for name, value in locals().items() if name != "frames"}
+    return measured(frames, **parameters)[0]
+
+
+def measured(
+    frames: NDArray[np.uint8],
+    *,
+    tau: float = 0.25,
+    lambda_: float = 0.15,
+    theta: float = 0.3,
+    nscales: int = 5,
+    warps: int = 5,
+    epsilon: float = 0.01,
+    innerIterations: int = 30,  # noqa: N803
+    outerIterations: int = 10,  # noqa: N803
+    scaleStep: float = 0.8,  # noqa: N803
+    gamma: float = 0.0,
+    medianFiltering: int = 5,  # noqa: N803
+    initial_flow: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], Work]:
+    """Flow, and what it cost."""
+    from pipeline.flow.cpu.solve import solve
+    from pipeline.flow.cpu.vectors import LANES
+
+    grey = frames if frames.ndim == 3 else np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+    flow = np.zeros((len(grey) - 1, *grey.shape[1:], 2), np.float32)
+    shapes = scales(grey.shape[1], grey.shape[2], nscales, scaleStep)
+    levels, picture, state = [], LANES, 0
+    for height, width in shapes:
+        levels.append((height, width, picture, state))
+        area = height * (-(-width // LANES) * LANES)
+        picture, state = picture + area + LANES, state + 6 * area
+    single = np.float32
+    taut = single(tau / theta)
+    work = np.zeros(4, np.int64)
+    solve(
+        np.require(grey, requirements=("C", "W")),
+        np.zeros((0, 0, 0, 2), single) if initial_flow is None else np.require(initial_flow, requirements=("C", "W")),
+        flow,
+        np.array(levels, np.int64),
+        (float(scaleStep), float(epsilon)),
+        (single(taut * single(theta)), taut, single(lambda_ * theta), single(gamma)),
+        (int(warps), int(outerIterations), int(innerIterations), int(medianFiltering)),
+        work,
+    )
+    return flow, Work(*work.tolist())
+
+
+def scales(height: int, width: int, nscales: int, scale_step: float) -> list[tuple[int, int]]:
+    """(height, width) of the pyramid's scales, the finest first."""
+    shapes = [(height, width)]
+    while len(shapes) < nscales:
+        shape = (round(shapes[-1][0] * scale_step), round(shapes[-1][1] * scale_step))
+        if min(shape) < SMALLEST:
+            break
+        shapes.append(shape)
+    return shapes

@@ -1,0 +1,147 @@
+"""TV-L1's inner iteration, several at a time in one pass over the rows."""
+
+import numpy as np
+
+from pipeline.flow.cpu.compiled import inlined
+from pipeline.flow.cpu.vectors import (
+    LANES,
+    ZERO,
+    from_left,
+    from_right,
+    greatest,
+    least,
+    load,
+    reciprocal_estimate,
+    root_reciprocal_estimate,
+    splat,
+    store,
+    total,
+    without_lane,
+)
+
+TINY = np.float32(1e-30)
+ONE, TWO = np.float32(1), np.float32(2)
+FIXED = 4 * LANES
+
+
+@inlined
+def shrinkage(ux, uy, taut):
+    """1 / (1 + taut |grad u|)."""
+    square = ux * ux + (uy * uy + TINY)
+    length = square * root_reciprocal_estimate(square)
+    grown = length * taut + ONE
+    estimate = reciprocal_estimate(grown)
+    return estimate * (TWO - grown * estimate)
+
+
+def _iterations(components):
+    planes = 3 * components
+    size = planes * LANES
+    third = components == 3
+
+    @inlined
+    def divergence(state, p, above, left, top):
+        here = load(state, p)
+        change = (here - from_left(left, here)) + load(state, p + LANES)
+        if not top:
+            change = change - load(state, above + LANES)
+        return change, here
+
+    @inlined
+    def dual(state, old, new, here, right, below, edge, bottom, tau, taut):
+        ux = from_right(here, right) - here
+        if edge >= 0:
+            ux = without_lane(ux, edge)
+        uy = splat(ZERO)
+        if not bottom:
+            uy = below - here
+        shrink = shrinkage(ux, uy, taut)
+        store(state, new, (ux * tau + load(state, old)) * shrink)
+        store(state, new + LANES, (uy * tau + load(state, old + LANES)) * shrink)
+
+    def _rows(top, bottom):
+        @inlined
+        def block(state, old, above, new, new_above, fixed, data, last, edge, weights, carried):
+            tau, taut, l_t, gamma = weights
+            error, p1, p2, p3, here1, here2, here3 = carried
+            u1, u2, u3 = splat(ZERO), splat(ZERO), splat(ZERO)
+            if not bottom:
+                u1, u2 = load(state, old), load(state, old + 3 * LANES)
+                wx, wy = load(fixed, data + LANES), load(fixed, data + 2 * LANES)
+                rho = load(fixed, data) + wx * u1 + wy * u2
+                if third:
+                    u3 = load(state, old + 6 * LANES)
+                    rho = rho + u3 * gamma
+                fi = least(greatest(rho * load(fixed, data + 3 * LANES), splat(-l_t)), splat(l_t))
+                change1, p1 = divergence(state, old + LANES, above + LANES, p1, top)
+                change2, p2 = divergence(state, old + 4 * LANES, above + 4 * LANES, p2, top)
+                change1, change2 = fi * wx + change1, fi * wy + change2
+                u1, u2 = u1 + change1, u2 + change2
+                store(state, new, u1)
+                store(state, new + 3 * LANES, u2)
+                error = error + change1 * change1 + change2 * change2
+                if third:
+                    change3, p3 = divergence(state, old + 7 * LANES, above + 7 * LANES, p3, top)
+                    change3 = fi * gamma + change3
+                    u3 = u3 + change3
+                    store(state, new + 6 * LANES, u3)
+                    error = error + change3 * change3
+            if not top:
+                right1, right2, right3 = splat(ZERO), splat(ZERO), splat(ZERO)
+                if not last:
+                    right1, right2 = load(state, new_above + size), load(state, new_above + size + 3 * LANES)
+                dual(state, above + LANES, new_above + LANES, here1, right1, u1, edge, bottom, tau, taut)
+                dual(state, above + 4 * LANES, new_above + 4 * LANES, here2, right2, u2, edge, bottom, tau, taut)
+                if third:
+                    if not last:
+                        right3 = load(state, new_above + size + 6 * LANES)
+                    dual(state, above + 7 * LANES, new_above + 7 * LANES, here3, right3, u3, edge, bottom, tau, taut)
+                here1, here2, here3 = right1, right2, right3
+            return error, p1, p2, p3, here1, here2, here3
+
+        @inlined
+        def row(state, old, new, fixed, data, pitch, width, weights):
+            zero = splat(ZERO)
+            above, new_above = old - pitch, new - pitch
+            carried = (zero, zero, zero, zero, zero, zero, zero)
+            if not top:
+                here3 = zero
+                if third:
+                    here3 = load(state, new_above + 6 * LANES)
+                carried = (zero, zero, zero, zero, load(state, new_above), load(state, new_above + 3 * LANES), here3)
+            ahead = (width - 1) // LANES
+            for _ in range(ahead):
+                carried = block(state, old, above, new, new_above, fixed, data, False, -1, weights, carried)
+                old, above, new, new_above, data = old + size, above + size, new + size, new_above + size, data + FIXED
+            edge = width - 1 - ahead * LANES
+            carried = block(state, old, above, new, new_above, fixed, data, True, edge, weights, carried)
+            return total(carried[0])
+
+        return row
+
+    first_row, middle_row, below_the_last = _rows(True, False), _rows(False, False), _rows(False, True)
+
+    @inlined
+    def iterate(state, old, new, fixed, height, width, count, weights, errors):
+        """`count` iterations; offsets old and new are of row 0."""
+        blocks = (width + LANES - 1) // LANES
+        pitch = blocks * size
+        for k in range(count):
+            errors[k] = 0.0
+        for step in range(height + count):
+            for k in range(max(0, step - height), min(count, step + 1)):
+                y = step - k
+                source = (old if k == 0 else new) + y * pitch
+                target = new + y * pitch
+                data = y * blocks * FIXED
+                if y == 0:
+                    errors[k] += first_row(state, source, target, fixed, data, pitch, width, weights)
+                elif y < height:
+                    errors[k] += middle_row(state, source, target, fixed, data, pitch, width, weights)
+                else:
+                    below_the_last(state, source, target, fixed, data, pitch, width, weights)
+
+    return iterate
+
+
+iterate, iterate_with_light = _iterations(2), _iterations(3)

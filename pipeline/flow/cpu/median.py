@@ -1,0 +1,132 @@
+"""Median filters of 3 x 3 and 5 x 5, as merges of sorted columns (Batcher's odd-even merge), each sort done once.
+
+Neighbouring pixels share columns: a column is sorted once for all windows that it is in, two columns are merged once
+for the two windows in which they are the first and the second pair. A 5 x 5 median then takes 90 minima and maxima a
+vector.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from pipeline.flow.cpu.compiled import inlined
+from pipeline.flow.cpu.vectors import LANES, WIDE, _greatest, _least, _pointer, load, store
+
+
+def merge(builder: Any, left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
+    """One sorted list out of two (Batcher 1968); LLVM drops the steps that nobody reads."""
+    if not left or not right:
+        return [*left, *right]
+    if len(left) == len(right) == 1:
+        return [_least(builder, left[0], right[0]), _greatest(builder, left[0], right[0])]
+    even = merge(builder, left[0::2], right[0::2])
+    odd = merge(builder, left[1::2], right[1::2])
+    merged = even[:1]
+    for low, high in zip(odd, even[1:], strict=False):
+        merged += [_least(builder, low, high), _greatest(builder, low, high)]
+    paired = min(len(odd), len(even) - 1)
+    return merged + odd[paired:] + even[1 + paired :]
+
+
+def sort(builder: Any, values: Sequence[Any]) -> list[Any]:
+    """A sorted list, by merging halves."""
+    half = len(values) // 2
+    return merge(builder, sort(builder, values[:half]), sort(builder, values[half:])) if half else list(values)
+
+
+def _loads(context: Any, builder: Any, kind: Any, array: Any, offset: Any, step: Any, count: int) -> list[Any]:
+    vectors = []
+    for _ in range(count):
+        vectors.append(builder.load(_pointer(context, builder, kind, array, offset, LANES), align=4))
+        offset = builder.add(offset, step)
+    return vectors
+
+
+def _networks(size_of_window: int) -> Any:
+    middle = size_of_window * size_of_window // 2
+
+    @intrinsic
+    def sort_columns(typing: Any, rows: Any, offset: Any, step: Any, to: Any) -> Any:
+        """Sort LANES columns: vectors at offset, offset + step... of rows to row `to` on."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array, start, by, target = args
+            values = sort(builder, _loads(context, builder, rows, array, start, by, size_of_window))
+            for value in values:
+                builder.store(value, _pointer(context, builder, rows, array, target, LANES), align=4)
+                target = builder.add(target, by)
+            return context.get_dummy_value()
+
+        return types.void(rows, types.intp, types.intp, types.intp), generate
+
+    @intrinsic
+    def merge_pairs(typing: Any, rows: Any, offset: Any, step: Any, to: Any) -> Any:
+        """Merge each sorted column with its right neighbour."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array, start, by, target = args
+            right = builder.add(start, ir.Constant(start.type, 1))
+            columns = (_loads(context, builder, rows, array, place, by, size_of_window) for place in (start, right))
+            for value in merge(builder, *columns):
+                builder.store(value, _pointer(context, builder, rows, array, target, LANES), align=4)
+                target = builder.add(target, by)
+            return context.get_dummy_value()
+
+        return types.void(rows, types.intp, types.intp, types.intp), generate
+
+    @intrinsic
+    def select(typing: Any, rows: Any, columns: Any, pairs: Any, step: Any) -> Any:
+        """The median of the windows that begin at LANES neighbouring columns."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array, column, pair, by = args
+            window = _loads(context, builder, rows, array, pair, by, 2 * size_of_window)
+            for at in range(2, size_of_window - 1, 2):
+                place = builder.add(pair, ir.Constant(pair.type, at))
+                window = merge(builder, window, _loads(context, builder, rows, array, place, by, 2 * size_of_window))
+            place = builder.add(column, ir.Constant(pair.type, size_of_window - 1))
+            last = _loads(context, builder, rows, array, place, by, size_of_window)
+            taken = [window[middle]]
+            for count, value in enumerate(last, 1):
+                taken.append(_greatest(builder, window[middle - count], value))
+            least = taken[0]
+            for value in taken[1:]:
+                least = _least(builder, least, value)
+            return least
+
+        return WIDE(rows, types.intp, types.intp, types.intp), generate
+
+    @inlined
+    def median(values, at, size, height, width, rows):
+        """Filter a plane in place: block b of row y is values[at + (y * blocks + b) * size :]; rows is scratch."""
+        radius = size_of_window // 2
+        blocks = (width + LANES - 1) // LANES
+        step = (blocks + 2) * LANES
+        columns, pairs = size_of_window * step, 2 * size_of_window * step
+        for y in range(-radius, height + radius):
+            source = at + min(max(y, 0), height - 1) * blocks * size
+            row = (y + radius) % size_of_window * step
+            for b in range(blocks):
+                store(rows, row + radius + b * LANES, load(values, source + b * size))
+            for x in range(radius):
+                rows[row + x] = rows[row + radius]
+                rows[row + radius + width + x] = rows[row + radius + width - 1]
+            if y < radius:
+                continue
+            for x in range(0, width + 2 * radius, LANES):
+                sort_columns(rows, x, step, columns + x)
+            for x in range(0, width + 2 * radius - 1, LANES):
+                merge_pairs(rows, columns + x, step, pairs + x)
+            out = at + (y - radius) * blocks * size
+            for b in range(blocks):
+                store(values, out + b * size, select(rows, columns + b * LANES, pairs + b * LANES, step))
+            last = out + (blocks - 1) * size
+            values[last + width - (blocks - 1) * LANES : last + LANES] = 0
+
+    return median
+
+
+median3, median5 = _networks(3), _networks(5)

@@ -1,0 +1,80 @@
+"""Pyramids and gradients, as OpenCV's resize (INTER_LINEAR) and centeredGradient have them.
+
+A plane here is flat; its rows are whole vectors, with zeros behind the last column.
+"""
+
+import numpy as np
+
+from pipeline.flow.cpu.compiled import inlined
+from pipeline.flow.cpu.vectors import LANES, ZERO, load, splat, store, store_every_fourth
+
+HALF, ONE = np.float32(0.5), np.float32(1)
+MARGIN = 4  # pixels of zeros around the taps: OpenCV's BORDER_CONSTANT
+
+
+@inlined
+def whole_rows(width):
+    """Elements of a row of whole vectors."""
+    return (width + LANES - 1) // LANES * LANES
+
+
+@inlined
+def ticks(length, source_length, ratio, index, weight):
+    """For each of `length` pixels its left neighbour among `source_length`, and the weight of the right one."""
+    for x in range(length):
+        place = (x + 0.5) * ratio - 0.5
+        left = int(np.floor(place))
+        if left < 0 or left >= source_length - 1:
+            index[x] = min(max(left, 0), source_length - 1)
+            weight[x] = ZERO
+        else:
+            index[x] = left
+            weight[x] = np.float32(place - left)
+
+
+@inlined
+def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
+    """Bilinear, from the plane at source[at:] to that at target[to:], times `factor`."""
+    height, width = shape
+    to_height, to_width = to_shape
+    stride, to_stride = whole_rows(width), whole_rows(to_width)
+    index, weight, line = buffers
+    ticks(to_height, height, ratios[0], index[0], weight[0])
+    ticks(to_width, width, ratios[1], index[1], weight[1])
+    columns, shares = index[1], weight[1]
+    for y in range(to_height):
+        above = at + index[0, y] * stride
+        below = at + min(index[0, y] + 1, height - 1) * stride
+        share = weight[0, y]
+        for x in range(0, width, LANES):
+            store(line, x, load(source, above + x) * (ONE - share) + load(source, below + x) * share)
+        line[width] = line[width - 1]
+        out = to + y * to_stride
+        for x in range(to_width):
+            left = np.uint32(columns[x])
+            target[out + x] = (line[left] * (ONE - shares[x]) + line[left + np.uint32(1)] * shares[x]) * factor
+        target[out + to_width : out + to_stride] = 0
+
+
+@inlined
+def gradients(image, at, height, width, taps):
+    """Fill taps, flat (height + 2 MARGIN, row + 2 MARGIN, 4): I, Ix, Iy, 0 of each pixel, zeros around."""
+    stride = whole_rows(width)
+    pitch = (stride + 2 * MARGIN) * 4
+    taps[: MARGIN * pitch] = 0
+    taps[(height + MARGIN) * pitch : (height + 2 * MARGIN) * pitch] = 0
+    for y in range(height):
+        here = at + y * stride
+        above = at + max(y - 1, 0) * stride
+        below = at + min(y + 1, height - 1) * stride
+        start = (y + MARGIN) * pitch
+        out = start + 4 * MARGIN
+        for x in range(0, width, LANES):
+            ix = (load(image, here + x + 1) - load(image, here + x - 1)) * HALF
+            iy = (load(image, below + x) - load(image, above + x)) * HALF
+            store_every_fourth(taps, out + 4 * x, load(image, here + x), ix, iy, splat(ZERO))
+        last = width - 1
+        taps[out + 1] = HALF * (image[here + min(1, last)] - image[here])
+        taps[out + 4 * last + 1] = HALF * (image[here + last] - image[here + max(last - 1, 0)])
+        taps[start:out] = 0
+        taps[out + 4 * width : start + pitch] = 0

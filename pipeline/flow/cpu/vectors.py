@@ -1,0 +1,338 @@
+"""SIMD vectors of float32 as a Numba type, so that a kernel reads like its equation and still fills the vector units.
+
+`load(array, offset)` takes LANES neighbours out of a flat float32 array, `store` puts them back; between the two,
+vectors add, subtract and multiply with each other and with scalars. LLVM turns them into the widest registers of the
+machine, and splits them where they are wider than those. Neither bounds nor NaN are looked at.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic, models, overload, register_model
+
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+X86 = _TRIPLE.startswith("x86_64")
+AVX512 = "+avx512f" in _FEATURES
+LANES = 16 if AVX512 else 8 if "+avx2" in _FEATURES else 4
+_FLAGS = ("nnan", "ninf", "nsz", "contract")  # a * b + c becomes one instruction
+_FLOAT, _INT = ir.FloatType(), ir.IntType(32)
+
+
+class Vector(types.Type):
+    """The type of a vector of `lanes` float32."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Vector({lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, ir.VectorType(_FLOAT, kind.lanes))
+
+
+WIDE = Vector(LANES)
+TAPS = Vector(16)  # the four by four of a cubic interpolation
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    if isinstance(value.type, ir.VectorType):
+        return value
+    kind = ir.VectorType(_FLOAT, lanes)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
+    zeros = ir.Constant(ir.VectorType(_INT, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+
+def _pointer(
+    context: Any, builder: ir.IRBuilder, array: Any, value: ir.Value, offset: ir.Value, lanes: int
+) -> ir.Value:
+    data = context.make_array(array)(context, builder, value).data
+    return builder.bitcast(builder.gep(data, [offset]), ir.VectorType(_FLOAT, lanes).as_pointer())
+
+
+def _loader(kind: Vector) -> Callable[..., Any]:
+    @intrinsic
+    def load(typing: Any, array: Any, offset: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _pointer(context, builder, array, args[0], args[1], kind.lanes)
+            return builder.load(pointer, align=4)
+
+        return kind(array, types.intp), generate
+
+    return load
+
+
+load = _loader(WIDE)
+load_taps = _loader(TAPS)
+
+
+@intrinsic
+def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
+    """Write a vector to array[offset : offset + lanes]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, array, args[0], args[1], vector.lanes)
+        builder.store(args[2], pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def splat(typing: Any, value: Any) -> Any:
+    """A vector of LANES times the same float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _splat(builder, args[0], LANES)
+
+    return WIDE(types.float32), generate
+
+
+def _arithmetic(symbol: Callable[..., Any], emit: Callable[..., ir.Value]) -> None:
+    """Teach Numba an operator between vectors, and between a vector and a float32."""
+
+    @intrinsic
+    def compute(typing: Any, left: Any, right: Any) -> Any:
+        kind = left if isinstance(left, Vector) else right
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(builder, *(_splat(builder, value, kind.lanes) for value in args))
+
+        return kind(*(side if isinstance(side, Vector) else types.float32 for side in (left, right))), generate
+
+    @overload(symbol, strict=False)
+    def choose(left: Any, right: Any) -> Any:
+        if isinstance(left, Vector) or isinstance(right, Vector):
+            return lambda left, right: compute(left, right)
+        return None
+
+
+def _least(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered("<", left, right), left, right)
+
+
+def _greatest(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", left, right), left, right)
+
+
+def least(left: Any, right: Any) -> Any:
+    """The smaller of two vectors, lane by lane."""
+
+
+def greatest(left: Any, right: Any) -> Any:
+    """The greater of two vectors, lane by lane."""
+
+
+_arithmetic(operator.add, lambda builder, left, right: builder.fadd(left, right, flags=_FLAGS))
+_arithmetic(operator.sub, lambda builder, left, right: builder.fsub(left, right, flags=_FLAGS))
+_arithmetic(operator.mul, lambda builder, left, right: builder.fmul(left, right, flags=_FLAGS))
+_arithmetic(operator.truediv, lambda builder, left, right: builder.fdiv(left, right, flags=_FLAGS))
+_arithmetic(least, _least)
+_arithmetic(greatest, _greatest)
+
+
+def _call(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:
+    """An LLVM function from vector to vector."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.call(builder.module.declare_intrinsic(f"{name}.v{value.type.count}f32", fnty=kind), [value])
+
+
+def _estimate(name: str, exact: Callable[..., ir.Value]) -> Callable[..., Any]:
+    """One instruction of AVX-512 that is right to 14 bits, or the exact value on other machines."""
+
+    @intrinsic
+    def estimate(typing: Any, vector: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            (value,) = args
+            if not (AVX512 and vector.lanes == 16):
+                return exact(builder, value)
+            mask = ir.IntType(16)
+            kind = ir.FunctionType(value.type, [value.type, value.type, mask])
+            function = builder.module.declare_intrinsic(f"llvm.x86.avx512.{name}14.ps.512", fnty=kind)
+            return builder.call(function, [value, ir.Constant(value.type, None), ir.Constant(mask, -1)])
+
+        return vector(vector), generate
+
+    return estimate
+
+
+def _one_over(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return builder.fdiv(ir.Constant(value.type, [1.0] * value.type.count), value, flags=_FLAGS)
+
+
+def _one_over_root(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return _one_over(builder, _call(builder, "llvm.sqrt", value))
+
+
+reciprocal_estimate = _estimate("rcp", _one_over)
+root_reciprocal_estimate = _estimate("rsqrt", _one_over_root)
+
+
+def _moved(start: int) -> Callable[..., Any]:
+    @intrinsic
+    def moved(typing: Any, left: Any, right: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            order = ir.Constant(ir.VectorType(_INT, left.lanes), list(range(start, start + left.lanes)))
+            return builder.shuffle_vector(args[0], args[1], order)
+
+        return left(left, right), generate
+
+    return moved
+
+
+from_left = _moved(LANES - 1)  # of two neighbouring vectors: what is one place to the left of each lane of the second
+from_right = _moved(1)  # and one place to the right of each lane of the first
+
+
+@intrinsic
+def without_lane(typing: Any, vector: Any, lane: Any) -> Any:
+    """The vector with zero in one lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(_FLOAT, 0.0)
+        return builder.insert_element(args[0], zero, builder.trunc(args[1], _INT))
+
+    return vector(vector, types.intp), generate
+
+
+@intrinsic
+def total(typing: Any, vector: Any) -> Any:
+    """The sum of the lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_FLOAT, [_FLOAT, args[0].type])
+        name = f"llvm.vector.reduce.fadd.v{vector.lanes}f32"
+        function = builder.module.declare_intrinsic(name, fnty=kind)
+        return builder.call(function, [ir.Constant(_FLOAT, 0.0), args[0]], fastmath=("fast",))
+
+    return types.float32(vector), generate
+
+
+@intrinsic
+def quarters(typing: Any, vector: Any) -> Any:
+    """The sum of the four quarters of a vector of taps: four lanes, each the sum of every fourth."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (value,) = args
+        while value.type.count > 4:
+            half = value.type.count // 2
+            low, high = (
+                builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_INT, half), list(range(at, at + half))))
+                for at in (0, half)
+            )
+            value = builder.fadd(low, high, flags=_FLAGS)
+        return value
+
+    return Vector(4)(vector), generate
+
+
+@intrinsic
+def load_every_fourth(typing: Any, array: Any, offset: Any) -> Any:
+    """Three vectors out of rows of four: elements 0, 4, 8..., then 1, 5, 9..., then 2, 6, 10... from the offset on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, array, args[0], args[1], 4 * LANES)
+        rows = builder.load(pointer, align=4)
+        lanes = ir.VectorType(_INT, LANES)
+        columns = [
+            builder.shuffle_vector(rows, rows, ir.Constant(lanes, [4 * lane + column for lane in range(LANES)]))
+            for column in range(3)
+        ]
+        return context.make_tuple(builder, signature.return_type, columns)
+
+    return types.UniTuple(WIDE, 3)(array, types.intp), generate
+
+
+@intrinsic
+def floor(typing: Any, vector: Any) -> Any:
+    """The greatest whole number below each lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "llvm.floor", args[0])
+
+    return vector(vector), generate
+
+
+@intrinsic
+def store_whole(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
+    """Write a vector of whole numbers to an int32 array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole = ir.VectorType(_INT, vector.lanes)
+        data = context.make_array(array)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), whole.as_pointer())
+        builder.store(builder.fptosi(args[2], whole), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def store_every_fourth(typing: Any, array: Any, offset: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Write four vectors as rows of four: a[0], b[0], c[0], d[0], a[1]... from the offset on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def both(left: Any, right: Any) -> Any:
+            order = ir.Constant(ir.VectorType(_INT, 2 * left.type.count), list(range(2 * left.type.count)))
+            return builder.shuffle_vector(left, right, order)
+
+        planes = both(both(args[2], args[3]), both(args[4], args[5]))
+        order = [LANES * plane + lane for lane in range(LANES) for plane in range(4)]
+        rows = builder.shuffle_vector(planes, planes, ir.Constant(ir.VectorType(_INT, 4 * LANES), order))
+        builder.store(rows, _pointer(context, builder, array, args[0], args[1], 4 * LANES), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, a, b, c, d), generate
+
+
+@intrinsic
+def load_spread(typing: Any, array: Any, offset: Any) -> Any:
+    """Four float32, each four times: a vector of taps."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        four = builder.load(_pointer(context, builder, array, args[0], args[1], 4), align=4)
+        order = ir.Constant(ir.VectorType(_INT, 16), [lane // 4 for lane in range(16)])
+        return builder.shuffle_vector(four, four, order)
+
+    return TAPS(array, types.intp), generate
+
+
+@intrinsic
+def float_mode(typing: Any, mode: Any) -> Any:
+    """Set the mode of SSE arithmetic, and return the one before; nothing on other machines."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not X86:
+            return args[0]
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer])
+        places = [cgutils.alloca_once(builder, _INT) for _ in range(2)]
+        builder.store(args[0], places[1])
+        for name, place in zip(("st", "ld"), places, strict=True):
+            function = builder.module.declare_intrinsic(f"llvm.x86.sse.{name}mxcsr", fnty=kind)
+            builder.call(function, [builder.bitcast(place, pointer)])
+        return builder.load(places[0])
+
+    return types.uint32(types.uint32), generate
+
+
+@intrinsic
+def lane_numbers(typing: Any) -> Any:
+    """0, 1, 2... LANES - 1."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(ir.VectorType(_FLOAT, LANES), [float(lane) for lane in range(LANES)])
+
+    return WIDE(), generate
+
+
+NO_DENORMALS = np.uint32(0x9FC0)  # MXCSR: flush to zero, take denormals for zero, no exceptions
+ZERO = np.float32(0)
