@@ -9,15 +9,19 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pipeline.flow import cuda, opencv
-from pipeline.flow.cuda import pyramid
+from pipeline.flow.cuda import engine, pyramid
 from pipeline.flow.cuda.engine import segments
 from pipeline.ingest.decode import decode_clip
 from tests.flow.test_tvl1 import moving, texture
@@ -192,13 +196,46 @@ def test_pairs_of_many_clips_share_batches_and_come_back_to_their_clips(clips, a
 
 
 def test_a_small_memory_budget_changes_nothing_but_the_size_of_the_batches(clips, alone):
-    engine = cuda.TVL1(**QUICK)
-    budget = 2.5 * max(engine.bytes_per_pair(32, 48), engine.bytes_per_pair(40, 36)) / 2**30
+    usual = cuda.TVL1(**QUICK)
+    budget = 2.5 * max(usual.bytes_per_pair(32, 48), usual.bytes_per_pair(40, 36)) / 2**30
     small = cuda.TVL1(**QUICK, memory_gib=budget)
     assert small.pairs_per_batch(32, 48) == 2
-    assert 1000 < engine.pairs_per_batch(32, 48) < 65536
+    assert 1000 < usual.pairs_per_batch(32, 48) < 65536
     assert cuda.TVL1(memory_gib=1000).pairs_per_batch(16, 16) == 65535  # a grid of CUDA has no more
     assert all(np.array_equal(flow, pairs) for flow, pairs in zip(small(clips), alone, strict=True))
+
+
+class MostAlive(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.most = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.storages = {key: kept for key, kept in self.storages.items() if not kept[0].expired()}
+        self.most = max(self.most, sum(size for _, size in self.storages.values()))
+        return result
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1])
+@pytest.mark.parametrize("lengths", [[41], [2] * 40], ids=["one clip", "clips of one pair"])
+def test_what_a_batch_allocates_stays_within_the_budget(monkeypatch, lengths, gamma):
+    """All but the steps: on a GPU they are kernels, which allocate nothing."""
+    kernels = SimpleNamespace(
+        tiles=lambda h, w: 32, warp=lambda *_: None, smooth=lambda *_: None, iterate=lambda *_: None
+    )
+    monkeypatch.setattr(engine, "_steps", lambda name, device: kernels)
+    tvl1 = cuda.TVL1(gamma=gamma, device="cpu")
+    with MostAlive() as alive:
+        tvl1([np.zeros((length, 64, 85), np.uint8) for length in lengths])
+    assert 0.5 < alive.most / (40 * tvl1.bytes_per_pair(64, 85)) < 1
 
 
 def test_each_clip_has_its_own_initial_flow(clips):
