@@ -297,6 +297,21 @@ def test_an_unknown_parameter_of_many_clips_is_named():
         cuda.tvl1_clips([moving(1, 0)], scales=3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((1, 8, 8), np.uint8),
+        ((8, 8), np.uint8),
+        ((2, 8, 8, 2), np.uint8),
+        ((2, 0, 8), np.uint8),
+        ((2, 8, 8), np.float32),
+    ],
+)
+def test_a_clip_that_is_none_is_named(shape, kind):
+    with pytest.raises(ValueError, match=rf"clip 1: {kind.__name__} of shape .*; expected uint8 \(T, H, W\) or"):
+        cuda.tvl1_clips([moving(1, 0), np.zeros(shape, kind)])
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_missed_by_name():
     with pytest.raises(ValueError, match=r"device: 'cuda'; torch \S+ sees no GPU on this machine"):

@@ -56,11 +56,17 @@ class TVL1(Parameters):
             initial_flows: for each clip (T - 1, H, W, 2) float32, pixels, where the search begins; zero if not given.
 
         Returns:
-            For each clip (T - 1, H, W, 2) float32, x before y, in pixels.
+            For each clip (T - 1, H, W, 2) float32, x before y, in pixels. From a GPU it comes in page-locked memory,
+            which clips of one batch share: copy what is kept for long.
 
         Raises:
-            ValueError: an initial flow has another shape, or one pair alone exceeds the memory budget.
+            ValueError: a clip is not as above, an initial flow has another shape, or a pair exceeds the memory budget.
         """
+        for index, clip in enumerate(clips):
+            colours = clip.shape[3:]
+            if clip.dtype != np.uint8 or clip.ndim < 3 or colours not in ((), (3,)) or len(clip) < 2 or not clip.size:
+                expected = "expected uint8 (T, H, W) or (T, H, W, 3), T >= 2"
+                raise ValueError(f"clip {index}: {clip.dtype} of shape {clip.shape}; {expected}")
         shapes = [(len(clip) - 1, *clip.shape[1:3], 2) for clip in clips]
         if initial_flows is not None:
             for given, shape in zip(initial_flows, shapes, strict=True):
