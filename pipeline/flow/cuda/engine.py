@@ -79,8 +79,8 @@ class TVL1(Parameters):
                 spans = [(members[i], start, stop) for i, start, stop in batch]
                 flow = self._solve(spans, clips, initial_flows)
                 ends = np.cumsum([stop - start for _, start, stop in spans])
-                for (clip, _, _), piece in zip(spans, np.split(flow, ends[:-1]), strict=True):
-                    pieces[clip].append(piece)
+                for (index, _, _), piece in zip(spans, np.split(flow, ends[:-1]), strict=True):
+                    pieces[index].append(piece)
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in pieces]
 
     def pairs_per_batch(self, height: int, width: int) -> int:
