@@ -227,6 +227,8 @@ class ResourcesConfig:
     """CPUs reserved for a task that decodes one batch."""
     ingest_cpus: PositiveFloat = 1.0
     """CPUs reserved for a task that ingests one clip."""
+    flow_gpu_gib: PositiveFloat = 8.0
+    """GiB of a GPU's memory that TV-L1 may take for a batch of frame pairs."""
     max_failures: Annotated[int, Field(ge=-1)] = 2
     """Restarts of the training workers from the last checkpoint before the run fails; -1 for any number."""
 

@@ -18,13 +18,13 @@ BACKENDS: Mapping[str, str] = {
 
 
 def resolve_backend(backend: str) -> str:
-    """The backend that `auto` stands for on this machine; any other name as it is.
+    """The backend that `auto` stands for in one process, the CPU's; any other name as it is.
 
     Raises:
         ValueError: no backend has this name.
     """
     if backend == "auto":
-        return "opencv"
+        return "cpu"
     if backend not in BACKENDS:
         raise ValueError(f"flow backend {backend!r}: unknown; one of auto, {', '.join(BACKENDS)}")
     return backend

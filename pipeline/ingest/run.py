@@ -12,13 +12,16 @@ the same command does what is left, and the result is the one of an uninterrupte
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from pipeline import flow
 from pipeline.config import Config, to_dict
+from pipeline.ingest.gpu_flow import on_gpus
 from pipeline.ingest.stages import make_decode, make_encode, make_flow, make_stage, part_name
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
@@ -54,6 +57,7 @@ def ingest(config: Config, catalog: pa.Table, write: Callable[[str], object] | N
         raise IngestError(
             "the catalog is empty: nothing to ingest; check catalog.annotations, catalog.videos and splits"
         )
+    config = _with_backend(config)
     plan = _plan(config, catalog)
     _claim(shards, plan)
     if not exists(f"{shards}/{MANIFEST}"):
@@ -68,6 +72,30 @@ def ingest(config: Config, catalog: pa.Table, write: Callable[[str], object] | N
     return manifest
 
 
+def _with_backend(config: Config) -> Config:
+    """The config with `auto` made definite: what the set was begun with, else cuda where there are GPUs, else cpu.
+
+    Raises:
+        IngestError: clips are left to do with cuda, and the cluster has no GPU.
+    """
+    shards, asked = config.ingest.shards, config.ingest.flow.backend
+    if asked == "auto":
+        begun = read_json(f"{shards}/{PLAN}")["settings"]["flow"]["backend"] if exists(f"{shards}/{PLAN}") else None
+        asked = begun or ("cuda" if _gpus(config) else "cpu")
+    if asked == "cuda" and "flow" in config.ingest.streams and not _gpus(config) and not exists(f"{shards}/{MANIFEST}"):
+        raise IngestError(
+            f"{shards}: its flow is to be computed by cuda, and Ray has no GPU for it (resources.gpu is "
+            f"{config.resources.gpu}); add one, or make another set with --ingest.flow.backend cpu --ingest.shards ..."
+        )
+    flow_config = replace(config.ingest.flow, backend=asked)
+    return replace(config, ingest=replace(config.ingest, flow=flow_config))
+
+
+def _gpus(config: Config) -> int:
+    """GPUs that flow may use."""
+    return 0 if config.resources.gpu == "no" else int(ray.cluster_resources().get("GPU", 0))
+
+
 def _plan(config: Config, catalog: pa.Table) -> dict[str, Any]:
     """What decides the content of the set: clips and settings, not where it lies or how many workers make it."""
     settings = to_dict(config.ingest)
@@ -78,6 +106,7 @@ def _plan(config: Config, catalog: pa.Table) -> dict[str, Any]:
         "clips": len(catalog),
         "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         "settings": settings,
+        "flow_version": flow.version(config.ingest.flow.backend) if "flow" in config.ingest.streams else None,
     }
 
 
@@ -87,11 +116,14 @@ def _claim(shards: str, plan: dict[str, Any]) -> None:
         make_folder(f"{shards}/{STAGING}")
         write_json(f"{shards}/{PLAN}", plan)
         return
-    there = read_json(f"{shards}/{PLAN}")
+    there = _flat(read_json(f"{shards}/{PLAN}"))
+    complete = exists(f"{shards}/{MANIFEST}")
     for name, wanted in _flat(plan).items():
-        if _flat(there).get(name) != wanted:
+        if name == "flow_version" and complete:  # nothing will be mixed
+            continue
+        if there.get(name) != wanted:
             raise IngestError(
-                f"{shards}: made with {name} = {_flat(there).get(name)}, now asked for {wanted}; "
+                f"{shards}: made with {name} = {there.get(name)}, now asked for {wanted}; "
                 "give another --ingest.shards, or delete that folder"
             )
 
@@ -139,7 +171,9 @@ def _stage_clips(
     # Equal resources let Ray Data fuse the stages into one task: the frames, 65 MB a clip, never leave its process.
     rows = rows.map(make_decode(settings), num_cpus=cpus)
     if "flow" in settings.streams:
-        rows = rows.map(make_flow(settings), num_cpus=cpus)
+        gpus = _gpus(config) if settings.flow.backend == "cuda" else 0
+        compute = on_gpus(gpus, config.resources.flow_gpu_gib) if gpus else flow.tvl1
+        rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
     rows = rows.map(make_encode(settings), num_cpus=cpus)
     rows = rows.map(make_stage(staging), num_cpus=cpus)
     for row in rows.iter_rows():

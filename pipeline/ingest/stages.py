@@ -14,7 +14,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline import flow
 from pipeline.config import IngestConfig
@@ -40,8 +42,8 @@ def make_decode(config: IngestConfig) -> Stage:
     return _guarded(decode)
 
 
-def make_flow(config: IngestConfig) -> Stage:
-    """Compute TV-L1 from every frame to the next."""
+def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] = flow.tvl1) -> Stage:
+    """Compute TV-L1 from every frame to the next, in this process or by another way to `pipeline.flow.tvl1`."""
     parameters = flow_parameters(config)
     recorded = {
         "flow_backend": flow.resolve_backend(config.flow.backend),
@@ -50,7 +52,7 @@ def make_flow(config: IngestConfig) -> Stage:
     }
 
     def compute_flow(row: Row) -> Row:
-        return {**row, **recorded, "flow_field": flow.tvl1(row["frames"], recorded["flow_backend"], **parameters)}
+        return {**row, **recorded, "flow_field": compute(row["frames"], recorded["flow_backend"], **parameters)}
 
     return _guarded(compute_flow)
 

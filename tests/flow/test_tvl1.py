@@ -145,7 +145,7 @@ def test_every_parameter_of_opencv_has_an_effect_under_its_name(parameter):
 def test_defaults_are_opencvs():
     frames = moving(2, 1)
     reference = cv2.optflow.DualTVL1OpticalFlow_create()
-    assert np.allclose(tvl1(frames)[0], reference.calc(frames[0], frames[1], None), atol=1e-4)
+    assert np.allclose(tvl1(frames, "opencv")[0], reference.calc(frames[0], frames[1], None), atol=1e-4)
 
 
 def test_a_parameter_that_does_not_exist_is_named():
