@@ -13,15 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.catalog import folder, kinetics, motion_shapes
-from pipeline.catalog.rows import CATALOG_SCHEMA, ERROR_CLASSES, CatalogError, clip_id, nearest
+from pipeline.catalog import folder, hmdb51, kinetics, motion_shapes, ucf101
+from pipeline.catalog.rows import CATALOG_SCHEMA, ERROR_CLASSES, CatalogError, catalog_notes, clip_id, nearest
 
-__all__ = ["CATALOG_SCHEMA", "ERROR_CLASSES", "READERS", "CatalogError", "clip_id", "read_catalog"]
+__all__ = ["CATALOG_SCHEMA", "ERROR_CLASSES", "READERS", "CatalogError", "catalog_notes", "clip_id", "read_catalog"]
 
 READERS: dict[str, Callable[..., pa.Table]] = {
     "folder": folder.folder,
+    "hmdb51": hmdb51.hmdb51,
     "kinetics": kinetics.kinetics,
     "motion_shapes": motion_shapes.motion_shapes,
+    "ucf101": ucf101.ucf101,
 }
 
 

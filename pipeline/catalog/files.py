@@ -1,7 +1,7 @@
 """Finding video files below a folder in one walk."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,23 @@ def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     if not Path(top).is_dir():
         raise CatalogError(f"{top}: no such folder of videos; give the folder that holds them")
     yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with its closing separator
+
+
+def by_stem(videos: Iterable[VideoFile], folders: int = 0) -> dict[str, VideoFile]:
+    """File name without its extension -> file; of equal names the first usable one in the order given.
+
+    Names from annotations are looked up here, among what a walk has found, and never joined to a path.
+
+    Args:
+        videos: What `video_files` yields.
+        folders: How many of the folders above a file are part of its name: 1 gives `CLASS/NAME`.
+    """
+    found: dict[str, VideoFile] = {}
+    for video in videos:
+        stem = os.path.splitext("/".join(video.path.rsplit(os.sep, folders + 1)[-folders - 1 :]))[0]  # noqa: PTH122
+        if stem not in found or (found[stem].problem is not None and video.problem is None):
+            found[stem] = video
+    return found
 
 
 def _walk(folder: str, real_root: str) -> Iterator[VideoFile]:

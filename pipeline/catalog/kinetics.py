@@ -1,10 +1,10 @@
-"""Kinetics-400, -600 and -700, and any other data set whose lists are written the same way.
+"""Kinetics-400, -600, -700 and -700-2020, and any other data set whose lists are written the same way.
 
 The annotations are the published CSVs (Kay et al., "The Kinetics Human Action Video Dataset", 2017)::
 
     label,youtube_id,time_start,time_end,split,is_cc      Kinetics-400: train, validate
-    label,youtube_id,time_start,time_end,split            Kinetics-600 and -700
-    youtube_id,time_start,time_end,split                  test lists, which have no labels
+    label,youtube_id,time_start,time_end,split            Kinetics-600, -700 and -700-2020
+    youtube_id,time_start,time_end,split                  test lists, most of which have no labels
 
 Columns are found by their names, in any order; others are passed over, and an empty label is no label.
 
@@ -30,7 +30,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.catalog.files import VideoFile, video_files
+from pipeline.catalog.files import VideoFile, by_stem, video_files
+from pipeline.catalog.published import count_notes
 from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, line_id, shown
 
 REQUIRED_COLUMNS = ("youtube_id", "time_start", "time_end")
@@ -77,7 +78,8 @@ def kinetics(
         One row for every line of the lists, in their order. A line that is wrong is there with its error:
         `BadRow` (wrong number of columns, no id, not UTF-8), `BadTimes` (not a number, negative, end not after
         start), `DuplicateClip` (listed before, in this split or in another one: the first is kept, because a clip
-        in two splits is a leak), `FileNotFound`.
+        in two splits is a leak), `FileNotFound`. A list that is shorter or longer than the published one
+        (`pipeline.catalog.published`) is said in `catalog_notes`.
 
     Raises:
         CatalogError: a file or folder is missing, or a file is not a Kinetics CSV or lists nothing.
@@ -92,9 +94,10 @@ def kinetics(
         if not lines:
             raise CatalogError(f"{path}: no clip below the header; give the whole list of split {split!r}")
         lists.append((_List(dataset, split, Path(path), Path(videos)), lines))
-    found = _index(videos)
+    found = by_stem(video_files(videos))
     first_seen: dict[str, str] = {}
-    return catalog_table(dataset, [_clip(of, line, found, first_seen) for of, lines in lists for line in lines])
+    clips = [_clip(of, line, found, first_seen) for of, lines in lists for line in lines]
+    return catalog_table(dataset, clips, notes=count_notes(dataset, {of.split: len(lines) for of, lines in lists}))
 
 
 def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: dict[str, str]) -> Clip:
@@ -142,16 +145,6 @@ def _times(start: str, end: str) -> tuple[float, float, str | None]:
     if values[1] <= values[0]:
         return math.nan, math.nan, f"time_end {end} is not after time_start {start}"
     return values[0], values[1], None
-
-
-def _index(videos: str | os.PathLike[str]) -> dict[str, VideoFile]:
-    """File name without extension -> file; of equal names the first usable one in sorted order."""
-    found: dict[str, VideoFile] = {}
-    for video in video_files(videos):
-        stem = os.path.splitext(os.path.basename(video.path))[0]  # noqa: PTH119, PTH122 -- ten times as fast as Path
-        if stem not in found or (found[stem].problem is not None and video.problem is None):
-            found[stem] = video
-    return found
 
 
 def _read_lines(path: Path) -> Iterator[_Line]:

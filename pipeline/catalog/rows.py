@@ -7,8 +7,9 @@ never stops a run and is never lost from its report; `clip_id` is unique in a ca
 
 import difflib
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ CATALOG_SCHEMA = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("label", pa.string()),  # null where unlabelled
-        pa.field("label_id", pa.int32()),  # place of the label among all sorted labels of the catalog, from 0
+        pa.field("label_id", pa.int32()),  # from 0: place in the published class list, else among the sorted labels
         pa.field("source", pa.string()),  # absolute path; null only where error_class is not
         pa.field("start_s", pa.float64()),  # seconds into `source` to decode from; null: from its start
         pa.field("end_s", pa.float64()),  # seconds into `source` to decode to; null: to its end
@@ -36,6 +37,7 @@ VIDEO_EXTENSIONS = frozenset(
     | {"ogg", "ogv", "ts", "vob", "webm", "wmv", "y4m"}
 )
 
+_NOTES = b"notes"  # key in the metadata of a catalog's schema
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -103,13 +105,23 @@ def shown(text: str, most: int = 60) -> str:
     return ascii(text if len(text) <= most else text[: most - 3] + "...")
 
 
-def catalog_table(dataset: str, clips: list[Clip]) -> pa.Table:
-    """Number the labels (sorted, from 0, over all splits and error rows too) and make the table.
+def catalog_table(
+    dataset: str, clips: list[Clip], classes: Sequence[str] | None = None, notes: Sequence[str] = ()
+) -> pa.Table:
+    """Number the labels (from 0, over all splits and error rows too) and make the table.
 
     Labels of rows whose file is missing count, so that class numbers depend on the annotations alone and not on
     which videos could be downloaded.
+
+    Args:
+        dataset: Name of the data set.
+        clips: The rows.
+        classes: Every label in the order of its number; None for the sorted labels of `clips`.
+        notes: Sentences for whoever uses the catalog, which `catalog_notes` gives back.
     """
-    numbers = {label: i for i, label in enumerate(sorted({c.label for c in clips if c.label is not None}))}
+    if classes is None:
+        classes = sorted({c.label for c in clips if c.label is not None})
+    numbers = {label: number for number, label in enumerate(classes)}
     columns = {
         "clip_id": [c.clip_id for c in clips],
         "dataset": [dataset] * len(clips),
@@ -122,7 +134,12 @@ def catalog_table(dataset: str, clips: list[Clip]) -> pa.Table:
         "error_class": [c.error_class for c in clips],
         "error_message": [c.error_message for c in clips],
     }
-    return pa.table(columns, schema=CATALOG_SCHEMA)
+    return pa.table(columns, schema=CATALOG_SCHEMA.with_metadata({_NOTES: json.dumps(list(notes))}))
+
+
+def catalog_notes(catalog: pa.Table) -> list[str]:
+    """What a reader has to say of a whole catalog: a list of unusual length, a rule by which windows were drawn."""
+    return json.loads((catalog.schema.metadata or {}).get(_NOTES, b"[]"))
 
 
 def _slug(source_id: str) -> str:

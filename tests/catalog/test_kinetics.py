@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalog import CATALOG_SCHEMA, CatalogError, read_catalog
+from pipeline.catalog import CATALOG_SCHEMA, CatalogError, catalog_notes, read_catalog
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 ANNOTATIONS = Path(os.environ.get("ANNOTATIONS_DIR") or Path(__file__).parents[3] / "shared" / "annotations")
@@ -94,6 +94,44 @@ def test_labels_are_numbered_over_all_splits(videos):
     table = read_catalog("kinetics", annotations=lists, videos=videos)
     assert table["split"].to_pylist() == ["val"] * 19906 + ["test"] * 2000
     assert table["label_id"].null_count == 2000
+
+
+@needs_annotations
+def test_a_list_of_another_length_than_the_published_one_is_said(videos):
+    lists = {"val": ANNOTATIONS / "kinetics400_val.csv", "test": ANNOTATIONS / "kinetics400_test_head.csv"}
+    table = read_catalog("kinetics", annotations=lists, videos=videos)
+    assert catalog_notes(table) == ["kinetics400 test: expected 39,805 published, list has 2,000"]
+    head = {"val": ANNOTATIONS / "kinetics600_val_head.csv"}
+    table = read_catalog("kinetics", annotations=head, videos=videos, dataset="kinetics600")
+    assert catalog_notes(table) == ["kinetics600 val: expected 30,000 published, list has 5,000"]
+    assert catalog_notes(read_catalog("kinetics", annotations=head, videos=videos, dataset="mine")) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "label,youtube_id,time_start,time_end,split,is_cc\n",  # 400: train, validate
+        "label,youtube_id,time_start,time_end,split\n",  # 600, 700, 700-2020, and test lists published later
+        "youtube_id,time_start,time_end,split\n",  # test lists
+    ],
+)
+@pytest.mark.parametrize("dataset", ["kinetics400", "kinetics600", "kinetics700", "kinetics700_2020"])
+def test_every_edition_is_read_under_every_header(tmp_path, videos, dataset, header):
+    cells = {
+        "label": "jump",
+        "youtube_id": "-0bQ2k3cXyZ",
+        "time_start": "1",
+        "time_end": "11",
+        "split": "x",
+        "is_cc": "0",
+    }
+    line = ",".join(cells[name] for name in header.strip().split(","))
+    (tmp_path / "list.csv").write_text(header + line + "\n")
+    table = read_catalog("kinetics", annotations={"val": tmp_path / "list.csv"}, videos=videos, dataset=dataset)
+    (row,) = table.to_pylist()
+    assert row["clip_id"] == f"{dataset}.-0bQ2k3cXyZ.1-11"
+    assert row["label"] == ("jump" if "label" in header else None)
+    assert catalog_notes(table)[0].endswith("published, list has 1")
 
 
 # Finding files.
