@@ -21,6 +21,7 @@ ROOMS = {
     "training": {"clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
+    "benchmarks": {"flow", "ingest"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
