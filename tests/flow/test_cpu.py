@@ -6,12 +6,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import numba
 import numpy as np
 import pytest
 
 from pipeline.flow import tvl1
+from pipeline.flow.cpu import compiled
 from pipeline.flow.cpu.engine import measured, scales
 from pipeline.flow.cpu.median import median3, median5
 from pipeline.flow.cpu.vectors import LANES
@@ -126,10 +129,24 @@ def test_a_damaged_file_is_compiled_anew_and_mended(home, kept):
     assert mended[:32] == hashlib.sha256(mended[32:]).digest()
 
 
-def test_where_nothing_can_be_written_it_is_compiled_every_time(tmp_path):
-    nowhere = tmp_path / "file"
-    nowhere.write_text("")  # a file where the folders should be: no one, not even root, can write below it
-    assert outcome(start(nowhere)) == "compiled"
+def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")  # where the folders should be: no one, not even root, can write below it
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(file / "numba"))
+    monkeypatch.setattr(compiled, "AppDirs", lambda **_: SimpleNamespace(user_cache_dir=str(file / "user")))
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(file))
+    assert list(compiled._folders()) == []
+    assert compiled.compiled(_twice)(3) == 6
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert tmp_path not in compiled._folders()
+
+
+def _twice(value):
+    return 2 * value
 
 
 def test_importing_flow_imports_no_compiler():
