@@ -21,7 +21,7 @@ CATALOG_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("label", pa.string()),  # null where unlabelled
         pa.field("label_id", pa.int32()),  # from 0: place in the published class list, else among the sorted labels
-        pa.field("source", pa.string()),  # absolute path; null only where error_class is not
+        pa.field("source", pa.string()),  # absolute path or http(s) address; null only where error_class is not
         pa.field("start_s", pa.float64()),  # seconds into `source` to decode from; null: from its start
         pa.field("end_s", pa.float64()),  # seconds into `source` to decode to; null: to its end
         pa.field("error_class", pa.string()),  # null where the row is good, otherwise one of ERROR_CLASSES
@@ -29,7 +29,7 @@ CATALOG_SCHEMA = pa.schema(
     ]
 )
 
-ERROR_CLASSES = ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound")
+ERROR_CLASSES = ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound", "LookupFailed", "VideoGone")
 
 # The extensions under which video is met in the wild; compared in lower case.
 VIDEO_EXTENSIONS = frozenset(

@@ -56,7 +56,7 @@ def test_the_schema_is_the_contract():
 
 
 def test_every_reader_is_reached_by_name(tmp_path):
-    assert sorted(READERS) == ["folder", "hmdb51", "kinetics", "motion_shapes", "ucf101"]
+    assert sorted(READERS) == ["folder", "hmdb51", "kinetics", "motion_shapes", "ucf101", "youtube8m"]
     (tmp_path / "pouring").mkdir()
     (tmp_path / "pouring" / "a.mp4").touch()
     assert read_catalog("folder", root=tmp_path).schema == CATALOG_SCHEMA
@@ -66,7 +66,11 @@ def test_every_reader_is_reached_by_name(tmp_path):
     ("dataset", "options", "message"),
     [
         ("kinetic", {}, r"dataset 'kinetic': no such reader; did you mean 'kinetics'\?"),
-        ("zzz", {}, r"dataset 'zzz': no such reader; choose one of folder, hmdb51, kinetics, motion_shapes, ucf101"),
+        (
+            "zzz",
+            {},
+            r"dataset 'zzz': no such reader; choose one of folder, hmdb51, kinetics, motion_shapes, ucf101, youtube8m",
+        ),
         ("kinetics", {"video": "x"}, r"dataset 'kinetics' has no option 'video'; did you mean 'videos'\?"),
         ("kinetics", {"videos": "x"}, r"dataset 'kinetics' needs the option 'annotations'"),
         ("folder", {"root": "/nowhere/at/all"}, r"/nowhere/at/all: no such folder; give the folder"),
@@ -80,4 +84,4 @@ def test_what_cannot_be_read_at_all_is_said_in_one_line(dataset, options, messag
 
 
 def test_error_classes_are_those_that_ingest_counts():
-    assert ERROR_CLASSES == ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound")
+    assert ERROR_CLASSES == ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound", "LookupFailed", "VideoGone")

@@ -1,0 +1,105 @@
+"""From YouTube-8M's four-character ids to YouTube's, each asked for once.
+
+The data set publishes pseudo ids so that a video which its owner deletes cannot be traced any more. The answers of
+the lookup (`pipeline.catalog.youtube8m_lookup`) are kept in a text file of two columns, appended as they come, so that
+an interrupted run goes on where it stopped: `nXSc<TAB>0sf943sWZls`, or `-` for a video that is gone. A line that was
+cut off is passed over. Failures are not kept: the next run asks again.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.catalog.rows import CatalogError, shown
+from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Client, Lookup, NoAnswerError, VideoGoneError
+
+GIVE_UP_AFTER = 8  # ids in a row without an answer: the service is down or refuses us, so no more are asked for
+
+_GONE = "-"
+_KEPT = re.compile(r"([A-Za-z0-9_-]{4})\t([A-Za-z0-9_-]{11}|-)", re.ASCII)
+_TELL_EVERY_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """A YouTube id, or the class and text of what stands against it."""
+
+    youtube_id: str | None
+    error_class: str | None = None
+    message: str | None = None
+
+
+def resolve_ids(ids: Iterable[str], cache: str | os.PathLike[str], lookup: Lookup | None = None) -> dict[str, Answer]:
+    """Find the YouTube ids of pseudo ids, in the file or by the lookup.
+
+    Args:
+        ids: Pseudo ids. One that is not four letters, digits, `-` or `_` is never sent anywhere.
+        cache: Text file that keeps the answers; made where it is not there.
+        lookup: How the lookup is asked.
+
+    Returns:
+        Answers by pseudo id. Errors are `VideoGone` (the lookup has no such id), `LookupFailed` (no answer after all
+        tries, or none sought because `GIVE_UP_AFTER` ids in a row had none) and `BadRow` (no pseudo id).
+
+    Raises:
+        CatalogError: the file cannot be read or written.
+    """
+    wanted = list(dict.fromkeys(ids))
+    try:
+        kept = _kept(Path(cache))
+        missing = [name for name in wanted if name not in kept]
+        if missing:
+            Path(cache).parent.mkdir(parents=True, exist_ok=True)
+            with Path(cache).open("a", encoding="ascii", buffering=1) as file:  # a line is written as it ends
+                if file.tell():
+                    file.write("\n")  # the last one may have been cut off
+                for name, answer, keep in _ask(missing, Client(lookup or Lookup())):
+                    kept[name] = answer
+                    if keep:
+                        file.write(f"{name}\t{answer.youtube_id or _GONE}\n")
+    except OSError as error:
+        raise CatalogError(f"{cache}: cannot be used ({error.strerror}); give a file for the ids found") from error
+    return {name: kept[name] for name in wanted}
+
+
+def _kept(cache: Path) -> dict[str, Answer]:
+    if not cache.exists():
+        return {}
+    lines = cache.read_text(encoding="ascii", errors="replace").split("\n")
+    gone = "the lookup had no such id: the video was deleted or made private"
+    return {
+        match[1]: Answer(None, "VideoGone", f"{match[1]}: {gone}; remove its line from {cache} to ask again")
+        if match[2] == _GONE
+        else Answer(match[2])
+        for match in map(_KEPT.fullmatch, lines)
+        if match is not None
+    }
+
+
+def _ask(names: list[str], client: Client) -> Iterator[tuple[str, Answer, bool]]:
+    """Each id with its answer, and whether that is to be kept."""
+    in_vain, told = 0, time.monotonic()
+    for place, name in enumerate(names):
+        if not PSEUDO_ID.fullmatch(name):
+            text = f"{shown(name)} is no id of YouTube-8M; expected four letters, digits, '-' or '_'"
+            yield name, Answer(None, "BadRow", text), False
+            continue
+        if in_vain >= GIVE_UP_AFTER:
+            text = f"{name}: not asked for, after {in_vain} ids in a row without an answer; run again later"
+            yield name, Answer(None, "LookupFailed", text), False
+            continue
+        if time.monotonic() - told > _TELL_EVERY_S:
+            _log.info("YouTube-8M: %d of %d ids asked for", place, len(names))
+            told = time.monotonic()
+        try:
+            answer, keep, in_vain = Answer(client.ask(name)), True, 0
+        except VideoGoneError as error:
+            answer, keep, in_vain = Answer(None, "VideoGone", f"{client.address(name)}: {error}"), error.certain, 0
+        except NoAnswerError as error:
+            text = f"{client.address(name)}: {error}; run again to ask again"
+            answer, keep, in_vain = Answer(None, "LookupFailed", text), False, in_vain + 1
+        yield name, answer, keep
