@@ -19,6 +19,10 @@ from pydantic.dataclasses import dataclass
 
 T = TypeVar("T")
 Stream = Literal["rgb", "flow"]
+Dataset = Literal[
+    *("kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51"),
+    *("youtube8m", "youtube8m_segments", "folder", "motion_shapes"),
+]
 
 _checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
 
@@ -47,12 +51,15 @@ class MotionShapesConfig:
 class CatalogConfig:
     """Which clips there are."""
 
-    dataset: Literal["kinetics400", "kinetics600", "kinetics700", "folder", "motion_shapes"] = "kinetics400"
+    dataset: Dataset = "kinetics400"
     """The data set, which says how its annotation files are read."""
     annotations: dict[str, str] = field(default_factory=dict)
-    """Kinetics: one CSV a split, as --catalog.annotations.train FILE."""
+    """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: splits FOLDER.
+    YouTube-8M: records of each split; ids FILE keeps YouTube's ids, lookup URL is where they are asked for."""
+    split_number: Literal[1, 2, 3] = 1
+    """UCF-101, HMDB-51: which of the three published splits."""
     videos: str = ""
-    """Folder of the video files (motion_shapes: where they are rendered)."""
+    """Folder of the video files (motion_shapes: where they are rendered; youtube8m: may be empty)."""
     splits: tuple[str, ...] = ()
     """Splits to take; empty for all."""
     limit: PositiveInt | None = None
@@ -115,6 +122,8 @@ class IngestConfig:
     """Clips a Parquet file."""
     max_seconds: PositiveFloat = 300.0
     """Longest clip accepted, in seconds."""
+    decode_timeout_s: PositiveFloat = 120.0
+    """Longest time that decoding one clip may take, in seconds; then its process is killed and the clip has failed."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of failed clips with which the shard set still counts as good, from 0 to 1."""
     flow: FlowConfig = field(default_factory=FlowConfig)

@@ -1,11 +1,12 @@
-"""From a video file to the frames of one clip, at a constant rate by presentation time.
+"""From a video file to the pictures of one clip, at a constant rate by presentation time, as a viewer sees them.
 
-Output frame k is what a viewer sees k / fps seconds after the clip's start: the last source frame whose presentation
-time is not later. That holds for constant, variable and missing frame rates alike.
+This runs native code on files of unknown origin, which may hang or crash: ingest calls it through
+`pipeline.ingest.child`, in a process that can be killed.
 """
 
 import hashlib
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,19 +14,37 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
+from pipeline.ingest.clock import Clock
+from pipeline.ingest.constant_rate import ConstantRate, Keep
 from pipeline.ingest.errors import (
-    BadTimes,
     ClipError,
     DecodeError,
-    DecodeTimeout,
     FileNotFound,
+    MoovMissing,
     NotAVideo,
-    TooLong,
-    TooShort,
+    TooLarge,
+    Truncated,
+    UnknownCodec,
+    Unreadable,
     ZeroByte,
 )
+from pipeline.ingest.view import View, check_same_shape, view_of
+
+MAX_SOURCE_PIXELS = 8192 * 4352
+"""Of a source picture: 8K. A decoder holds up to some twenty of them."""
+
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,gif,apng,nut,rm,mxf,dv,wtv,"
+    "swf,ivf,obu,av1,h264,hevc,vvc,m4v,mjpeg,yuv4mpegpipe,wav,mp3,flac,aac,aiff"
+)
+"""What is opened; of sound, what may stand under the name of a video, so that it can be told. Playlists and lists of
+files are not: they make FFmpeg read other files and addresses. Nor are pictures and text, which it plays as well."""
+
+STATED_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
+"""Containers whose header says how long they are; elsewhere libavformat estimates it, by bit rate or from the end."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,9 @@ class SourceFacts:
     source_frames: int
     source_bytes: int
     source_sha256: str
+    source_notes: str
+    """What was special about it, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged
+    frames."""
 
     def columns(self) -> dict[str, Any]:
         """As columns of a shard row."""
@@ -52,7 +74,6 @@ def decode_clip(
     fps: int,
     short_side: int,
     max_seconds: float = 300.0,
-    timeout_s: float = 600.0,
 ) -> tuple[NDArray[np.uint8], SourceFacts]:
     """Decode, trim, resample and resize one clip.
 
@@ -63,7 +84,6 @@ def decode_clip(
         fps: frames a second of the result.
         short_side: shorter side of the result in pixels; both sides are rounded to even numbers.
         max_seconds: longest clip accepted, which bounds memory.
-        timeout_s: longest time spent on this clip.
 
     Returns:
         Frames, (T, H, W, 3) uint8 RGB, and facts of the source. T is round(seconds * fps).
@@ -71,102 +91,144 @@ def decode_clip(
     Raises:
         ClipError: one of `pipeline.ingest.errors`, by what was wrong.
     """
+    pictures: list[NDArray[np.uint8]] = []
+    facts = decode_pictures(path, start_s, end_s, fps, short_side, max_seconds, keep=pictures.append)
+    return np.stack(pictures), facts
+
+
+def decode_pictures(
+    path: str, start_s: float | None, end_s: float | None, fps: int, short_side: int, max_seconds: float, *, keep: Keep
+) -> SourceFacts:
+    """`decode_clip`, handing each picture to `keep` as it comes; those of a clip that fails in the end are void."""
     size, sha256 = _fingerprint(path)
-    if end_s is not None and end_s <= (start_s or 0.0):
-        raise BadTimes(f"end {end_s:g} s is not after start {start_s or 0:g} s")
-    deadline = time.monotonic() + timeout_s
-    stage: type[ClipError] = NotAVideo
-    decoded = 0
-    try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise NotAVideo("no video stream in it")
-            stage = DecodeError
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # parallelism is over clips
-            codec = stream.codec_context
-            clip = _ConstantRate(fps, start_s or 0.0, end_s, short_side, max_seconds)
-            for frame in container.decode(stream):
-                decoded += 1
-                clip.add(frame)
-                if clip.complete:
-                    break
-                if time.monotonic() > deadline:
-                    raise DecodeTimeout(f"stopped after {timeout_s:g} s at frame {decoded}")
-            facts = SourceFacts(
-                codec.name, codec.width, codec.height, float(stream.average_rate or 0), decoded, size, sha256
-            )
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        where = f" after {decoded} frames" if stage is DecodeError else ""
-        raise stage(f"{getattr(error, 'strerror', None) or error}{where}") from error
-    return clip.frames(), facts
-
-
-class _ConstantRate:
-    """Collects, from source frames in presentation order, the one on screen at each tick of the output rate."""
-
-    def __init__(self, fps: int, start_s: float, end_s: float | None, short_side: int, max_seconds: float) -> None:
-        self._fps, self._short_side, self._max_seconds = fps, short_side, max_seconds
-        self._start = Fraction(start_s).limit_denominator(1_000_000)
-        self._wanted: int | None = None
-        if end_s is not None:
-            self._wanted = max(1, round((Fraction(end_s).limit_denominator(1_000_000) - self._start) * fps))
-        self._origin: Fraction | None = None  # presentation time of the first frame
-        self._shown: av.VideoFrame | None = None  # the frame on screen
-        self._until = Fraction(0)  # when it leaves, from the origin
-        self._count = 0  # source frames so far
-        self._pictures: list[NDArray[np.uint8]] = []
-
-    @property
-    def complete(self) -> bool:
-        """Whether every tick up to the clip's end has its picture."""
-        return self._wanted is not None and len(self._pictures) >= self._wanted
-
-    def add(self, frame: av.VideoFrame) -> None:
-        """Take the next source frame."""
-        if frame.pts is None:
-            raise DecodeError("a frame has no presentation time")
-        if self._origin is None:
-            self._origin = frame.pts * frame.time_base
-        since = frame.pts * frame.time_base - self._origin
-        self._fill(until=since)
-        if len(self._pictures) > self._max_seconds * self._fps:
-            raise TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
-        self._count += 1
-        average = since / (self._count - 1) if self._count > 1 else Fraction(1, self._fps)
-        stated = frame.duration * frame.time_base if frame.duration else Fraction(0)
-        lasts = stated if 2 * stated >= average else average  # headers of variable rates state 1 ms
-        self._shown, self._until = frame, since + lasts
-
-    def frames(self) -> NDArray[np.uint8]:
-        """The clip, (T, H, W, 3); the last source frame stays on screen for its own duration."""
-        if self._shown is None:
+    clip = ConstantRate(fps, start_s, end_s, max_seconds, keep)
+    progress = _Progress(path)
+    with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
+        stream = _video_stream(container)
+        progress.decoding = True
+        aspect = stream.sample_aspect_ratio
+        clock = Clock(stream.guessed_rate or stream.average_rate, max_seconds)
+        view: View | None = None
+        interlaced = 0
+        for frame in container.decode(stream):
+            if view is None or (frame.width, frame.height) != progress.size:
+                now = view_of(frame, aspect, short_side)
+                check_same_shape(view or now, now)
+                view = view or now
+                progress.size = frame.width, frame.height
+            progress.frames += 1
+            progress.damaged += frame.is_corrupt
+            interlaced += frame.interlaced_frame
+            clip.add(frame, clock.since_start(frame), view)
+            if clip.complete:
+                break
+        if view is None:
             raise DecodeError("no frame decodes")
-        half_a_tick = Fraction(1, 2 * self._fps)  # T is the duration in ticks, rounded
-        self._fill(until=self._until - half_a_tick, inclusive=True)
-        if self._start >= self._until:
-            raise BadTimes(f"starts at {float(self._start):g} s; the source ends at {float(self._until):.2f} s")
-        if len(self._pictures) < 2:
-            raise TooShort(f"{len(self._pictures)} frame at {self._fps} frames a second; two are the least")
-        return np.stack(self._pictures[: self._wanted])
+        if not clip.complete:
+            _check_whole(container, stream, clip.end())
+        clip.check()
+        codec = stream.codec_context
+        notes = {
+            "interlaced": 2 * interlaced > progress.frames,
+            "turned": view.turned,
+            f"pixel aspect {aspect and f'{aspect.numerator}:{aspect.denominator}'}": aspect not in (None, 0, 1),
+            "times guessed": clock.guessed,
+            f"{progress.damaged} damaged frames": progress.damaged,
+        }
+        return SourceFacts(
+            source_codec=codec.name,
+            source_width=codec.width,
+            source_height=codec.height,
+            source_fps=float(stream.average_rate or 0),
+            source_frames=progress.frames,
+            source_bytes=size,
+            source_sha256=sha256,
+            source_notes=", ".join(note for note, holds in notes.items() if holds),
+        )
 
-    def _fill(self, until: Fraction, inclusive: bool = False) -> None:
-        """Show the frame on screen at every tick before `until`."""
-        picture = None
-        while self._shown is not None and not self.complete:
-            tick = self._start + Fraction(len(self._pictures), self._fps)
-            if tick > until or (tick == until and not inclusive):
-                return
-            if picture is None:  # frames that no tick falls on are never converted
-                width, height = _even_size(self._shown.width, self._shown.height, self._short_side)
-                picture = self._shown.to_ndarray(format="rgb24", width=width, height=height, interpolation="BILINEAR")
-            self._pictures.append(picture)
+
+@dataclass
+class _Progress:
+    """How far decoding has come, for the message when it breaks."""
+
+    path: str
+    decoding: bool = False
+    frames: int = 0
+    damaged: int = 0
+    size: tuple[int, int] = (0, 0)
 
 
-def _even_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(width, height) with the shorter side as asked, the aspect kept, both even."""
-    scale = Fraction(short_side, min(width, height))
-    return tuple(max(2, 2 * round(side * scale / 2)) for side in (width, height))  # type: ignore[return-value]
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream that a player shows, ready to decode: no cover picture, on one thread, within bounds."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        only = "no video stream in it but a cover picture" if container.streams.video else "no video stream in it"
+        raise NotAVideo(f"{only}; it is {container.format.name}")
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+    codec = stream.codec_context
+    if codec is None:
+        raise UnknownCodec("the installed PyAV has no decoder for its video stream")
+    if codec.width * codec.height > MAX_SOURCE_PIXELS:
+        raise TooLarge(f"{codec.width}x{codec.height}; {MAX_SOURCE_PIXELS} pixels a picture are the most")
+    codec.thread_count = 1  # parallelism is over clips
+    codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}  # a stream may change its size part-way
+    return stream
+
+
+def _check_whole(container: av.container.InputContainer, stream: av.VideoStream, end: Fraction) -> None:
+    """Whether a source that was read to its end, in seconds, is as long as its header says, give or take a tenth."""
+    if container.format.name not in STATED_DURATION:
+        return
+    stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
+    if end < stated - max(Fraction(1, 2), stated / 10):
+        raise Truncated(f"ends at {float(end):.2f} s; its header says {float(stated):.2f} s")
+
+
+@contextmanager
+def _explained(progress: _Progress) -> Iterator[None]:
+    """Give what PyAV raises its class, and libav's own last words where logging is on."""
+    with av.logging.Capture() as log:
+        try:
+            yield
+        except ClipError:
+            raise
+        except MemoryError as error:
+            raise TooLarge(f"decoding it needs more memory than a clip may have, after {progress.frames} frames") from (
+                error
+            )
+        except (av.FFmpegError, UnicodeDecodeError) as error:
+            kind: type[ClipError] = DecodeError if progress.decoding else NotAVideo
+            said = [getattr(error, "strerror", None) or str(error)]
+            said += [f"libav: {message.strip()}" for level, _, message in log[-1:] if level <= av.logging.ERROR]
+            if isinstance(error, av.error.DecoderNotFoundError):
+                kind = UnknownCodec
+            elif not progress.decoding and isinstance(error, av.error.ArgumentError):  # what a closed list answers
+                said = ["no container of video; playlists, pictures and text are not opened"]
+            elif not progress.decoding and _lacks_moov(progress.path):
+                kind, said = MoovMissing, ["an MP4 without its index (moov), which is written last: it was cut short"]
+            after = f" after {progress.frames} frames" if progress.decoding else ""
+            raise kind(f"{said[0]}{after}{''.join(f'; {more}' for more in said[1:])}") from error
+
+
+def _lacks_moov(path: str) -> bool:
+    """Whether a file is made of the boxes of an MP4, without `moov`."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        place = 0
+        kinds: set[bytes] = set()
+        while place + 8 <= size and len(kinds) < 64:
+            file.seek(place)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:  # the true length follows
+                length = int.from_bytes(head[8:16], "big")
+            if kind not in {b"ftyp", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid", b"styp", b"sidx", b"moof"}:
+                return False
+            kinds.add(kind)
+            if length < 8:  # up to the end of the file
+                break
+            place += length
+    return b"ftyp" in kinds and b"moov" not in kinds
 
 
 def _fingerprint(path: str) -> tuple[int, str]:
@@ -177,5 +239,8 @@ def _fingerprint(path: str) -> tuple[int, str]:
     size = file.stat().st_size
     if size == 0:
         raise ZeroByte("the file is empty")
-    with file.open("rb") as opened:
-        return size, hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with file.open("rb") as opened:
+            return size, hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise Unreadable(f"{error.strerror}: {path}") from error

@@ -8,12 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.flow import quantise
-from pipeline.ingest.errors import ClipError
+from pipeline.ingest.errors import EncodeError
 from pipeline.shards.codec import FLOW_CODEC, VIDEO_CODEC, decode_flow, decode_video, encode_flow, encode_video
-
-
-class EncodeError(ClipError):
-    """What was encoded does not decode to what it should."""
 
 
 def encode_clip(frames: NDArray[np.uint8], fps: int, crf: int, gop: int, min_psnr: float) -> dict[str, Any]:

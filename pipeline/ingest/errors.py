@@ -1,37 +1,106 @@
-"""What can be wrong with one clip. Each becomes that clip's row in the manifest and costs no other clip."""
+"""What can be wrong with one clip. Each becomes that clip's row in the manifest and costs no other clip.
+
+The class name and the message are what the manifest records; `verdict` says what may come of trying again:
+
+    retryable   the cause lies outside the file (a cut transfer, a busy machine): another try may succeed
+    permanent   the source is what it is: another try ends the same way
+    operator    somebody has to change something first: a path, a time in the catalog, a limit of the config
+"""
+
+from typing import ClassVar, Literal
+
+Verdict = Literal["retryable", "permanent", "operator"]
 
 
 class ClipError(Exception):
-    """Base: the class name and the message are what the manifest records."""
+    """Base: one line that says what is wrong with the clip, with the true message of who found it."""
+
+    verdict: ClassVar[Verdict] = "permanent"
 
 
 class FileNotFound(ClipError):  # noqa: N818 - the manifest's own word
     """The source is not there (any more)."""
 
+    verdict = "operator"
+
 
 class ZeroByte(ClipError):  # noqa: N818
-    """The source is an empty file."""
+    """The source is an empty file: a transfer that never began."""
+
+    verdict = "retryable"
+
+
+class Unreadable(ClipError):  # noqa: N818
+    """The source is there and the system does not let it be read: permissions, a failing disk."""
+
+    verdict = "operator"
 
 
 class NotAVideo(ClipError):  # noqa: N818
-    """No demuxer recognises the source, or it holds no video stream."""
+    """No demuxer of video recognises the source, or it holds no video stream but a cover picture at most."""
+
+
+class MoovMissing(ClipError):  # noqa: N818
+    """An MP4 without its index, which is written last: a transfer or a recording that was cut short."""
+
+    verdict = "retryable"
+
+
+class Truncated(ClipError):  # noqa: N818
+    """The source ends long before its header says: a transfer that was cut short."""
+
+    verdict = "retryable"
+
+
+class UnknownCodec(ClipError):  # noqa: N818
+    """The installed PyAV has no decoder for the source."""
+
+    verdict = "operator"
 
 
 class DecodeError(ClipError):
     """The decoder gave up part-way: the clip is not used, since what is left of it is not what was labelled."""
 
 
+class BrokenTimestamps(ClipError):  # noqa: N818
+    """The times of its frames contradict each other, so that nobody can say when each is shown."""
+
+
 class DecodeTimeout(ClipError):  # noqa: N818
-    """Decoding took longer than is allowed for one clip."""
+    """Decoding took longer than is allowed for one clip, or hung; its process was killed."""
+
+    verdict = "retryable"
+
+
+class DecodeCrash(ClipError):  # noqa: N818
+    """Native code crashed while decoding; its process is gone."""
 
 
 class BadTimes(ClipError):  # noqa: N818
     """The catalog's times make no interval, or lie outside the source."""
 
+    verdict = "operator"
+
 
 class TooLong(ClipError):  # noqa: N818
     """More seconds than a clip may have: a whole film where a clip was meant."""
 
+    verdict = "operator"
+
+
+class TooLarge(ClipError):  # noqa: N818
+    """Pictures so large, or so much memory, that the machine is in danger; refused by the header where it says so."""
+
 
 class TooShort(ClipError):  # noqa: N818
     """Fewer than two frames: no motion, no flow."""
+
+
+class EncodeError(ClipError):
+    """What was encoded does not decode to what it should."""
+
+
+def error_named(name: str) -> type[ClipError]:
+    """The class of a name that a manifest or another process wrote; `ClipError` itself for one that is not known."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, ClipError) else ClipError

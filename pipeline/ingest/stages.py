@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline import flow
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.child import decode_in_child
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
 from pipeline.ingest.errors import ClipError
 from pipeline.shards.schema import SHARD_SCHEMA
@@ -31,11 +31,17 @@ Stage = Callable[[Row], Row]
 
 
 def make_decode(config: IngestConfig) -> Stage:
-    """Decode the clip to a constant rate and size."""
+    """Decode the clip to a constant rate and size, in a child process that can be killed."""
 
     def decode(row: Row) -> Row:
-        frames, facts = decode_clip(
-            row["source"], row["start_s"], row["end_s"], config.fps, config.short_side, config.max_seconds
+        frames, facts = decode_in_child(
+            row["source"],
+            row["start_s"],
+            row["end_s"],
+            config.fps,
+            config.short_side,
+            config.max_seconds,
+            config.decode_timeout_s,
         )
         return {**row, **facts.columns(), "frames": frames}
 

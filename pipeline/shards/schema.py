@@ -60,6 +60,7 @@ SOURCE = [
     pa.field("source_frames", pa.int32()),  # decoded, not promised by the header
     pa.field("source_bytes", pa.int64()),
     pa.field("source_sha256", pa.string()),
+    pa.field("source_notes", pa.string()),  # what was special about it: interlaced, turned, times guessed, ...
 ]
 STATISTICS = [
     pa.field("brightness", pa.float32()),  # mean grey level, 0 to 255
