@@ -6,6 +6,7 @@
 Interrupted, the same command goes on where it stopped. Clips that cannot be read are listed with their reasons.
 """
 
+from pipeline.catalog import catalog_notes
 from pipeline.cluster import connect, resolve
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import Config
@@ -20,6 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors():
         config = resolve(parse(Config, PRETRAIN, argv, __doc__))
         catalog = configured_catalog(config)
+        for note in catalog_notes(catalog):
+            print(note)
         connect(config, need_training=False)
         print(ingested(config, ingest(config, catalog)))
 

@@ -8,6 +8,7 @@ r"""Pretrain a network: clips to shards, both streams, exact test, registered mo
 Shards that are there already are used as they are; an interrupted run continues with --resume NAME.
 """
 
+from pipeline.catalog import catalog_notes
 from pipeline.cluster import connect, resolve
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import Config
@@ -23,6 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors():
         config = named(resolve(parse(Config, PRETRAIN, argv, __doc__)))
         catalog = configured_catalog(config)
+        for note in catalog_notes(catalog):
+            print(note)
         check(config, set(catalog["split"].to_pylist()))
         connect(config)
         print(ingested(config, ingest(config, catalog)), flush=True)

@@ -20,9 +20,9 @@ from pydantic.dataclasses import dataclass
 T = TypeVar("T")
 Stream = Literal["rgb", "flow"]
 Dataset = Literal[
-    *("kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51"),
-    *("youtube8m", "youtube8m_segments", "folder", "motion_shapes"),
-]
+    "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
+    "youtube8m", "youtube8m_segments", "folder", "motion_shapes",
+]  # fmt: skip
 
 _checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
 
@@ -66,6 +66,11 @@ class CatalogConfig:
     """At most so many clips of each split, taken evenly over the list; none for all."""
     motion_shapes: MotionShapesConfig = field(default_factory=MotionShapesConfig)
     """Only for motion_shapes: how much is rendered."""
+
+    @property
+    def name(self) -> str:
+        """The data set, and the split of it where there are several: what a shard set is called."""
+        return f"{self.dataset}_split{self.split_number}" if self.dataset in ("ucf101", "hmdb51") else self.dataset
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -325,7 +330,7 @@ class Config:
             ),
             ingest=dataclasses.replace(
                 self.ingest,
-                shards=absolute(self.ingest.shards, base) or f"{storage}/shards/{self.catalog.dataset}",
+                shards=absolute(self.ingest.shards, base) or f"{storage}/shards/{self.catalog.name}",
             ),
             tracking=dataclasses.replace(
                 self.tracking,

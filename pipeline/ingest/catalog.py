@@ -5,38 +5,86 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import CatalogError, read_catalog
+from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
 
 
 def configured_catalog(config: Config) -> pa.Table:
-    """The catalog that a resolved config describes, cut to its splits and limit.
+    """The catalog that a resolved config describes, cut to its splits and limit; `catalog_notes` holds of it too.
 
     Raises:
         CatalogError: the lists or folders are not there or not of their kind.
     """
     wanted = config.catalog
-    if wanted.dataset == "motion_shapes":
-        shapes = wanted.motion_shapes
-        catalog = read_catalog(
-            "motion_shapes",
-            root=wanted.videos,
-            clips_per_class={"train": shapes.train, "val": shapes.val, "test": shapes.test},
-            frames=shapes.frames,
-            size=shapes.size,
-            seed=config.seed,
-        )
-    elif not wanted.videos:
+    if wanted.dataset not in ("motion_shapes", "youtube8m", "youtube8m_segments") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
-    elif wanted.dataset == "folder":
-        catalog = read_catalog("folder", root=wanted.videos)
-    else:
-        catalog = read_catalog("kinetics", dataset=wanted.dataset, annotations=wanted.annotations, videos=wanted.videos)
-    splits = set(catalog["split"].to_pylist())
-    missing = set(wanted.splits) - splits
-    if missing:
-        raise CatalogError(f"catalog.splits: {min(missing)} is not there; the catalog has {', '.join(sorted(splits))}")
-    parts = [catalog.filter(pc.field("split") == split) for split in sorted(set(wanted.splits) or splits)]
+    catalog = _read(config)
+    there = set(catalog["split"].to_pylist())
+    _check_splits(wanted.splits, there)
+    parts = [catalog.filter(pc.field("split") == split) for split in sorted(set(wanted.splits) or there)]
     return pa.concat_tables([_evenly(part, wanted.limit) for part in parts])
+
+
+def _read(config: Config) -> pa.Table:
+    wanted = config.catalog
+    match wanted.dataset:
+        case "motion_shapes":
+            shapes = wanted.motion_shapes
+            return read_catalog(
+                "motion_shapes",
+                root=wanted.videos,
+                clips_per_class={"train": shapes.train, "val": shapes.val, "test": shapes.test},
+                frames=shapes.frames,
+                size=shapes.size,
+                seed=config.seed,
+            )
+        case "folder":
+            return read_catalog("folder", root=wanted.videos)
+        case "ucf101" | "hmdb51":
+            if set(wanted.annotations) != {"splits"}:
+                raise CatalogError(
+                    f"catalog.annotations: {wanted.dataset} takes the folder of its split files, as "
+                    "--catalog.annotations.splits FOLDER, and nothing else"
+                )
+            return read_catalog(
+                wanted.dataset,
+                videos=wanted.videos,
+                splits=wanted.annotations["splits"],
+                split_number=wanted.split_number,
+            )
+        case "youtube8m" | "youtube8m_segments":
+            return _youtube8m(config)
+        case _:
+            return read_catalog(
+                "kinetics", dataset=wanted.dataset, annotations=wanted.annotations, videos=wanted.videos
+            )
+
+
+def _youtube8m(config: Config) -> pa.Table:
+    """Only the splits and the number of clips that are wanted, since every id costs a request."""
+    wanted = config.catalog
+    records = {name: path for name, path in wanted.annotations.items() if name not in ("ids", "lookup")}
+    _check_splits(wanted.splits, set(records))
+    cache = wanted.annotations.get("ids", f"{config.storage}/youtube8m_ids.tsv")
+    if "://" in cache:
+        raise CatalogError(f"catalog.annotations.ids: {cache} is no local file; give one to keep the found ids in")
+    return read_catalog(
+        "youtube8m",
+        dataset=wanted.dataset,
+        records={split: path for split, path in records.items() if split in (wanted.splits or records)},
+        cache=cache,
+        videos=wanted.videos or None,
+        windows="segments" if wanted.dataset == "youtube8m_segments" else "seeded",
+        seed=config.seed,
+        limit=wanted.limit,
+        lookup=Lookup(base=wanted.annotations.get("lookup", BASE)),
+    )
+
+
+def _check_splits(wanted: tuple[str, ...], there: set[str]) -> None:
+    missing = set(wanted) - there
+    if missing:
+        raise CatalogError(f"catalog.splits: {min(missing)} is not there; the catalog has {', '.join(sorted(there))}")
 
 
 def _evenly(part: pa.Table, limit: int | None) -> pa.Table:
