@@ -33,6 +33,7 @@ from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Lookup
 WINDOW_S = 10
 SHORTEST_VIDEO_S = 120  # of all videos of the data set: the length taken where a record states none
 WINDOWS = ("seeded", "segments")
+_FEATURES = ("id", "labels", "segment_start_times", "segment_end_times")
 
 
 class Video(NamedTuple):
@@ -203,7 +204,7 @@ def _video(data: bytes) -> Video:
     Raises:
         ValueError: saying what is not as published.
     """
-    features, steps = parse(data)
+    features, steps = parse(data, _FEATURES)
     ids = features.get("id", [])
     if len(ids) != 1 or not isinstance(ids[0], bytes):
         raise ValueError(f"{len(ids)} values in its feature 'id'; a record of YouTube-8M has one")
