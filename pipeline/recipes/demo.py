@@ -26,8 +26,8 @@ def demo() -> Config:
     The networks are the paper's, at full width; the clips are 64 x 64 instead of 256 high. What follows from that:
     flow bound 20 px * 64 / 256 = 5 px; windows resized to 32 x 32, so that 16 frames cost what 4 would at 64 x 64,
     since motion is seen better for longer than larger; no flip, which would turn left into right; batch-norm momentum
-    0.1, since Sonnet's 0.001 takes thousands of steps; a plateau is two epochs without a better validation loss, and the
-    second one ends the training.
+    0.1, since Sonnet's 0.001 takes thousands of steps; a plateau is two epochs without a better validation loss, and
+    the second one ends the training.
     """
     return Config(
         catalog=CatalogConfig(
