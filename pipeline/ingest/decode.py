@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.clock import Clock
 from pipeline.ingest.constant_rate import ConstantRate, Keep
+from pipeline.ingest.cut_short import cut_short
 from pipeline.ingest.errors import (
     ClipError,
     DecodeError,
     FileNotFound,
-    MoovMissing,
     NotAVideo,
     TooLarge,
     Truncated,
@@ -43,7 +43,7 @@ CONTAINERS = (
 """What is opened; of sound, what may stand under the name of a video, so that it can be told. Playlists and lists of
 files are not: they make FFmpeg read other files and addresses. Nor are pictures and text, which it plays as well."""
 
-STATED_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf"}
+STATED_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
 """Containers whose header says how long they are; elsewhere libavformat estimates it, by bit rate or from the end."""
 
 
@@ -123,7 +123,7 @@ def decode_pictures(
             if clip.complete:
                 break
         if view is None:
-            raise DecodeError("no frame decodes")
+            raise cut_short(path) or DecodeError("no frame decodes")
         if not clip.complete:
             _check_whole(container, stream, clip.end())
         clip.check()
@@ -190,45 +190,27 @@ def _explained(progress: _Progress) -> Iterator[None]:
     with av.logging.Capture() as log:
         try:
             yield
-        except ClipError:
-            raise
         except MemoryError as error:
-            raise TooLarge(f"decoding it needs more memory than a clip may have, after {progress.frames} frames") from (
-                error
-            )
+            raise TooLarge(f"decoding takes more memory than a clip may, after {progress.frames} frames") from error
         except (av.FFmpegError, UnicodeDecodeError) as error:
-            kind: type[ClipError] = DecodeError if progress.decoding else NotAVideo
-            said = [getattr(error, "strerror", None) or str(error)]
-            said += [f"libav: {message.strip()}" for level, _, message in log[-1:] if level <= av.logging.ERROR]
-            if isinstance(error, av.error.DecoderNotFoundError):
-                kind = UnknownCodec
-            elif not progress.decoding and isinstance(error, av.error.ArgumentError):  # what a closed list answers
-                said = ["no container of video; playlists, pictures and text are not opened"]
-            elif not progress.decoding and _lacks_moov(progress.path):
-                kind, said = MoovMissing, ["an MP4 without its index (moov), which is written last: it was cut short"]
-            after = f" after {progress.frames} frames" if progress.decoding else ""
-            raise kind(f"{said[0]}{after}{''.join(f'; {more}' for more in said[1:])}") from error
+            raise _explanation(error, progress, [message for _, _, message in log]) from error
 
 
-def _lacks_moov(path: str) -> bool:
-    """Whether a file is made of the boxes of an MP4, without `moov`."""
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as file:
-        place = 0
-        kinds: set[bytes] = set()
-        while place + 8 <= size and len(kinds) < 64:
-            file.seek(place)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:  # the true length follows
-                length = int.from_bytes(head[8:16], "big")
-            if kind not in {b"ftyp", b"mdat", b"moov", b"free", b"skip", b"wide", b"uuid", b"styp", b"sidx", b"moof"}:
-                return False
-            kinds.add(kind)
-            if length < 8:  # up to the end of the file
-                break
-            place += length
-    return b"ftyp" in kinds and b"moov" not in kinds
+def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipError:
+    """What an error of PyAV means for the clip."""
+    if isinstance(error, av.error.DecoderNotFoundError):
+        return UnknownCodec(f"the installed PyAV has no decoder for its video stream: {error}")
+    said = getattr(error, "strerror", None) or str(error)
+    words = f"; libav: {log[-1].strip()}" if log else ""
+    after = f" after {progress.frames} frames" if progress.decoding else ""
+    shortened = cut_short(progress.path)
+    if shortened:
+        return type(shortened)(f"{shortened} ({said}{after}{words})")
+    if progress.decoding:
+        return DecodeError(f"{said}{after}{words}")
+    if isinstance(error, av.error.ArgumentError):  # what a closed list of formats answers
+        return NotAVideo("no container of video; playlists, pictures and text are not opened")
+    return NotAVideo(f"{said}{words}")
 
 
 def _fingerprint(path: str) -> tuple[int, str]:

@@ -44,7 +44,7 @@ class View:
         """The frame as (H, W, 3) uint8 RGB."""
         width, height = (self.height, self.width) if self.transposed else (self.width, self.height)
         resized = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR"
+            frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
         ).to_ndarray()
         turned = resized.transpose(1, 0, 2) if self.transposed else resized
         turned = turned[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
