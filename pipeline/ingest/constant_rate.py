@@ -80,7 +80,7 @@ class ConstantRate:
             BadTimes: it begins after the source's end.
             TooShort: it has fewer than two pictures, or the source fewer than two frames.
         """
-        if self._start >= self._until:
+        if self._start and self._start >= self._until:
             raise BadTimes(f"starts at {float(self._start):g} s; the source ends at {float(self._until):.2f} s")
         if self._frames < 2:
             raise TooShort("1 frame in the source; two are the least")
