@@ -38,7 +38,7 @@ def demo() -> Config:
         model=ModelConfig(name="i3d", streams=("rgb", "flow"), dropout=0.2, options={"batch_norm_momentum": 0.1}),
         optimiser=OptimiserConfig(lr=0.01, momentum=0.9, weight_decay=1e-7),
         schedule=ScheduleConfig(factor=0.3, patience=1, stop_lr=1e-3, warmup_steps=10),
-        training=TrainingConfig(epochs=14, batch_size=8, clip_gradient=5.0),
+        training=TrainingConfig(epochs=12, batch_size=8, clip_gradient=5.0),
         evaluation=EvaluationConfig(split="test", frames=None, val_frames=None, batch_size=8),
         resources=ResourcesConfig(workers=2, worker_cpus=0.5, loader_cpus=0.5),
         tracking=TrackingConfig(experiment="demo", registered_model="video-i3d-two-stream"),
