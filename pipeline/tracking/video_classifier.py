@@ -21,7 +21,7 @@ from pipeline.clips.crops import centre_crop
 from pipeline.clips.normalise import normalise
 from pipeline.config import Config, from_dict
 from pipeline.flow import quantise, tvl1
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.child import decode_in_child
 from pipeline.ingest.stages import flow_parameters
 from pipeline.networks import load_network
 
@@ -67,7 +67,9 @@ class VideoClassifier(mlflow.pyfunc.PythonModel):
         with tempfile.NamedTemporaryFile(suffix=".video") as file:
             file.write(video)
             file.flush()
-            frames, _ = decode_clip(file.name, None, None, ingest.fps, ingest.short_side, ingest.max_seconds)
+            frames, _ = decode_in_child(  # what was sent is of unknown origin: it may hang or crash a decoder
+                file.name, None, None, ingest.fps, ingest.short_side, ingest.max_seconds, ingest.decode_timeout_s
+            )
         arrays: dict[str, NDArray[np.uint8]] = {"rgb": frames}
         if "flow" in self.networks:
             arrays["flow"] = quantise(tvl1(frames, ingest.flow.backend, **flow_parameters(ingest)), ingest.flow.bound)
