@@ -1,4 +1,4 @@
-"""From a video file to the pictures of one clip, at a constant rate by presentation time, as a viewer sees them.
+"""From a video file to the pictures of one clip, at a constant rate by presentation time, upright.
 
 This runs native code on files of unknown origin, which may hang or crash: ingest calls it through
 `pipeline.ingest.child`, in a process that can be killed.
@@ -112,7 +112,7 @@ def decode_pictures(
         interlaced = 0
         for frame in container.decode(stream):
             if view is None or (frame.width, frame.height) != progress.size:
-                now = view_of(frame, aspect, short_side)
+                now = view_of(frame, short_side)
                 check_same_shape(view or now, now)
                 view = view or now
                 progress.size = frame.width, frame.height

@@ -1,8 +1,9 @@
-"""How a viewer sees the pictures of a stream: turned by its display matrix, stretched by its pixel aspect ratio.
+"""What is kept of a stream's pictures: turned upright by its display matrix, pixel for pixel as they are stored.
 
-A phone stores pictures as its sensor lies and says in a matrix how they are to be turned. A Kinetics copy of 340x256 is
-often a 16:9 picture, squeezed, that says so in its pixel aspect ratio (64:51). Decoders apply neither; players do both,
-and so does this: the same scene has the same shape whichever copy of it was found.
+A phone stores pictures as its sensor lies and says in a matrix how they are to be turned: players follow it, and so
+does this. A Kinetics copy of 340x256 is often a 16:9 picture, squeezed, that says so in its pixel aspect ratio (64:51).
+Players stretch it; the readers that the published networks were trained and tested with do not, nor does this: it is
+noted, so that whoever mixes copies can tell them apart.
 
 An interlaced frame stays one picture: every reader of the published data sets decoded whole frames, the resize to a
 short side of 256 averages most of the comb away, and a deinterlacer would invent the motion that flow then measures.
@@ -21,13 +22,10 @@ from pipeline.ingest.errors import DecodeError, TooLarge
 MAX_PICTURE_BYTES = 64 << 20
 """Of one picture of the result: at a short side of 256, an aspect of 340 to 1."""
 
-PIXEL_ASPECTS = (Fraction(1, 4), Fraction(4))
-"""Those that exist; what a header says outside of it is not believed."""
-
 
 @dataclass(frozen=True)
 class View:
-    """From a decoded frame to the picture that a viewer sees, resized.
+    """From a decoded frame to the picture that is kept, upright and resized.
 
     `width` and `height` are those of the result in pixels. Its rows are the frame's columns where `transposed`; then it
     is flipped upside down (`flipped`) and left to right (`mirrored`).
@@ -61,23 +59,19 @@ class View:
         return self.transposed or self.flipped or self.mirrored
 
 
-def view_of(frame: av.VideoFrame, pixel_aspect: Fraction | None, short_side: int) -> View:
-    """How a viewer sees this frame, with the shorter side as asked.
+def view_of(frame: av.VideoFrame, short_side: int) -> View:
+    """How this frame is kept, with the shorter side as asked.
 
     Args:
         frame: a decoded frame; its display matrix is followed, to the nearest quarter turn.
-        pixel_aspect: width of a pixel over its height; None where the header says nothing.
         short_side: shorter side of the result in pixels; both sides are rounded to even numbers.
 
     Raises:
         TooLarge: the aspect is such that the longer side would take `MAX_PICTURE_BYTES`.
     """
-    aspect = pixel_aspect if pixel_aspect and PIXEL_ASPECTS[0] <= pixel_aspect <= PIXEL_ASPECTS[1] else Fraction(1)
     transposed, flipped, mirrored = _turn(frame)
-    width, height = frame.width * aspect, Fraction(frame.height)
-    if transposed:
-        width, height = height, width
-    scale = short_side / min(width, height)
+    width, height = (frame.height, frame.width) if transposed else (frame.width, frame.height)
+    scale = Fraction(short_side, min(width, height))
     even_width, even_height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
     view = View(even_width, even_height, transposed, flipped, mirrored)
     if view.picture_bytes > MAX_PICTURE_BYTES:
