@@ -10,7 +10,7 @@ BIN := $(CURDIR)/.venv/bin
 help: ## say what each command does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-install: .venv/.installed ## create .venv and install the locked versions (nothing to do when they are there)
+install: .venv/.installed ## create .venv, install the locked versions, compile the flow kernels (or find it done)
 
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -19,6 +19,7 @@ install: .venv/.installed ## create .venv and install the locked versions (nothi
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pipeline.flow.cpu
 	@touch $@
 
 demo: install ## the main job end to end on a local Ray: clips, flow, shards, two I3D networks, a registered model

@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${PYTHONWARNINGS:-ignore}"
 export RAY_AUTH_MODE="${RAY_AUTH_MODE:-disabled}" # one user, one machine, loopback only
+export RAY_idle_worker_killing_time_threshold_ms=60000 # not 1000: the decoders of an epoch serve the next
 
 log=$(mktemp)
 read -r gcs dashboard agent < <(python - <<'PY'

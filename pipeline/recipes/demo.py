@@ -26,7 +26,7 @@ def demo() -> Config:
     The networks are the paper's, at full width; the clips are 64 x 64 instead of 256 high. What follows from that:
     flow bound 20 px * 64 / 256 = 5 px; windows resized to 32 x 32, so that 16 frames cost what 4 would at 64 x 64,
     since motion is seen better for longer than larger; no flip, which would turn left into right; batch-norm momentum
-    0.1, since Sonnet's 0.001 takes thousands of steps; a plateau is two epochs without a better validation loss, and
+    0.1, since Sonnet's 0.001 takes thousands of steps; a plateau is one epoch without a better validation loss, and
     the second one ends the training.
     """
     return Config(
@@ -37,7 +37,7 @@ def demo() -> Config:
         clips=ClipsConfig(frames=16, stride=1, short_side=32, crop=28, flip=False),
         model=ModelConfig(name="i3d", streams=("rgb", "flow"), dropout=0.2, options={"batch_norm_momentum": 0.1}),
         optimiser=OptimiserConfig(lr=0.01, momentum=0.9, weight_decay=1e-7),
-        schedule=ScheduleConfig(factor=0.3, patience=1, stop_lr=1e-3, warmup_steps=10),
+        schedule=ScheduleConfig(factor=0.3, patience=0, stop_lr=1e-3, warmup_steps=10),
         training=TrainingConfig(epochs=12, batch_size=8, clip_gradient=5.0),
         evaluation=EvaluationConfig(split="test", frames=None, val_frames=None, batch_size=8),
         resources=ResourcesConfig(workers=2, worker_cpus=0.5, loader_cpus=0.5),
