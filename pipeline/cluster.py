@@ -28,7 +28,7 @@ def connect(config: Config, need_training: bool = True, trials: int = 1) -> None
     if not ray.is_initialized():
         # A submitted job finds its cluster by RAY_ADDRESS. Anywhere else this starts a local one, and does not join
         # whatever was started on this machine before. The dashboard is on: Ray Train asks its state API whether a run
-        # is still alive. Idle worker processes stay for a minute, not a second: the decoders of an epoch serve the next.
+        # is still alive. Idle workers stay for a minute, not a second: the decoders of an epoch serve the next.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
         ray.init(os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
     quiet()
