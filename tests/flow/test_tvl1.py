@@ -189,7 +189,7 @@ def test_every_backend_tells_its_version(backend):
 
 
 # ---------------------------------------------------------------- against the I3D authors
-PAIRS = (10, 30, 50)
+PAIRS = (10, 30, 50, 60, 70)
 
 
 def gif(path: str, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
