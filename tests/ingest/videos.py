@@ -1,5 +1,6 @@
 """Videos made on the spot: small, of any codec and container, with whatever is odd about them."""
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,7 @@ def make_video(
         prepare: called with the stream before the first frame.
         cover: whether a cover picture, 640x480, comes before the video.
     """
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     with av.open(str(path), "w", format=form, options=container or {}) as output:
         if cover:
             picture = output.add_stream("mjpeg")
@@ -58,6 +60,8 @@ def make_video(
             frame.pts, frame.time_base = index if times is None else times[index], Fraction(1, 25)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    # SVT-AV1 as root makes the calling thread real-time, and with it every process that the tests start later.
+    os.sched_setscheduler(0, policy, priority)
     return path
 
 
