@@ -57,6 +57,12 @@ def test_work_is_counted():
     assert work.repeated == 0
 
 
+def test_without_a_limit_to_the_error_all_iterations_run():
+    _, work = measured(FRAMES, nscales=1, warps=1, epsilon=0.0)
+    assert work.iterations == 30 * 10 * 40 * 50
+    assert work.repeated == 0
+
+
 def test_iterations_run_together_stop_where_they_would_stop_one_by_one():
     """A first guess of the number of iterations comes from the pair before: here it is wrong both ways."""
     still, moving = texture(64, 64), texture(80, 80)

@@ -6,10 +6,9 @@ from pipeline.flow.cpu.compiled import inlined
 from pipeline.flow.cpu.vectors import (
     LANES,
     ZERO,
+    clamp,
     from_left,
     from_right,
-    greatest,
-    least,
     load,
     reciprocal_estimate,
     root_reciprocal_estimate,
@@ -72,7 +71,7 @@ def _iterations(components):
                 if third:
                     u3 = load(state, old + 6 * LANES)
                     rho = rho + u3 * gamma
-                fi = least(greatest(rho * load(fixed, data + 3 * LANES), splat(-l_t)), splat(l_t))
+                fi = clamp(rho * load(fixed, data + 3 * LANES), l_t)
                 change1, p1 = divergence(state, old + LANES, above + LANES, p1, top)
                 change2, p2 = divergence(state, old + 4 * LANES, above + 4 * LANES, p2, top)
                 change1, change2 = fi * wx + change1, fi * wy + change2

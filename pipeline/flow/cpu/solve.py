@@ -41,10 +41,12 @@ def foreseen(errors, done, guess, limit):
     """How many iterations to run until the next look at the error.
 
     At first most of what the same warp took last time, then as many as the error, which seldom falls by more than
-    15 % an iteration, should not reach the limit in.
+    15 % an iteration, should not reach the limit in. A limit of zero is never reached.
     """
     if done == 0:
         return max(3, int(0.7 * guess))
+    if limit == 0:
+        return len(errors)
     return int(np.log(errors[done - 1] / limit) / -np.log(0.85))
 
 
@@ -159,7 +161,7 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work):
     states, fixed = zeros(2 * half), zeros(4 * area)
     taps = zeros((finest.height + 2 * MARGIN) * (stride + 2 * MARGIN) * 4 + 4 * LANES)
     field, spare = np.zeros((3, area + LANES), np.float32), np.zeros(area + LANES, np.float32)
-    lines, whole = np.zeros((3, 4 * stride), np.float32), np.zeros((2, stride), np.int32)
+    lines, places = np.zeros(12 * stride, np.float32), np.zeros(stride, np.int32)
     rows = zeros(20 * (stride + 2 * LANES) + LANES)
     longest = max(finest.height, finest.width)
     buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), np.zeros(stride + 1, np.float32))
@@ -187,7 +189,7 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work):
             gradients(following, scale.picture, height, width, taps)
             limit = np.float64(np.float32(epsilon * epsilon * (height * width)))
             for turn in range(warps):
-                warp(taps, states, old, size, image, scale.picture, height, width, fixed, lines, whole)
+                warp(taps, states, old, size, image, scale.picture, height, width, fixed, lines, places)
                 work[3] += height * width
                 error = np.inf
                 total = 0

@@ -45,7 +45,7 @@ TAPS = Vector(16)  # the four by four of a cubic interpolation
 def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     if isinstance(value.type, ir.VectorType):
         return value
-    kind = ir.VectorType(_FLOAT, lanes)
+    kind = ir.VectorType(value.type, lanes)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_INT, 0))
     zeros = ir.Constant(ir.VectorType(_INT, lanes), [0] * lanes)
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
@@ -139,6 +139,16 @@ _arithmetic(least, _least)
 _arithmetic(greatest, _greatest)
 
 
+@intrinsic
+def product(typing: Any, left: Any, right: Any) -> Any:
+    """The product of two vectors, rounded by itself, also where it is a term of a sum."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return left(left, right), generate
+
+
 def _call(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:
     """An LLVM function from vector to vector."""
     kind = ir.FunctionType(value.type, [value.type])
@@ -174,6 +184,24 @@ def _one_over_root(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 reciprocal_estimate = _estimate("rcp", _one_over)
 root_reciprocal_estimate = _estimate("rsqrt", _one_over_root)
+
+
+@intrinsic
+def clamp(typing: Any, vector: Any, bound: Any) -> Any:
+    """The vector, no further from zero than a float32, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, limit = args[0], _splat(builder, args[1], vector.lanes)
+        if not (AVX512 and vector.lanes == 16):
+            return _least(builder, _greatest(builder, value, builder.fneg(limit)), limit)
+        mask = ir.IntType(16)
+        kind = ir.FunctionType(value.type, [value.type, value.type, _INT, value.type, mask, _INT])
+        function = builder.module.declare_intrinsic("llvm.x86.avx512.mask.range.ps.512", fnty=kind)
+        smaller_by_size = ir.Constant(_INT, 2)
+        nothing, all_lanes, rounding = ir.Constant(value.type, None), ir.Constant(mask, -1), ir.Constant(_INT, 4)
+        return builder.call(function, [value, limit, smaller_by_size, nothing, all_lanes, rounding])
+
+    return vector(vector, types.float32), generate
 
 
 def _moved(start: int) -> Callable[..., Any]:
@@ -217,21 +245,19 @@ def total(typing: Any, vector: Any) -> Any:
 
 
 @intrinsic
-def quarters(typing: Any, vector: Any) -> Any:
-    """The sum of the four quarters of a vector of taps: four lanes, each the sum of every fourth."""
+def quarters(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Four vectors of taps by quarters: the first of each, then the second of each, the third, the fourth."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (value,) = args
-        while value.type.count > 4:
-            half = value.type.count // 2
-            low, high = (
-                builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_INT, half), list(range(at, at + half))))
-                for at in (0, half)
-            )
-            value = builder.fadd(low, high, flags=_FLAGS)
-        return value
+        def choose(left: Any, right: Any, *quarters: int) -> Any:
+            order = [4 * quarter + lane for quarter in quarters for lane in range(4)]
+            return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(_INT, 16), order))
 
-    return Vector(4)(vector), generate
+        halves = [[choose(*pair, at, at + 1, at + 4, at + 5) for pair in (args[:2], args[2:])] for at in (0, 2)]
+        chosen = [choose(*half, at, at + 2, at + 4, at + 6) for half in halves for at in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, chosen)
+
+    return types.UniTuple(TAPS, 4)(a, b, c, d), generate
 
 
 @intrinsic
@@ -262,17 +288,19 @@ def floor(typing: Any, vector: Any) -> Any:
 
 
 @intrinsic
-def store_whole(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
-    """Write a vector of whole numbers to an int32 array."""
+def store_places(typing: Any, array: Any, offset: Any, rows: Any, columns: Any, pitch: Any) -> Any:
+    """Write rows * pitch + 4 * columns, of vectors of whole numbers, to an int32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        whole = ir.VectorType(_INT, vector.lanes)
+        whole = ir.VectorType(_INT, rows.lanes)
+        row, column = (builder.fptosi(value, whole) for value in args[2:4])
+        step = _splat(builder, builder.trunc(args[4], _INT), rows.lanes)
+        places = builder.add(builder.mul(row, step), builder.shl(column, ir.Constant(whole, [2] * rows.lanes)))
         data = context.make_array(array)(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), whole.as_pointer())
-        builder.store(builder.fptosi(args[2], whole), pointer, align=4)
+        builder.store(places, builder.bitcast(builder.gep(data, [args[1]]), whole.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), generate
+    return types.void(array, types.intp, rows, columns, types.intp), generate
 
 
 @intrinsic
@@ -303,6 +331,28 @@ def load_spread(typing: Any, array: Any, offset: Any) -> Any:
         return builder.shuffle_vector(four, four, order)
 
     return TAPS(array, types.intp), generate
+
+
+@intrinsic
+def load_one(typing: Any, array: Any, offset: Any) -> Any:
+    """One float32, sixteen times: a vector of taps."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])), 16)
+
+    return TAPS(array, types.intp), generate
+
+
+@intrinsic
+def load_place(typing: Any, array: Any, offset: Any) -> Any:
+    """One int32, as an offset."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.sext(builder.load(builder.gep(data, [args[1]])), ir.IntType(64))
+
+    return types.intp(array, types.intp), generate
 
 
 @intrinsic

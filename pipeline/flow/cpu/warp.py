@@ -12,13 +12,15 @@ from pipeline.flow.cpu.vectors import (
     least,
     load,
     load_every_fourth,
+    load_one,
+    load_place,
     load_spread,
     load_taps,
+    product,
     quarters,
     splat,
     store,
-    store_every_fourth,
-    store_whole,
+    store_places,
 )
 
 A = np.float32(-0.75)  # of OpenCV's cubic
@@ -39,45 +41,68 @@ def inner_weight(t):
 
 
 @inlined
-def places(position, length, whole, weights, x):
-    """Split positions into the number of the first tap, from the margin on, and the weights of four."""
+def tap(position, length):
+    """The first of four taps around positions of vectors, and how far into the middle they are, 0 to 1."""
     inside = least(greatest(position, splat(np.float32(-3))), splat(np.float32(length + 1)))
     left = floor(inside)
-    t = inside - left
-    w0, w1, w2 = outer_weight(t + ONE), inner_weight(t), inner_weight(ONE - t)
-    store_every_fourth(weights, 4 * x, w0, w1, w2, ONE - w0 - w1 - w2)
-    store_whole(whole, x, left + np.float32(MARGIN - 1))
+    return left + np.float32(MARGIN - 1), inside - left
 
 
 @inlined
-def warp(taps, state, at, size, image, image_at, height, width, fixed, lines, whole):
+def store_weights(t, weights, at, step):
+    """The weights of four taps, a row each."""
+    w0, w1, w2 = outer_weight(t + ONE), inner_weight(t), inner_weight(ONE - t)
+    store(weights, at, w0)
+    store(weights, at + step, w1)
+    store(weights, at + 2 * step, w2)
+    store(weights, at + 3 * step, ONE - w0 - w1 - w2)
+
+
+@inlined
+def column(taps, first, pitch, weights, at, step):
+    """Four taps, I, Ix and Iy each, interpolated between four rows."""
+    taken = load_taps(taps, first) * load_one(weights, at)
+    taken = taken + load_taps(taps, first + pitch) * load_one(weights, at + step)
+    taken = taken + load_taps(taps, first + 2 * pitch) * load_one(weights, at + 2 * step)
+    return taken + load_taps(taps, first + 3 * pitch) * load_one(weights, at + 3 * step)
+
+
+@inlined
+def warp(taps, state, at, size, image, image_at, height, width, fixed, lines, places):
     """Write rho_c, I1wx, I1wy and -1 / |grad|^2 of every pixel into `fixed`.
 
     state[at + (y * blocks + b) * size :] is u1 of block b of row y, three planes further on u2.
-    lines, whole: scratch of a row, four float32 and one int32 a pixel.
+    lines, places: scratch of a row, twelve float32 and one int32 a pixel: weights across and down, a row each, then I1,
+    I1x and I1y of every pixel; where its first tap is. Four pixels share a vector, as do four taps of one pixel.
     """
     blocks = (width + LANES - 1) // LANES
     pitch = (blocks * LANES + 2 * MARGIN) * 4
-    across, down, sums = lines[0], lines[1], lines[2]
-    columns, rows = whole[0], whole[1]
+    step = blocks * LANES
+    down, sums = 4 * step, 8 * step
     numbers = lane_numbers()
     for y in range(height):
         flow = at + y * blocks * size
         for b in range(blocks):
             x = b * LANES
             u1, u2 = load(state, flow + b * size), load(state, flow + b * size + 3 * LANES)
-            places(u1 + numbers + np.float32(x), width, columns, across, x)
-            places(u2 + np.float32(y), height, rows, down, x)
-        for x in range(width):
-            first = np.intp(rows[x]) * pitch + np.intp(columns[x]) * 4
-            taken = load_taps(taps, first) * down[4 * x]
-            taken = taken + load_taps(taps, first + pitch) * down[4 * x + 1]
-            taken = taken + load_taps(taps, first + 2 * pitch) * down[4 * x + 2]
-            taken = taken + load_taps(taps, first + 3 * pitch) * down[4 * x + 3]
-            store(sums, 4 * x, quarters(taken * load_spread(across, 4 * x)))
-        sums[4 * width : 4 * blocks * LANES] = 0
+            columns, t1 = tap(u1 + numbers + np.float32(x), width)
+            rows, t2 = tap(u2 + np.float32(y), height)
+            store_weights(t1, lines, x, step)
+            store_weights(t2, lines, down + x, step)
+            store_places(places, x, rows, columns, pitch)
+        for x in range(0, width, 4):
+            q0, q1, q2, q3 = quarters(
+                column(taps, load_place(places, x), pitch, lines, down + x, step),
+                column(taps, load_place(places, x + 1), pitch, lines, down + x + 1, step),
+                column(taps, load_place(places, x + 2), pitch, lines, down + x + 2, step),
+                column(taps, load_place(places, x + 3), pitch, lines, down + x + 3, step),
+            )
+            even = product(q0, load_spread(lines, x)) + product(q2, load_spread(lines, x + 2 * step))
+            odd = product(q1, load_spread(lines, x + step)) + product(q3, load_spread(lines, x + 3 * step))
+            store(lines, sums + 4 * x, even + odd)
+        lines[sums + 4 * width : sums + 4 * step] = 0
         for b in range(blocks):
-            i1, wx, wy = load_every_fourth(sums, 4 * b * LANES)
+            i1, wx, wy = load_every_fourth(lines, sums + 4 * b * LANES)
             u1, u2 = load(state, flow + b * size), load(state, flow + b * size + 3 * LANES)
             i0 = load(image, image_at + (y * blocks + b) * LANES)
             out = (y * blocks + b) * 4 * LANES
