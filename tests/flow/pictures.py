@@ -58,16 +58,18 @@ def difference(flow: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[f
 def check_against_opencv(frames: NDArray[np.uint8], backend: str, **parameters: float | NDArray[np.float32]) -> None:
     """Mean difference below 0.01 px, 99th percentile below 0.1 px.
 
-    On some pairs OpenCV makes more than that of a hundred-thousandth of a pixel: medians and the stop tip over. There
-    a backend may be twice as far from OpenCV as OpenCV from itself.
+    On some pairs OpenCV makes more than that of a hundred-thousandth of a pixel: medians and the stop tip over, this
+    way on one processor and that way on another. There a backend may be twice as far from OpenCV as OpenCV from itself,
+    in the worst of five such beginnings.
     """
     reference = tvl1(frames, "opencv", **parameters)
     found = difference(tvl1(frames, backend, **parameters), reference)
     bounds = (0.01, 0.1)
-    if found > bounds or found[1] > bounds[1]:
+    if found[0] > bounds[0] or found[1] > bounds[1]:
         start = parameters.pop("initial_flow", np.zeros_like(reference))
-        nudge = np.random.default_rng(0).normal(scale=1e-5, size=reference.shape).astype(np.float32)
-        itself = difference(tvl1(frames, "opencv", initial_flow=start + nudge, **parameters), reference)
-        bounds = (max(0.01, 2 * itself[0]), max(0.1, 2 * itself[1]))
+        for seed in range(5):
+            nudge = np.random.default_rng(seed).normal(scale=1e-5, size=reference.shape).astype(np.float32)
+            itself = difference(tvl1(frames, "opencv", initial_flow=start + nudge, **parameters), reference)
+            bounds = (max(bounds[0], 2 * itself[0]), max(bounds[1], 2 * itself[1]))
     assert found[0] <= bounds[0], f"mean {found[0]:.4f} px"
     assert found[1] <= bounds[1], f"99th percentile {found[1]:.4f} px"
