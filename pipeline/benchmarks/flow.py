@@ -80,10 +80,7 @@ def compare(clips: Sequence[Path], pairs: int, repeats: int) -> Iterator[Figures
 
 
 def scaling(clips: Sequence[Path], pairs: int, repeats: int, processes: int = 2) -> float:
-    """How many times one process's pairs a second as many processes at once reach, on as many cores.
-
-    By processor time: caches and memory that the processes share count, other programs that take turns do not.
-    """
+    """How many times one process's pairs a second as many processes at once reach, by the clock, on an idle machine."""
     _, frames = next(_windows(clips, pairs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -142,10 +139,10 @@ def _warm_up(frames: NDArray[np.uint8]) -> None:
 
 def _seconds(frames: NDArray[np.uint8], repeats: int) -> float:
     tvl1(frames[:2], "cpu", warps=1)
-    start = time.thread_time()
+    start = time.perf_counter()
     for _ in range(repeats):
         tvl1(frames, "cpu")
-    return time.thread_time() - start
+    return time.perf_counter() - start
 
 
 def _has_gpu() -> bool:

@@ -96,6 +96,26 @@ class TooShort(ClipError):  # noqa: N818
     """Fewer than two frames: no motion, no flow."""
 
 
+class BadRow(ClipError):  # noqa: N818
+    """A line or record of the list is damaged, or names nothing that can exist."""
+
+    verdict = "operator"
+
+
+class DuplicateClip(ClipError):  # noqa: N818
+    """The list has this clip already."""
+
+
+class VideoGone(ClipError):  # noqa: N818
+    """The public lookup knows no such video."""
+
+
+class LookupFailed(ClipError):  # noqa: N818
+    """The public lookup gave no answer."""
+
+    verdict = "retryable"
+
+
 class EncodeError(ClipError):
     """What was encoded does not decode to what it should."""
 

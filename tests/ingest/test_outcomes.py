@@ -315,7 +315,8 @@ def test_every_error_says_what_may_come_of_another_try():
         "NotAVideo": "permanent", "MoovMissing": "retryable", "Truncated": "retryable", "UnknownCodec": "operator",
         "DecodeError": "permanent", "BrokenTimestamps": "permanent", "DecodeTimeout": "retryable",
         "DecodeCrash": "permanent", "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
-        "TooShort": "permanent", "EncodeError": "permanent",
+        "TooShort": "permanent", "EncodeError": "permanent", "BadRow": "operator", "DuplicateClip": "permanent",
+        "VideoGone": "permanent", "LookupFailed": "retryable",
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError

@@ -1,7 +1,9 @@
 """Frames in, flow out: the parameters of OpenCV's DualTVL1OpticalFlow, made ready for `solve`."""
 
+import functools
 import importlib.metadata
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,26 +31,6 @@ def version() -> str:
     return f"cpu numba-{importlib.metadata.version('numba')}"
 
 
-def tvl1(
-    frames: NDArray[np.uint8],
-    tau: float = 0.25,
-    lambda_: float = 0.15,
-    theta: float = 0.3,
-    nscales: int = 5,
-    warps: int = 5,
-    epsilon: float = 0.01,
-    innerIterations: int = 30,  # noqa: N803 - OpenCV's names
-    outerIterations: int = 10,  # noqa: N803
-    scaleStep: float = 0.8,  # noqa: N803
-    gamma: float = 0.0,
-    medianFiltering: int = 5,  # noqa: N803
-    initial_flow: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """See `pipeline.flow.tvl1`."""
-    parameters = {name: value for name, value in locals().items() if name != "frames"}
-    return measured(frames, **parameters)[0]
-
-
 def measured(
     frames: NDArray[np.uint8],
     *,
@@ -58,7 +40,7 @@ def measured(
     nscales: int = 5,
     warps: int = 5,
     epsilon: float = 0.01,
-    innerIterations: int = 30,  # noqa: N803
+    innerIterations: int = 30,  # noqa: N803 - OpenCV's names
     outerIterations: int = 10,  # noqa: N803
     scaleStep: float = 0.8,  # noqa: N803
     gamma: float = 0.0,
@@ -91,6 +73,12 @@ def measured(
         work,
     )
     return flow, Work(*work.tolist())
+
+
+@functools.wraps(measured, assigned=())
+def tvl1(*args: Any, **parameters: Any) -> NDArray[np.float32]:
+    """See `pipeline.flow.tvl1`; arguments as `measured`."""
+    return measured(*args, **parameters)[0]
 
 
 def scales(height: int, width: int, nscales: int, scale_step: float) -> list[tuple[int, int]]:
