@@ -106,6 +106,28 @@ class FlowConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
+class FetchConfig:
+    """How videos that are not here are brought here: archives, http(s), object stores, YouTube."""
+
+    timeout_s: PositiveFloat = 30.0
+    """Seconds without a byte after which a transfer counts as stalled and is tried again."""
+    tries: PositiveInt = 5
+    """Tries of one transfer where the error may pass; the pauses between them double, from a second."""
+    max_mib: PositiveInt = 2048
+    """Largest file or archive member accepted, in MiB."""
+    youtube_height: PositiveInt = 360
+    """YouTube: greatest height fetched, in pixels."""
+    youtube_per_hour: PositiveFloat = 240.0
+    """YouTube: videos an hour and egress address, over the whole cluster."""
+    youtube_pause_s: PositiveFloat = 3600.0
+    """YouTube: how long an address rests after it was refused (429, bot check), in seconds."""
+    youtube_cookies: str = ""
+    """YouTube: cookie file in Netscape format; empty for none."""
+    youtube_proxies: tuple[str, ...] = ()
+    """YouTube: proxies to take in turn, each an egress address of its own; empty for none."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_checked)
 class IngestConfig:
     """From catalog rows to Parquet shards."""
 
@@ -131,6 +153,8 @@ class IngestConfig:
     """Longest time that decoding one clip may take, in seconds; then its process is killed and the clip has failed."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of failed clips with which the shard set still counts as good, from 0 to 1."""
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    """How videos that are not here are brought here."""
     flow: FlowConfig = field(default_factory=FlowConfig)
     """How flow is computed."""
 

@@ -99,7 +99,8 @@ def _gpus(config: Config) -> int:
 def _plan(config: Config, catalog: pa.Table) -> dict[str, Any]:
     """What decides the content of the set: clips and settings, not where it lies or how many workers make it."""
     settings = to_dict(config.ingest)
-    del settings["shards"], settings["max_failed"], settings["decode_timeout_s"]
+    for name in ("shards", "max_failed", "decode_timeout_s", "fetch"):
+        del settings[name]
     rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
     return {
         "dataset": catalog["dataset"][0].as_py(),
