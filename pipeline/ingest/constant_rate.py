@@ -32,19 +32,25 @@ class ConstantRate:
         self._fps, self._max_seconds, self._keep = fps, max_seconds, keep
         if not all(math.isfinite(time) and time >= 0 for time in (start_s or 0.0, end_s or 0.0)):
             raise BadTimes(f"from {start_s} to {end_s} s is no interval; times count from 0 at the first frame")
-        self._start = _fraction(start_s or 0.0)
+        self.start = _fraction(start_s or 0.0)
+        """Time of the first tick, in seconds from the first frame of the source."""
         self._wanted: int | None = None  # ticks in the clip
         if end_s is not None:
-            if _fraction(end_s) <= self._start:
+            if _fraction(end_s) <= self.start:
                 raise BadTimes(f"end {end_s:g} s is not after start {start_s or 0:g} s")
             self._check_length(_fraction(end_s))
-            self._wanted = max(1, round((_fraction(end_s) - self._start) * fps))
+            self._wanted = max(1, round((_fraction(end_s) - self.start) * fps))
         self._shown: av.VideoFrame | None = None  # the frame on screen
         self._view: View | None = None  # how it is seen
         self._until = Fraction(0)  # when it leaves, from the first frame
         self._frames = 0  # source frames so far
         self.count = 0
         """Pictures so far."""
+
+    @property
+    def last(self) -> Fraction | None:
+        """Time of the last tick; None where the clip goes on to the source's end."""
+        return None if self._wanted is None else self.start + Fraction(self._wanted - 1, self._fps)
 
     @property
     def complete(self) -> bool:
@@ -80,22 +86,22 @@ class ConstantRate:
             BadTimes: it begins after the source's end.
             TooShort: it has fewer than two pictures, or the source fewer than two frames.
         """
-        if self._start and self._start >= self._until:
-            raise BadTimes(f"starts at {float(self._start):g} s; the source ends at {float(self._until):.2f} s")
+        if self.start and self.start >= self._until:
+            raise BadTimes(f"starts at {float(self.start):g} s; the source ends at {float(self._until):.2f} s")
         if self._frames < 2:
             raise TooShort("1 frame in the source; two are the least")
         if self.count < 2:
             raise TooShort(f"{self.count} frame at {self._fps} frames a second; two are the least")
 
     def _check_length(self, end: Fraction) -> None:
-        if end - self._start > self._max_seconds:
+        if end - self.start > self._max_seconds:
             raise TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
 
     def _fill(self, until: Fraction, inclusive: bool = False) -> None:
         """Show the frame on screen at every tick before `until`."""
         picture = None
         while self._shown is not None and self._view is not None and not self.complete:
-            tick = self._start + Fraction(self.count, self._fps)
+            tick = self.start + Fraction(self.count, self._fps)
             if tick > until or (tick == until and not inclusive):
                 return
             if (self.count + 1) * self._view.picture_bytes > MAX_CLIP_BYTES:

@@ -5,7 +5,7 @@ This runs native code on files of unknown origin, which may hang or crash: inges
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -31,6 +31,7 @@ from pipeline.ingest.errors import (
     Unreadable,
     ZeroByte,
 )
+from pipeline.ingest.packets import PacketDigest
 from pipeline.ingest.view import View, check_same_shape, view_of
 
 MAX_SOURCE_PIXELS = 8192 * 4352
@@ -58,6 +59,8 @@ class SourceFacts:
     source_frames: int
     source_bytes: int
     source_sha256: str
+    packets_sha256: str
+    """Of the compressed video of the clip alone; see `pipeline.ingest.packets`."""
     source_notes: str
     """What was special about it, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged
     frames."""
@@ -78,7 +81,7 @@ def decode_clip(
     """Decode, trim, resample and resize one clip.
 
     Args:
-        path: a local video file.
+        path: a local video file, or `/proc/PID/fd/N` for one that was fetched into anonymous memory.
         start_s: start within the file in seconds; None for its first frame.
         end_s: end within the file, exclusive; None for its end.
         fps: frames a second of the result.
@@ -102,6 +105,7 @@ def decode_pictures(
     """`decode_clip`, handing each picture to `keep` as it comes; those of a clip that fails in the end are void."""
     size, sha256 = _fingerprint(path)
     clip = ConstantRate(fps, start_s, end_s, max_seconds, keep)
+    digest = PacketDigest(clip.start, clip.last)
     progress = _Progress(path)
     with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
         stream = _video_stream(container)
@@ -110,7 +114,7 @@ def decode_pictures(
         clock = Clock(stream.guessed_rate or stream.average_rate, max_seconds)
         view: View | None = None
         interlaced = 0
-        for frame in container.decode(stream):
+        for frame in _frames(container, stream, lambda packet: digest.add(packet, clock.origin)):
             if view is None or (frame.width, frame.height) != progress.size:
                 now = view_of(frame, short_side)
                 check_same_shape(view or now, now)
@@ -143,6 +147,7 @@ def decode_pictures(
             source_frames=progress.frames,
             source_bytes=size,
             source_sha256=sha256,
+            packets_sha256=digest.hexdigest(clock.origin),
             source_notes=", ".join(note for note, holds in notes.items() if holds),
         )
 
@@ -173,6 +178,15 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     codec.thread_count = 1  # parallelism is over clips
     codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}  # a stream may change its size part-way
     return stream
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream, read: Callable[[av.Packet], object]
+) -> Iterator[av.VideoFrame]:
+    """The frames of a stream in the order in which they are shown; `read` is told of each packet before its frames."""
+    for packet in container.demux(stream):
+        read(packet)
+        yield from packet.decode()
 
 
 def _check_whole(container: av.container.InputContainer, stream: av.VideoStream, end: Fraction) -> None:
@@ -215,14 +229,16 @@ def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipE
 
 def _fingerprint(path: str) -> tuple[int, str]:
     """Bytes and SHA-256 of a file."""
-    file = Path(path)
+    file, memory = Path(path), path.startswith("/proc/")
     if not file.is_file():
-        raise FileNotFound(f"no file {file.name} in {file.parent}")
+        raise FileNotFound(
+            "what was fetched into memory is gone" if memory else f"no file {file.name} in {file.parent}"
+        )
     size = file.stat().st_size
     if size == 0:
-        raise ZeroByte("the file is empty")
+        raise ZeroByte(f"{'what was fetched' if memory else 'the file'} is empty")
     try:
         with file.open("rb") as opened:
             return size, hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise Unreadable(f"{error.strerror}: {path}") from error
+        raise Unreadable(f"{error.strerror}: {'memory of this worker' if memory else path}") from error
