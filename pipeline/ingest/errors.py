@@ -116,6 +116,52 @@ class LookupFailed(ClipError):  # noqa: N818
     verdict = "retryable"
 
 
+class Network(ClipError):  # noqa: N818
+    """The host was not reached, or the connection broke or stalled, at every try."""
+
+    verdict = "retryable"
+
+
+class RateLimited(ClipError):  # noqa: N818
+    """The host wants to be asked later, or less often."""
+
+    verdict = "retryable"
+
+
+class Forbidden(ClipError):  # noqa: N818
+    """The host knows the address and refuses: credentials, a licence, a region, a kind of request."""
+
+    verdict = "operator"
+
+
+class ServerError(ClipError):
+    """The host has a fault of its own, or its answer contradicts itself."""
+
+    verdict = "retryable"
+
+
+class SourceChanged(ClipError):  # noqa: N818
+    """The file became another one while it was being read."""
+
+    verdict = "retryable"
+
+
+class TarMemberMissing(ClipError):  # noqa: N818
+    """No archive holds a member of the clip's name."""
+
+    verdict = "operator"
+
+
+class ArchiveBroken(ClipError):  # noqa: N818
+    """An archive is damaged or cut short: what lies behind that place is out of reach."""
+
+    verdict = "retryable"
+
+
+class UnsafeMember(ClipError):  # noqa: N818
+    """A member of an archive that is no plain file, or whose name points out of the archive."""
+
+
 class EncodeError(ClipError):
     """What was encoded does not decode to what it should."""
 

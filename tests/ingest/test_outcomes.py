@@ -317,6 +317,9 @@ def test_every_error_says_what_may_come_of_another_try():
         "DecodeCrash": "permanent", "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
         "TooShort": "permanent", "EncodeError": "permanent", "BadRow": "operator", "DuplicateClip": "permanent",
         "VideoGone": "permanent", "LookupFailed": "retryable",
+        "Network": "retryable", "RateLimited": "retryable", "Forbidden": "operator", "ServerError": "retryable",
+        "SourceChanged": "retryable", "TarMemberMissing": "operator", "ArchiveBroken": "retryable",
+        "UnsafeMember": "permanent",
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError

@@ -1,0 +1,10 @@
+"""Bringing here what is elsewhere: files of web servers and object stores, members of archives.
+
+    request    one GET: redirects, status to error, a head in time
+    http       a file of a web server as a stream that survives broken connections
+    stores     any address, local, http(s) or object store, as a stream or as bytes
+    tape, tar  an archive's bytes once from first to last; the headers among them
+    archives   the wanted members of an archive; the archives of a folder, prefix or list
+
+Whatever is wrong with a source is a `pipeline.ingest.errors.ClipError`, and every transfer ends: see `http`.
+"""
