@@ -316,7 +316,12 @@ def test_every_error_says_what_may_come_of_another_try():
         "DecodeError": "permanent", "BrokenTimestamps": "permanent", "DecodeTimeout": "retryable",
         "DecodeCrash": "permanent", "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
         "TooShort": "permanent", "EncodeError": "permanent", "BadRow": "operator", "DuplicateClip": "permanent",
-        "VideoGone": "permanent", "LookupFailed": "retryable",
+        "VideoGone": "permanent", "LookupFailed": "retryable", "VideoPrivate": "permanent",
+        "CopyrightClaim": "permanent", "TermsViolation": "permanent", "AccountTerminated": "permanent",
+        "CountryBlocked": "operator", "AgeRestricted": "operator", "SignInNeeded": "operator",
+        "LiveOrPremiere": "retryable", "FormatUnavailable": "operator", "BotCheck": "retryable",
+        "ExtractorOutdated": "operator", "Network": "retryable", "RateLimited": "retryable",
+        "Forbidden": "operator", "ServerError": "retryable",
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError
