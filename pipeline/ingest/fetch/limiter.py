@@ -66,7 +66,7 @@ class _Circuit:
     """Times in seconds of the clock."""
 
     next_s: float = -math.inf  # of the next request
-    opens_s: float = -math.inf  # of the last request, after which the next was counted
+    asked_s: float = -math.inf  # of the last request
     rests_until: float = -math.inf
     refusals: int = 0  # without a success between; above 0 the circuit is open or half open
     reason: str = ""  # of the last refusal
@@ -91,7 +91,7 @@ class Circuits:
         if now < circuit.next_s:
             return Turn(min(circuit.next_s - now, self._interval_s))  # a probe may be answered soon
         circuit.next_s = now + (max(PROBE_S, self._interval_s) if circuit.refusals else self._interval_s)
-        circuit.opens_s = now
+        circuit.asked_s = now
         return Turn(0.0)
 
     def refused(self, egress: str, reason: str) -> None:
@@ -113,7 +113,7 @@ class Circuits:
         circuit = self._circuits[egress]
         if circuit.refusals and self._clock() >= circuit.rests_until:
             circuit.refusals = 0
-            circuit.next_s = circuit.opens_s + self._interval_s
+            circuit.next_s = circuit.asked_s + self._interval_s
 
 
 def _hopeless(egress: str, circuit: _Circuit) -> str:
@@ -185,11 +185,11 @@ class ClusterLimiter:
             return ray.get(getattr(self.actor, method).remote(*arguments))
         except ray.exceptions.ActorDiedError:  # it was another run's, which has ended
             self.actor = _actor(self._settings)
-            _kept.append(self.actor)
+            _kept[NAME] = self.actor
             return ray.get(getattr(self.actor, method).remote(*arguments))
 
 
-_kept: list[Any] = []  # started here; each ends with its last handle
+_kept: dict[str, Any] = {}  # an actor ends with the last handle where it was started, and tasks come and go
 
 
 def cluster_limiter(settings: FetchConfig) -> ClusterLimiter:

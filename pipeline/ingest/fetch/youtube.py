@@ -1,7 +1,7 @@
 """One video from YouTube, whole, politely, and never without an end.
 
-yt-dlp runs in a process of its own (`youtube_child`): its JavaScript, its plugins and a server that sends a byte a
-minute are all stopped by a kill, and what it leaves in its folder goes in every case. Before each request this asks the
+yt-dlp runs in a process of its own (`youtube_child`): its JavaScript, and a server that sends a byte a minute, are
+stopped by a kill, and what it leaves in its folder goes in every case. Before each request this asks the
 limiter of the egress; whether an error is worth another try is decided by its class, here and nowhere else.
 
 All clips of a video are cut from the one file: YouTube's own sections are neither exact nor kinder to it
@@ -122,7 +122,12 @@ def fetch_video(
     for attempt in itertools.count(1):
         proxy = _in_turn(settings.youtube_proxies, asked, attempt)
         egress = egress_of(proxy)
-        limiter.acquire(egress)
+        try:
+            limiter.acquire(egress)
+        except RateLimited:  # for good; the next proxy may do better
+            if attempt == settings.tries or len(settings.youtube_proxies) < 2:
+                raise
+            continue
         try:
             content = _fetch_once(asked, settings, proxy, folder)
         except ClipError as error:
@@ -186,14 +191,17 @@ def _own_cookies(file: str, scratch: Path) -> str | None:
 
 def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str, str]:
     """Have the child answer; kill it, and all that it has started, where it makes no progress."""
-    with (scratch / "answer").open("w+b") as answer, (scratch / "log").open("w+b") as log:
+    (scratch / "request").write_text(json.dumps(request))
+    with (
+        (scratch / "request").open() as asks,
+        (scratch / "answer").open("w+b") as answer,
+        (scratch / "log").open("w+b") as log,
+    ):
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.ingest.fetch.youtube_child"],
-            stdin=subprocess.PIPE, stdout=answer, stderr=log, cwd=_ROOT, start_new_session=True,
+            stdin=asks, stdout=answer, stderr=log, cwd=_ROOT, start_new_session=True,
         )  # fmt: skip
         try:
-            with contextlib.suppress(BrokenPipeError), process.stdin:  # type: ignore[union-attr]
-                process.stdin.write(json.dumps(request).encode())  # type: ignore[union-attr]
             code = _wait(process, request["address"], scratch, patience_s)
         finally:
             with contextlib.suppress(ProcessLookupError):

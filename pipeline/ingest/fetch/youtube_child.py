@@ -97,8 +97,8 @@ def fetch(request: dict[str, Any]) -> None:
             info = ydl.extract_info(request["address"]) or {}
     except Exception as error:
         raise clip_error(error, log.warnings) from error
-    if "entries" in info or info.get("_type", "video") != "video":
-        raise FormatUnavailable(f"{request['address']} is no video but {info.get('_type')}: no playlist is followed")
+    if (kind := info.get("_type", "video")) != "video":
+        raise FormatUnavailable(f"it is no video but leads to others (yt-dlp: {kind}), and no link is followed")
     if Path(request["file"]).is_file():
         return
     if any("larger than max-filesize" in line for line in log.told):

@@ -28,13 +28,14 @@ CUES: tuple[tuple[type[ClipError], str], ...] = (
     # The first that fits: what says more stands before what says less, a person's reasons before YouTube's answers.
     (errors.RateLimited, r"rate-limited by youtube|content isn't available, try again later|too many requests"),
     (errors.BotCheck, r"not a bot|captcha|ip is likely being blocked"),
+    (errors.ExtractorOutdated, r"on this (app|device)|application or device|page needs to be reloaded"),
     (errors.VideoPrivate, r"private video|video is private"),
     (errors.AgeRestricted, r"confirm your age|age-restricted|age restricted|age-verification|inappropriate for some"),
     (errors.AccountTerminated, r"account\b.*\b(terminated|suspended)|closed their (youtube )?account"),
     (errors.CountryBlocked, r"in your (country|region)|(from )?your location|geo.?restrict"),
     (errors.CopyrightClaim, r"copyright"),
     (errors.TermsViolation, r"violat\w+|policy on|community guidelines|terms of service|spam|nudity|harass|harmful"),
-    (errors.LiveOrPremiere, r"live event|premieres? (in|will)|live ?stream|not currently live"),
+    (errors.LiveOrPremiere, r"live event|premieres? (in|will)|live ?stream|processing this video"),
     (
         errors.SignInNeeded,
         r"members[- ]only|join this channel|music premium|payment|\brent\b|purchase|sign in|log ?in\b",
@@ -43,7 +44,7 @@ CUES: tuple[tuple[type[ClipError], str], ...] = (
     (errors.VideoGone, r"removed|deleted|unavailable|not available|no longer available|does not exist|isn't available"),
     (errors.Truncated, r"\d+ more expected|downloaded \d+ bytes, expected \d+|content too short"),
     (errors.ZeroByte, r"did not get any data blocks"),
-    (errors.ServerError, r"http error 5\d\d"),
+    (errors.ServerError, r"http error 5\d\d|an error occurred|something went wrong"),
     (errors.Network, r"got error:|unable to download|timed out|connection|name resolution"),
 )
 
