@@ -9,20 +9,17 @@ All clips of a video are cut from the one file: YouTube's own sections are neith
 """
 
 import contextlib
-import glob
 import itertools
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -43,6 +40,7 @@ from pipeline.ingest.errors import (
     error_named,
 )
 from pipeline.ingest.fetch.limiter import Limiter
+from pipeline.ingest.fetch.scratch import scratch_folder
 
 DIRECT = "direct"
 """The egress of all nodes without a proxy."""
@@ -118,7 +116,6 @@ def fetch_video(
         ClipError: what stands against it, with yt-dlp's own words, after `settings.tries` where another try may help.
     """
     asked = page(address)
-    remove_stale(folder)
     for attempt in itertools.count(1):
         proxy = _in_turn(settings.youtube_proxies, asked, attempt)
         egress = egress_of(proxy)
@@ -158,7 +155,7 @@ def _in_turn(proxies: tuple[str, ...], asked: str, attempt: int) -> str | None:
 
 
 def _fetch_once(asked: str, settings: FetchConfig, proxy: str | None, folder: Path) -> bytes:
-    with _scratch(folder) as scratch:
+    with scratch_folder(folder) as scratch:
         request = {
             "address": asked,
             "folder": str(scratch),
@@ -233,28 +230,3 @@ def _wait(process: subprocess.Popen[bytes], asked: str, scratch: Path, patience_
             if written < before + LEAST_BYTES:
                 grown = f"{written - before} bytes more in {patience_s:g} s, after {before}"
                 raise Network(f"{asked}: stalled, {grown}; yt-dlp was killed") from None
-
-
-@contextlib.contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder below, named after this process, gone afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"youtube-{socket.gethostname()}-{os.getpid()}-{_start_of(os.getpid())}-"
-    with tempfile.TemporaryDirectory(prefix=name, dir=folder, ignore_cleanup_errors=True) as scratch:
-        yield Path(scratch)
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove what processes of this host left in the folder as they were killed."""
-    for left in folder.glob(f"youtube-{glob.escape(socket.gethostname())}-*-*-*"):
-        pid, start = left.name.split("-")[-3:-1]
-        if pid.isdecimal() and _start_of(int(pid)) != start:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _start_of(pid: int) -> str:
-    """When a process started, in ticks since the machine did; empty for one that is dead. Ids come again, this not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

@@ -27,7 +27,8 @@ from pipeline.ingest import errors
 from pipeline.ingest.errors import BadRow, error_named
 from pipeline.ingest.fetch import youtube_child
 from pipeline.ingest.fetch.limiter import LocalLimiter
-from pipeline.ingest.fetch.youtube import _start_of, egress_of, fetch_video, remove_stale, video_id, watch_page
+from pipeline.ingest.fetch.scratch import process_start, remove_stale
+from pipeline.ingest.fetch.youtube import egress_of, fetch_video, video_id, watch_page
 from pipeline.ingest.fetch.youtube_errors import clip_error
 from tests.ingest.videos import make_video
 
@@ -271,13 +272,13 @@ def test_a_killed_worker_takes_yt_dlp_with_it_and_the_next_cleans_up(site, tmp_p
 def test_what_a_killed_process_left_is_removed_and_no_more(tmp_path):
     host, dead = socket.gethostname(), subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    mine = tmp_path / f"youtube-{host}-{os.getpid()}-{_start_of(os.getpid())}-a_b"
-    again = tmp_path / f"youtube-{host}-{os.getpid()}-1-a_b"  # its id has come again
-    stale = tmp_path / f"youtube-{host}-{dead.pid}-77-a_b"
+    mine = tmp_path / f"scratch-{host}-{os.getpid()}-{process_start(os.getpid())}-a_b"
+    again = tmp_path / f"scratch-{host}-{os.getpid()}-1-a_b"  # its id has come again
+    stale = tmp_path / f"scratch-{host}-{dead.pid}-77-a_b"
     others = [
-        tmp_path / f"youtube-else{host}-{dead.pid}-77-a_b",
+        tmp_path / f"scratch-else{host}-{dead.pid}-77-a_b",
         tmp_path / "clips",
-        tmp_path / f"youtube-{host}-x-y-z",
+        tmp_path / f"scratch-{host}-x-y-z",
     ]
     for folder in (mine, again, stale, *others):
         folder.mkdir()
