@@ -21,7 +21,7 @@ ROOMS = {
     "training": {"clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
-    "benchmarks": {"flow", "ingest"},
+    "benchmarks": {"catalog", "flow", "ingest", "shards"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
@@ -33,6 +33,7 @@ TOP = {
     "reports": {"config", "shards", "sweeps", "training"},
 }
 USES = {
+    "benchmarks": {"config"},
     "ingest": {"config", "progress"},
     "clips": {"config"},
     "tracking": {"config", "networks"},

@@ -255,9 +255,9 @@ def _answer(request: list[Any], file: int) -> dict[str, Any]:
     """Decode one clip into the memfd."""
     shapes: list[tuple[int, ...]] = []
 
-    def keep(picture: NDArray[np.uint8]) -> None:
-        os.pwrite(file, picture.data, len(shapes) * picture.nbytes)
-        shapes.append(picture.shape)
+    def keep(position: int, picture: NDArray[np.uint8]) -> None:
+        os.pwrite(file, picture.data, position * picture.nbytes)
+        shapes[position:] = [picture.shape]
 
     try:
         facts = decode_pictures(*request, keep=keep)

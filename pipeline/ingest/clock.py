@@ -56,6 +56,10 @@ class Clock:
         self._count += 1
         return self._now
 
+    def jump(self, since: Fraction) -> None:
+        """The frames up to this many seconds from the first are passed over."""
+        self._now = max(self._now, since)
+
     def _stated(self, frame: av.VideoFrame) -> Fraction | None:
         """The better of presentation and decoding time, in seconds (libavcodec's `guess_correct_pts`)."""
         times = {"pts": frame.pts, "dts": frame.dts}

@@ -21,8 +21,8 @@ MAX_CLIP_BYTES = 4 << 30
 LONGEST_STILL_S = 10
 """A header that has the last frame stay for longer is not believed."""
 
-Keep = Callable[[NDArray[np.uint8]], object]
-"""Takes the next picture of the clip, (H, W, 3) uint8 RGB."""
+Keep = Callable[[int, NDArray[np.uint8]], object]
+"""Takes the position in the clip of a picture, and it, (H, W, 3) uint8 RGB. They come in order; 0 begins anew."""
 
 
 class ConstantRate:
@@ -42,10 +42,12 @@ class ConstantRate:
             self._wanted = max(1, round((_fraction(end_s) - self.start) * fps))
         self._shown: av.VideoFrame | None = None  # the frame on screen
         self._view: View | None = None  # how it is seen
-        self._until = Fraction(0)  # when it leaves, from the first frame
-        self._frames = 0  # source frames so far
+        self._since, self._until = Fraction(0), Fraction(0)  # when it came and when it leaves, from the first frame
+        self._begun = Fraction(0)  # when the frame came that is on screen at the first tick
         self.count = 0
         """Pictures so far."""
+        self.frames = 0
+        """Source frames on screen so far, from the first tick on."""
 
     @property
     def last(self) -> Fraction | None:
@@ -67,11 +69,17 @@ class ConstantRate:
         if self._wanted is None:
             self._check_length(since)
         self._fill(until=since)
-        self._frames += 1
-        average = since / (self._frames - 1) if self._frames > 1 else Fraction(1, self._fps)
+        if self.complete:
+            self._until = since
+            return
+        self.frames += 1
+        if self.start and since <= self.start:
+            self.frames, self._begun = 1, since
+        average = (since - self._begun) / (self.frames - 1) if self.frames > 1 else Fraction(1, self._fps)
         stated = frame.duration * Fraction(frame.time_base) if frame.duration and frame.time_base else Fraction(0)
         believable = average <= 2 * stated and stated <= LONGEST_STILL_S  # headers of variable rates state 1 ms
-        self._shown, self._view, self._until = frame, view, since + (stated if believable else average)
+        self._shown, self._view, self._since = frame, view, since
+        self._until = since + (stated if believable else average)
 
     def end(self) -> Fraction:
         """The source has no more frames: the last stays on screen for its own duration; when it leaves, in seconds."""
@@ -88,7 +96,7 @@ class ConstantRate:
         """
         if self.start and self.start >= self._until:
             raise BadTimes(f"starts at {float(self.start):g} s; the source ends at {float(self._until):.2f} s")
-        if self._frames < 2:
+        if self.frames < 2 and not self._since:
             raise TooShort("1 frame in the source; two are the least")
         if self.count < 2:
             raise TooShort(f"{self.count} frame at {self._fps} frames a second; two are the least")
@@ -110,7 +118,7 @@ class ConstantRate:
                 )
             if picture is None:  # frames that no tick falls on are never converted
                 picture = self._view.picture(self._shown)
-            self._keep(picture)
+            self._keep(self.count, picture)
             self.count += 1
 
 

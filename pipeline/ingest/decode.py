@@ -5,10 +5,11 @@ This runs native code on files of unknown origin, which may hang or crash: inges
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from pipeline.ingest.errors import (
     Unreadable,
     ZeroByte,
 )
-from pipeline.ingest.packets import PacketDigest
+from pipeline.ingest.packets import PacketDigest, decoded
+from pipeline.ingest.seek import Doubt, after_jump
 from pipeline.ingest.view import View, check_same_shape, view_of
 
 MAX_SOURCE_PIXELS = 8192 * 4352
@@ -57,6 +59,7 @@ class SourceFacts:
     source_height: int
     source_fps: float
     source_frames: int
+    """Decoded, of those on screen at some time of the clip; what was read before it to decode them does not count."""
     source_bytes: int
     source_sha256: str
     packets_sha256: str
@@ -95,7 +98,11 @@ def decode_clip(
         ClipError: one of `pipeline.ingest.errors`, by what was wrong.
     """
     pictures: list[NDArray[np.uint8]] = []
-    facts = decode_pictures(path, start_s, end_s, fps, short_side, max_seconds, keep=pictures.append)
+
+    def keep(position: int, picture: NDArray[np.uint8]) -> None:
+        pictures[position:] = [picture]
+
+    facts = decode_pictures(path, start_s, end_s, fps, short_side, max_seconds, keep=keep)
     return np.stack(pictures), facts
 
 
@@ -103,8 +110,18 @@ def decode_pictures(
     path: str, start_s: float | None, end_s: float | None, fps: int, short_side: int, max_seconds: float, *, keep: Keep
 ) -> SourceFacts:
     """`decode_clip`, handing each picture to `keep` as it comes; those of a clip that fails in the end are void."""
-    size, sha256 = _fingerprint(path)
-    clip = ConstantRate(fps, start_s, end_s, max_seconds, keep)
+    fingerprint = _fingerprint(path)
+    clip = partial(ConstantRate, fps, start_s, end_s, max_seconds, keep)
+    if start_s:
+        with suppress(Doubt):
+            return _decode(path, fingerprint, clip(), short_side, max_seconds, jump=True)
+    return _decode(path, fingerprint, clip(), short_side, max_seconds, jump=False)
+
+
+def _decode(
+    path: str, fingerprint: tuple[int, str], clip: ConstantRate, short_side: int, max_seconds: float, jump: bool
+) -> SourceFacts:
+    """Fill a clip, from the beginning of the source or by a jump to the clip's start."""
     digest = PacketDigest(clip.start, clip.last)
     progress = _Progress(path)
     with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
@@ -113,38 +130,49 @@ def decode_pictures(
         aspect = stream.sample_aspect_ratio
         clock = Clock(stream.guessed_rate or stream.average_rate, max_seconds)
         view: View | None = None
-        interlaced = 0
-        for frame in _frames(container, stream, lambda packet: digest.add(packet, clock.origin)):
+        interlaced = damaged = 0
+
+        def read(packet: av.Packet) -> None:
+            digest.add(packet, clock.origin)
+
+        if jump:
+            frames = after_jump(container, stream, clock, clip.start, read)
+        else:
+            frames = decoded(container.demux(stream), read)
+        for frame in frames:
             if view is None or (frame.width, frame.height) != progress.size:
                 now = view_of(frame, short_side)
                 check_same_shape(view or now, now)
                 view = view or now
                 progress.size = frame.width, frame.height
             progress.frames += 1
-            progress.damaged += frame.is_corrupt
-            interlaced += frame.interlaced_frame
             clip.add(frame, clock.since_start(frame), view)
             if clip.complete:
                 break
+            if clip.frames == 1:  # what came before was not in the clip
+                interlaced = damaged = 0
+            interlaced += frame.interlaced_frame
+            damaged += frame.is_corrupt
         if view is None:
             raise cut_short(path) or DecodeError("no frame decodes")
         if not clip.complete:
             _check_whole(container, stream, clip.end())
         clip.check()
         codec = stream.codec_context
+        size, sha256 = fingerprint
         notes = {
-            "interlaced": 2 * interlaced > progress.frames,
+            "interlaced": 2 * interlaced > clip.frames,
             "turned": view.turned,
             f"pixel aspect {aspect and f'{aspect.numerator}:{aspect.denominator}'}": aspect not in (None, 0, 1),
             "times guessed": clock.guessed,
-            f"{progress.damaged} damaged frames": progress.damaged,
+            f"{damaged} damaged frames": damaged,
         }
         return SourceFacts(
             source_codec=codec.name,
             source_width=codec.width,
             source_height=codec.height,
             source_fps=float(stream.average_rate or 0),
-            source_frames=progress.frames,
+            source_frames=clip.frames,
             source_bytes=size,
             source_sha256=sha256,
             packets_sha256=digest.hexdigest(clock.origin),
@@ -159,7 +187,6 @@ class _Progress:
     path: str
     decoding: bool = False
     frames: int = 0
-    damaged: int = 0
     size: tuple[int, int] = (0, 0)
 
 
@@ -178,15 +205,6 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     codec.thread_count = 1  # parallelism is over clips
     codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}  # a stream may change its size part-way
     return stream
-
-
-def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream, read: Callable[[av.Packet], object]
-) -> Iterator[av.VideoFrame]:
-    """The frames of a stream in the order in which they are shown; `read` is told of each packet before its frames."""
-    for packet in container.demux(stream):
-        read(packet)
-        yield from packet.decode()
 
 
 def _check_whole(container: av.container.InputContainer, stream: av.VideoStream, end: Fraction) -> None:

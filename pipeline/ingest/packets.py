@@ -9,6 +9,7 @@ read to decode them.
 """
 
 import hashlib
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import av
@@ -66,6 +67,13 @@ class PacketDigest:
         for _, packet in self._held:
             self._digest.update(packet)
         self._held, self._begun = [], True
+
+
+def decoded(packets: Iterator[av.Packet], read: Callable[[av.Packet], object]) -> Iterator[av.VideoFrame]:
+    """The frames of packets, in the order in which they are shown; `read` is told of each packet before its frames."""
+    for packet in packets:
+        read(packet)
+        yield from packet.decode()
 
 
 def _since(time: int | None, packet: av.Packet, origin: Fraction | None) -> Fraction | None:

@@ -57,7 +57,7 @@ SOURCE = [
     pa.field("source_width", pa.int32()),
     pa.field("source_height", pa.int32()),
     pa.field("source_fps", pa.float64()),
-    pa.field("source_frames", pa.int32()),  # decoded, not promised by the header
+    pa.field("source_frames", pa.int32()),  # of the clip, decoded, not promised by the header
     pa.field("source_bytes", pa.int64()),
     pa.field("source_sha256", pa.string()),
     pa.field(
