@@ -22,6 +22,7 @@ ROOMS = {
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
     "benchmarks": {"flow", "ingest"},
+    "cards": {"flow", "shards"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
@@ -49,6 +50,7 @@ FORBIDDEN = {
     "flow": CLUSTER | {"pyarrow", "torch", "av"},
     "models": CLUSTER | {"pyarrow", "cv2", "av"},
     "shards": CLUSTER | {"torch", "cv2"},
+    "cards": CLUSTER | {"torch", "matplotlib"},
     "recipes": CLUSTER | {"torch", "pyarrow", "cv2", "av", "os", "sys"},
     "ingest": {"mlflow", "torch"},
     "clips": {"mlflow"},

@@ -1,6 +1,7 @@
 """Which videos two shard sets share: what was trained on must not be what is validated on."""
 
 import re
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ from pipeline.shards.manifest import read_catalog
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 _PACKETS = "packets_sha256"  # of the coded packets, the same in whatever container; not every set has it
+_COLUMNS = {"clip": "clip_id", "split": "split", "label": "label"}
 
 
 def video_of(clip_id: str) -> str:
@@ -41,15 +43,21 @@ def overlaps(a: str, b: str) -> pa.Table:
     return pairs.rename_columns(by_video.column_names).sort_by([("clip_a", "ascending"), ("clip_b", "ascending")])
 
 
+def by_split(pairs: pa.Table) -> list[dict[str, Any]]:
+    """For each pair of splits how many clips of either are concerned: `split_a`, `split_b`, `clips_a`, `clips_b`."""
+    counted = pairs.group_by(["split_a", "split_b"]).aggregate(
+        [("clip_a", "count_distinct"), ("clip_b", "count_distinct")]
+    )
+    ordered = counted.sort_by([("split_a", "ascending"), ("split_b", "ascending")])
+    return ordered.rename_columns(["split_a", "split_b", "clips_a", "clips_b"]).to_pylist()
+
+
 def _clips(shards: str, side: str) -> pa.Table:
     clips = read_catalog(shards).filter(pc.field("status") == "ok")
     columns = {f"{name}_{side}": clips[column] for name, column in _COLUMNS.items()}
     packets = clips[_PACKETS] if _PACKETS in clips.column_names else pa.nulls(len(clips), pa.string())
     videos = pa.array([video_of(clip) for clip in clips["clip_id"].to_pylist()], pa.string())
     return pa.table({**columns, "video": videos, "packets": packets})
-
-
-_COLUMNS = {"clip": "clip_id", "split": "split", "label": "label"}
 
 
 def _join(left: pa.Table, right: pa.Table, key: str) -> pa.Table:
