@@ -46,6 +46,7 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
+    lines += ["", "next:", f"  python jobs/inspect_shards.py {config.ingest.shards} --card card.html"]
     return "\n".join(lines)
 
 

@@ -105,13 +105,13 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
     rates = pa.array([None if rate is None else f"{rate:.4g} fps" for rate in good["source_fps"].to_pylist()])
     charts = [
         histogram("Duration", "s", _seconds(good)),
-        _ranked("Source size", sizes),
-        _ranked("Source rate", rates),
-        _ranked("Source codec", good["source_codec"]),
         _bytes("Video a clip", good["video_bytes"]),
         _bytes("Flow a clip", good["flow_bytes"]),
         histogram("Worst frame, PSNR", "dB", _values(good["video_psnr"])),
         histogram("Brightness", "of 255", _values(good["brightness"])),
+        _ranked("Source size", sizes),
+        _ranked("Source rate", rates),
+        _ranked("Source codec", good["source_codec"]),
     ]
     return [chart for chart in charts if chart]
 

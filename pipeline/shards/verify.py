@@ -1,4 +1,4 @@
-"""Whether a shard set is what its manifest says, to the last byte and frame: every fault is named, not only the first.
+"""Whether a shard set is what its manifest says, stream by stream, frame by frame: every fault is named at once.
 
     the set        the digest, counts, labels and bytes of the manifest are those of the table of clips
     the files      every shard is there and reads, its schema is this version's, and there is no other file

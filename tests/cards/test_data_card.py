@@ -77,7 +77,7 @@ def test_the_page_needs_nothing_but_itself(page):
 def test_the_page_says_what_the_set_holds(page):
     for text in (
         "by_hand",
-        "Verified. All 4 clips are where the manifest says",
+        "Verified. All 4 clips are where the manifest says, and every stream has its digest.",
         "train 5 2 3 60.0 %",
         "All 8 4 4 50.0 %",
         "pouring milk 1 of 2",
