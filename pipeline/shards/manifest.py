@@ -104,15 +104,16 @@ def read_catalog(shards: str) -> pa.Table:
     read_manifest(shards)
     try:
         clips = read_table(f"{shards}/{CLIPS}")
-    except (pa.ArrowException, OSError) as error:
+        clips.validate(full=True)
+        names = clips.column_names
+    except (pa.ArrowException, OSError, ValueError) as error:
         what = " ".join(str(error).split())
         raise ShardError(f"{shards}/{CLIPS}: does not read ({what}); copy it again, or ingest again") from error
     for field in CLIPS_SCHEMA:
-        if field.name not in clips.column_names:
+        if field.name not in names:
             clips = clips.append_column(field, pa.nulls(len(clips), field.type))
-        if clips.schema.field(field.name).type != field.type or (
-            field.name in _NEEDED and clips[field.name].null_count
-        ):
+        lacking = field.name in _NEEDED and clips[field.name].null_count
+        if lacking or clips.schema.field(field.name).type != field.type:
             raise ShardError(f"{shards}/{CLIPS}: {field.name} is not a {field.type} in every row; ingest again")
     return clips
 

@@ -188,3 +188,12 @@ def test_a_clip_without_a_name_a_split_or_a_state_is_refused(made, column):
     pq.write_table(made.clips.drop([column]), f"{made.path}/_clips.parquet")
     with pytest.raises(ShardError, match=rf"_clips\.parquet: {column} is not a string in every row"):
         read_catalog(made.path)
+
+
+def test_text_that_is_no_text_is_one_line(made):
+    """As a flipped bit makes it."""
+    broken = pa.array([b"clip-\xff"] * 8).view(pa.string())
+    clips = made.clips.set_column(made.clips.column_names.index("label"), "label", broken)
+    pq.write_table(clips, f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=r"_clips\.parquet: does not read .*UTF8"):
+        read_catalog(made.path)
