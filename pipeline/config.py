@@ -59,7 +59,11 @@ class CatalogConfig:
     split_number: Literal[1, 2, 3] = 1
     """UCF-101, HMDB-51: which of the three published splits."""
     videos: str = ""
-    """Folder of the video files (motion_shapes: where they are rendered; youtube8m: may be empty)."""
+    """Folder of the video files, or address of one (s3://, https://) for Kinetics; motion_shapes: where they are
+    rendered. Kinetics and YouTube-8M: empty, they are fetched from YouTube."""
+    archives: dict[str, str] = field(default_factory=dict)
+    """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
+    prefix, or a list (.txt) of paths or addresses; replacements WHERE overrides members of the same name."""
     splits: tuple[str, ...] = ()
     """Splits to take; empty for all."""
     limit: PositiveInt | None = None
@@ -153,6 +157,8 @@ class IngestConfig:
     """Longest time that decoding one clip may take, in seconds; then its process is killed and the clip has failed."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of failed clips with which the shard set still counts as good, from 0 to 1."""
+    allow_leaks: bool = False
+    """Whether a video may have clips, or the same pictures may stand, in two splits of one set."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
     """How videos that are not here are brought here."""
     flow: FlowConfig = field(default_factory=FlowConfig)
@@ -293,6 +299,8 @@ class Config:
     """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
     resume: str = ""
     """Name of an interrupted run to continue; every other field must be as it was."""
+    retry: tuple[str, ...] = ()
+    """Classes of error whose clips ingest tries again, by name or all that are retryable; else a failure is final."""
     storage: str = "outputs"
     """Folder (or URI) of shards, checkpoints and, unless tracking.uri says otherwise, MLflow."""
     seed: NonNegativeInt = 0
@@ -351,6 +359,7 @@ class Config:
                 videos=absolute(self.catalog.videos, base)
                 or (f"{storage}/videos/motion_shapes" if self.catalog.dataset == "motion_shapes" else ""),
                 annotations={split: absolute(path, base) for split, path in self.catalog.annotations.items()},
+                archives={split: absolute(path, base) for split, path in self.catalog.archives.items()},
             ),
             ingest=dataclasses.replace(
                 self.ingest,

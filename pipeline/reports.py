@@ -1,11 +1,15 @@
 """What a job says at its end: a short table of what happened, and the next command."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config import Config, SweepConfig
+from pipeline.ingest.errors import error_named
+from pipeline.ingest.estimate import Estimate
+from pipeline.ingest.tally import STAGES
 from pipeline.shards import Verification, read_catalog, read_clips
 from pipeline.shards.manifest import summarise
 from pipeline.shards.overlaps import by_split
@@ -35,24 +39,38 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]
         rows.append([split, counts["expected"], counts["present"], failed, counts["frames"]])
-    megabytes = {stream: count / 1e6 for stream, count in manifest["bytes"].items()}
     lines = [
         "",
         f"{manifest['dataset']}, digest {manifest['digest']}: {config.ingest.shards}",
         table(rows),
-        f"  video {megabytes['video']:.1f} MB, flow {megabytes['flow']:.1f} MB",
+        f"  video {_size(manifest['bytes']['video'])}, flow {_size(manifest['bytes']['flow'])}",
+    ]
+    if stages := manifest["rate"].get("stages"):
+        work: list[list[object]] = [["stage", "core-seconds", "work", "a second and core"]]
+        for stage, of in stages.items():
+            unit = STAGES[stage]
+            work.append([stage, f"{of['seconds']:.1f}", f"{of[unit]:,.0f} {unit}", f"{of[f'{unit}_per_second']:.3g}"])
+        lines.append(table(work))
+    lines += [
+        f"  {manifest['duplicates'][where]['groups']} groups of clips with the same pictures {where.replace('_', ' ')}"
+        for where in ("within_splits", "across_splits")
+        if manifest["duplicates"][where]["groups"]
     ]
     failures = read_clips(config.ingest.shards, status="failed").to_pylist()
+    for name, count in Counter(row["error_class"] for row in failures).most_common():
+        lines.append(f"  {count} {name} ({error_named(name).verdict})")
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
+    if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
+        lines.append("  the same command with --retry retryable tries again what may succeed")
     lines += ["", "next:", f"  python jobs/inspect_shards.py {config.ingest.shards} --card card.html"]
     return "\n".join(lines)
 
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
     """What the table of clips counts in each split, then the first problems, each on a line of its own."""
-    manifest = summarise(read_catalog(shards), {}, 0)
+    manifest = summarise(read_catalog(shards), {})
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]
@@ -81,6 +99,40 @@ def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
         for row in pairs.slice(0, shown).to_pylist()
     ]
     return "\n".join(lines)
+
+
+def planned(config: Config, plan: Estimate, cores: int) -> str:
+    """What an ingest would come to, and the command that does it."""
+    rows: list[list[object]] = [["split", "clips", "unusable"]]
+    rows += [[split, count, plan.bad.get(split, 0)] for split, count in plan.clips.items()]
+    where = ", ".join(f"{count:,} {kind}" for kind, count in sorted(plan.sources.items())) or "none"
+    flow = plan.flow_core_hours
+    core_hours = plan.rgb_core_hours + (flow or 0.0)
+    lines = [
+        "",
+        f"{config.catalog.name} into {config.ingest.shards}; nothing has been done",
+        table(rows),
+        f"  clips by source: {where}; {plan.seconds / 3600:,.1f} hours of video",
+        f"  to fetch or read {_size(plan.fetched_bytes)}, to store {_size(plan.stored_bytes)}",
+        f"  core-hours: {plan.rgb_core_hours:,.2f} decoding and encoding, "
+        + ("cuda's flow not known yet" if flow is None else f"{flow:,.2f} flow")
+        + f"; {core_hours / cores:,.2f} hours on {cores} cores",
+    ]
+    if plan.videos:
+        lines.append(
+            f"  YouTube: {plan.videos:,} videos, {config.ingest.fetch.youtube_per_hour:g} an hour and address: "
+            f"{plan.youtube_hours:,.1f} hours; the public archives are faster (--catalog.archives)"
+        )
+    return "\n".join([*lines, "", "next:", "  the same command without --plan"])
+
+
+def _size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
 
 
 def pretrained(config: Config, result: Pretrained) -> str:

@@ -31,7 +31,7 @@ TOP = {
     "command_line": {"config"},
     "cluster": {"command_line", "config"},
     "networks": {"clips", "config", "models"},
-    "reports": {"config", "shards", "sweeps", "training"},
+    "reports": {"config", "ingest", "shards", "sweeps", "training"},
 }
 USES = {
     "benchmarks": {"config"},

@@ -18,6 +18,12 @@ The videos lie anywhere below one folder, flat or in folders of any depth, under
 A trimmed file has had its times applied, so `start_s` and `end_s` of its row are null (decode all of it) and the
 times live on in `clip_id`. For a whole video they keep the annotated times, so that ingest trims. Where both are
 there the trimmed file is taken.
+
+What is not in a local folder is only named here, and looked for when it is fetched::
+
+    archives of the split      archives:WHERE#0wR5jVB-WPk_000417_000427      the .tar.gz files of the public mirror
+    an address for `videos`    s3://bucket/k400/0wR5jVB-WPk_000417_000427.mp4
+    neither                    https://www.youtube.com/watch?v=0wR5jVB-WPk, with the annotated times
 """
 
 import csv
@@ -32,10 +38,22 @@ import pyarrow as pa
 
 from pipeline.catalog.files import VideoFile, by_stem, video_files
 from pipeline.catalog.published import count_notes
-from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, line_id, shown
+from pipeline.catalog.rows import (
+    ARCHIVES,
+    YOUTUBE,
+    CatalogError,
+    Clip,
+    catalog_table,
+    check_name,
+    clip_id,
+    line_id,
+    shown,
+)
 
 REQUIRED_COLUMNS = ("youtube_id", "time_start", "time_end")
 OPTIONAL_COLUMNS = ("label", "split", "is_cc")
+
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 
 # float() alone also takes "1_0", "nan", "inf" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
@@ -47,7 +65,8 @@ class _List(NamedTuple):
     dataset: str
     split: str
     path: Path
-    videos: Path
+    videos: str | None  # a folder, or the address of one
+    archives: str | None
 
 
 class _Line(NamedTuple):
@@ -63,16 +82,19 @@ class _Line(NamedTuple):
 
 def kinetics(
     annotations: Mapping[str, str | os.PathLike[str]],
-    videos: str | os.PathLike[str],
+    videos: str | os.PathLike[str] | None = None,
     dataset: str = "kinetics400",
+    archives: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """Read Kinetics CSVs and find their videos.
 
     Args:
         annotations: CSV of each split: `{"train": "train.csv", "val": "validate.csv"}`. These names win over a
             `split` column.
-        videos: Folder that holds the videos, drawn in the module's docstring.
+        videos: Folder that holds the videos, drawn in the module's docstring, or the address of one.
         dataset: Name of the data set, the first part of every `clip_id`.
+        archives: Of each split, where the archives are whose members are looked for where no folder has the video:
+            an archive, a folder, a prefix of an object store, or a list of them.
 
     Returns:
         One row for every line of the lists, in their order. A line that is wrong is there with its error:
@@ -93,8 +115,9 @@ def kinetics(
         lines = list(_read_lines(Path(path)))
         if not lines:
             raise CatalogError(f"{path}: no clip below the header; give the whole list of split {split!r}")
-        lists.append((_List(dataset, split, Path(path), Path(videos)), lines))
-    found = by_stem(video_files(videos))
+        where = (archives or {}).get(split)
+        lists.append((_List(dataset, split, Path(path), None if videos is None else os.fspath(videos), where), lines))
+    found = by_stem(video_files(videos)) if videos is not None and "://" not in os.fspath(videos) else {}
     first_seen: dict[str, str] = {}
     clips = [_clip(of, line, found, first_seen) for of, lines in lists for line in lines]
     return catalog_table(dataset, clips, notes=count_notes(dataset, {of.split: len(lines) for of, lines in lists}))
@@ -128,6 +151,14 @@ def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: di
         unusable = unusable or video
     if unusable is not None:
         return bad("FileNotFound", f"{shown(unusable.path, most=400)}: {unusable.problem}", name)
+    if of.archives is not None or of.videos is None or "://" in of.videos:
+        if not _YOUTUBE_ID.fullmatch(line.youtube_id):
+            return bad("BadRow", f"{shown(line.youtube_id)} is no YouTube id; correct or remove the line", name)
+        if of.archives is not None:
+            return Clip(name, of.split, line.label, f"{ARCHIVES}{of.archives}#{trimmed}")
+        if of.videos is not None:
+            return Clip(name, of.split, line.label, f"{of.videos.rstrip('/')}/{trimmed}.mp4")
+        return Clip(name, of.split, line.label, YOUTUBE + line.youtube_id, start_s, end_s)
     either = f"{shown(trimmed)} or {shown(line.youtube_id)}"
     return bad("FileNotFound", f"no video named {either} below {of.videos}; fetch it or remove the line", name)
 

@@ -21,7 +21,7 @@ CATALOG_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("label", pa.string()),  # null where unlabelled
         pa.field("label_id", pa.int32()),  # from 0: place in the published class list, else among the sorted labels
-        pa.field("source", pa.string()),  # absolute path or http(s) address; null only where error_class is not
+        pa.field("source", pa.string()),  # absolute path, address, or archives:WHERE#STEM; null only with an error
         pa.field("start_s", pa.float64()),  # seconds into `source` to decode from; null: from its start
         pa.field("end_s", pa.float64()),  # seconds into `source` to decode to; null: to its end
         pa.field("error_class", pa.string()),  # null where the row is good, otherwise one of ERROR_CLASSES
@@ -36,6 +36,9 @@ VIDEO_EXTENSIONS = frozenset(
     {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"}
     | {"ogg", "ogv", "ts", "vob", "webm", "wmv", "y4m"}
 )
+
+YOUTUBE = "https://www.youtube.com/watch?v="  # and an id: the address of a video that is to be fetched
+ARCHIVES = "archives:"  # and WHERE#STEM: the member of that name, without its extension, in one of the archives WHERE
 
 _NOTES = b"notes"  # key in the metadata of a catalog's schema
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from pipeline.catalog.files import VideoFile, by_stem, video_files
-from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, nearest, shown
+from pipeline.catalog.rows import YOUTUBE, CatalogError, Clip, catalog_table, check_name, clip_id, nearest, shown
 from pipeline.catalog.tf_example import parse
 from pipeline.catalog.tfrecord import read_records
 from pipeline.catalog.youtube8m_ids import resolve_ids
@@ -195,7 +195,7 @@ def _find(
             continue
         youtube_id, clip.error_class, clip.error_message = answers[name]
         if youtube_id is not None:
-            clip.source = usable.get(youtube_id, f"https://www.youtube.com/watch?v={youtube_id}")
+            clip.source = usable.get(youtube_id, YOUTUBE + youtube_id)
 
 
 def _video(data: bytes) -> Video:

@@ -16,7 +16,7 @@ def configured_catalog(config: Config) -> pa.Table:
         CatalogError: the lists or folders are not there or not of their kind.
     """
     wanted = config.catalog
-    if wanted.dataset not in ("motion_shapes", "youtube8m", "youtube8m_segments") and not wanted.videos:
+    if wanted.dataset in ("ucf101", "hmdb51", "folder") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
     catalog = _read(config)
     there = set(catalog["split"].to_pylist())
@@ -55,8 +55,15 @@ def _read(config: Config) -> pa.Table:
         case "youtube8m" | "youtube8m_segments":
             return _youtube8m(config)
         case _:
+            strange = set(wanted.archives) - set(wanted.annotations) - {"replacements"}
+            if strange:
+                raise CatalogError(f"catalog.archives.{min(strange)}: no such split in catalog.annotations")
             return read_catalog(
-                "kinetics", dataset=wanted.dataset, annotations=wanted.annotations, videos=wanted.videos
+                "kinetics",
+                dataset=wanted.dataset,
+                annotations=wanted.annotations,
+                videos=wanted.videos or None,
+                archives=wanted.archives,
             )
 
 

@@ -2,15 +2,16 @@
 
 A row that has failed passes through the later stages untouched: clips in = clips stored + clips failed.
 
-    catalog row -> decode -> + frames (T, H, W, 3), source facts
-                -> flow   -> + flow_field (T - 1, H, W, 2)
-                -> encode -> + video, flow, their facts; - frames, flow_field
-                -> stage  -> a one-row Parquet file; only its small status row goes on
+    clip -> decode -> + frames (T, H, W, 3), source facts; - content
+         -> flow   -> + flow_field (T - 1, H, W, 2)
+         -> encode -> + video, flow, their facts; - frames, flow_field
+         -> stage  -> a one-row Parquet file; only its small status row goes on
 """
 
 import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.child import decode_in_child
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
 from pipeline.ingest.errors import ClipError
+from pipeline.ingest.faults import stopped
 from pipeline.shards.schema import SHARD_SCHEMA
 from pipeline.shards.tables import write_table
 
@@ -34,8 +36,9 @@ def make_decode(config: IngestConfig) -> Stage:
     """Decode the clip to a constant rate and size, in a child process that can be killed."""
 
     def decode(row: Row) -> Row:
+        content = row.pop("content", None)
         frames, facts = decode_in_child(
-            row["source"],
+            row["source"] if content is None else content,
             row["start_s"],
             row["end_s"],
             config.fps,
@@ -45,7 +48,7 @@ def make_decode(config: IngestConfig) -> Stage:
         )
         return {**row, **facts.columns(), "frames": frames}
 
-    return _guarded(decode)
+    return _guarded("decode", decode)
 
 
 def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] = flow.tvl1) -> Stage:
@@ -60,7 +63,7 @@ def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] 
     def compute_flow(row: Row) -> Row:
         return {**row, **recorded, "flow_field": compute(row["frames"], recorded["flow_backend"], **parameters)}
 
-    return _guarded(compute_flow)
+    return _guarded("flow", compute_flow)
 
 
 def make_encode(config: IngestConfig) -> Stage:
@@ -73,27 +76,25 @@ def make_encode(config: IngestConfig) -> Stage:
             row |= encode_flow_columns(field, config.flow.bound, config.fps, config.gop)
         return row
 
-    return _guarded(encode)
+    return _guarded("encode", encode)
 
 
 def make_stage(folder: str) -> Stage:
-    """Write the row, good or failed, to a file of its own: from here on the clip survives any crash."""
+    """Write the row, good or failed, to a file of its own: from here on the clip survives any crash.
+
+    A row without a clip, which tells of a broken archive, is not written.
+    """
 
     def stage(row: Row) -> Row:
         stored = {field.name: row.get(field.name) for field in SHARD_SCHEMA}
         stored["status"] = stored["status"] or "ok"
-        write_table(pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}")
-        small = (
-            "clip_id",
-            "source",
-            "status",
-            "error_class",
-            "error_message",
-            "num_frames",
-            "video_bytes",
-            "flow_bytes",
-        )
-        return {name: stored[name] for name in small}
+        stop = None
+        if stored["clip_id"] is not None:
+            table, file = pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}"
+            stop = stopped(lambda: write_table(table, file))
+        names = ("clip_id", "status", "error_class", "error_message", "num_frames", "num_flow")
+        seconds = {f"{name}_s": float(row.get(f"{name}_s") or 0) for name in ("fetch", "decode", "flow", "encode")}
+        return {**{name: stored[name] for name in names}, "fetched": row.get("fetched"), "stopped": stop, **seconds}
 
     return stage
 
@@ -109,18 +110,23 @@ def flow_parameters(config: IngestConfig) -> dict[str, float]:
     return {name: getattr(config.flow, name) for name in names}
 
 
-def _guarded(stage: Stage) -> Stage:
-    """Turn what goes wrong with one clip into that clip's status; one clip never stops a run."""
+def _guarded(name: str, stage: Stage) -> Stage:
+    """Turn what goes wrong with one clip into that clip's status, and note how long the stage took.
+
+    One clip never stops a run.
+    """
 
     @functools.wraps(stage)
     def guarded(row: Row) -> Row:
         if row["status"] == "failed":
             return row
+        start = time.perf_counter()
         try:
-            return stage(row)
+            done = stage(row)
         except Exception as error:  # a bug met by one clip is that clip's row as well, under its own class
             message = str(error) if isinstance(error, ClipError) else f"in {stage.__name__}: {error}"
-            kept = {name: value for name, value in row.items() if name not in ("frames", "flow_field")}
-            return {**kept, "status": "failed", "error_class": type(error).__name__, "error_message": message}
+            kept = {key: value for key, value in row.items() if key not in ("content", "frames", "flow_field")}
+            done = {**kept, "status": "failed", "error_class": type(error).__name__, "error_message": message}
+        return {**done, f"{name}_s": time.perf_counter() - start}
 
     return guarded

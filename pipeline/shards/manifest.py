@@ -28,13 +28,13 @@ def digest(clips: pa.Table) -> str:
     return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:16]
 
 
-def summarise(clips: pa.Table, plan: dict[str, Any], seconds: float) -> dict[str, Any]:
+def summarise(clips: pa.Table, plan: dict[str, Any], rate: dict[str, Any] | None = None) -> dict[str, Any]:
     """The manifest of a finished set, from its table of clips.
 
     Args:
         clips: one row a clip of the catalog (`CLIPS_SCHEMA`).
         plan: what made it.
-        seconds: wall time of the run that finished it.
+        rate: what the run that finished it did: its clips, its seconds, what each stage took.
     """
     splits: dict[str, Any] = {}
     for split in sorted(set(clips["split"].to_pylist())):
@@ -64,8 +64,25 @@ def summarise(clips: pa.Table, plan: dict[str, Any], seconds: float) -> dict[str
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
             "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
         },
-        "rate": {"seconds": round(seconds, 1), "clips_per_second": round(len(clips) / max(seconds, 1e-9), 2)},
+        "duplicates": _duplicates(clips),
+        "rate": rate or {},
         "plan": plan,
+    }
+
+
+def _duplicates(clips: pa.Table) -> dict[str, Any]:
+    """Clips with the same packets, whatever their names: groups of them within one split and across splits."""
+    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    columns = ["clip_id", "split", "packets_sha256"]
+    for row in clips.filter(pc.field("status") == "ok").select(columns).to_pylist():
+        if row["packets_sha256"] is not None:
+            groups[row["packets_sha256"]].append(row)
+    same = [members for _, members in sorted(groups.items()) if len(members) > 1]
+    across = [members for members in same if len({row["split"] for row in members}) > 1]
+    within = [members for members in same if members not in across]
+    return {
+        name: {"groups": len(found), "examples": [[row["clip_id"] for row in members] for members in found[:10]]}
+        for name, found in (("within_splits", within), ("across_splits", across))
     }
 
 

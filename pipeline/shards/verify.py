@@ -92,7 +92,7 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
 
 def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
     """Where the manifest is not the one that these clips give."""
-    given = summarise(clips, {}, 0)
+    given = summarise(clips, {})
     for name in ("digest", "dataset", "labels", "splits", "bytes"):
         for what in _differences(name, manifest.get(name), given[name]):
             yield Problem(MANIFEST, what)

@@ -7,7 +7,6 @@ Decoding, rate, size, flow and crop are those with which the networks were train
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +63,9 @@ class VideoClassifier(mlflow.pyfunc.PythonModel):
     def windows(self, video: bytes) -> dict[str, torch.Tensor]:
         """What each network sees: the whole clip, (T, H, W, C) uint8."""
         ingest, clips = self.config.ingest, self.config.clips
-        with tempfile.NamedTemporaryFile(suffix=".video") as file:
-            file.write(video)
-            file.flush()
-            frames, _ = decode_in_child(  # what was sent is of unknown origin: it may hang or crash a decoder
-                file.name, None, None, ingest.fps, ingest.short_side, ingest.max_seconds, ingest.decode_timeout_s
-            )
+        frames, _ = decode_in_child(  # what was sent is of unknown origin: it may hang or crash a decoder
+            video, None, None, ingest.fps, ingest.short_side, ingest.max_seconds, ingest.decode_timeout_s
+        )
         arrays: dict[str, NDArray[np.uint8]] = {"rgb": frames}
         if "flow" in self.networks:
             arrays["flow"] = quantise(tvl1(frames, ingest.flow.backend, **flow_parameters(ingest)), ingest.flow.bound)

@@ -1,5 +1,6 @@
 """The data card as a page: whole, self-contained, and safe against what its clips are called."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ import pytest
 from pipeline.cards import data_card
 from pipeline.shards import Problem, ShardError, Verification, overlaps
 from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.schema import FORMAT_VERSION
 from pipeline.shards.tables import read_table, write_table
 from tests.shards.sets import make_set
 
@@ -56,7 +58,7 @@ def renamed(folder, **columns: list[str]) -> str:
     clips = made.clips
     for name, values in columns.items():
         clips = clips.set_column(clips.column_names.index(name), name, pa.array(values, pa.string()))
-    write_manifest(made.path, clips, summarise(clips, {}, 1.0))
+    write_manifest(made.path, clips, summarise(clips, {}))
     return made.path
 
 
@@ -123,7 +125,7 @@ def test_many_classes_are_folded(tmp_path):
     rows = made.clips.slice(7, 1).to_pylist()
     rows = [{**rows[0], "clip_id": f"x.{i}", "label": f"class {i:03d}", "label_id": i} for i in range(700)]
     clips = pa.concat_tables([made.clips, pa.Table.from_pylist(rows, made.clips.schema)])
-    write_manifest(made.path, clips, summarise(clips, {}, 1.0))
+    write_manifest(made.path, clips, summarise(clips, {}))
     html = data_card(made.path)
     read = Page(html)
     assert "All 704 classes" in read.text
@@ -140,13 +142,13 @@ def test_equal_videos_are_named(tmp_path):
 
 def test_a_set_of_nothing_has_a_card_too(tmp_path):
     empty = make_set(tmp_path).clips.slice(0, 0)
-    write_manifest(str(tmp_path), empty, summarise(empty, {}, 0.0))
+    write_manifest(str(tmp_path), empty, summarise(empty, {}))
     assert "empty set" in Page(data_card(str(tmp_path))).text
 
 
 def test_a_set_whose_clips_all_failed_has_a_card_too(tmp_path):
     failed = make_set(tmp_path).clips.slice(4)
-    write_manifest(str(tmp_path), failed, summarise(failed, {}, 0.0))
+    write_manifest(str(tmp_path), failed, summarise(failed, {}))
     read = Page(data_card(str(tmp_path)))
     assert "All 4 0 4 100 %" in read.text
     assert not [tag for tag, _ in read.tags if tag == "figure"]
@@ -154,7 +156,7 @@ def test_a_set_whose_clips_all_failed_has_a_card_too(tmp_path):
 
 def test_an_edited_manifest_does_not_break_the_card(tmp_path):
     made = make_set(tmp_path)
-    (tmp_path / "_manifest.json").write_text('{"format_version": 1}')
+    (tmp_path / "_manifest.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     assert "by_hand" in Page(data_card(made.path)).text
 
 

@@ -135,7 +135,7 @@ def test_both_streams_look_at_the_same_place(tmp_path):
     row |= {"video": video, "video_sha256": hashlib.sha256(video).hexdigest(), "video_bytes": len(video)}
     write_table(pa.Table.from_pylist([row], SHARD_SCHEMA), f"{tmp_path}/train-00000.parquet")
     clips = pa.Table.from_pylist([{**row, "shard": "train-00000.parquet", "row_group": 0}], CLIPS_SCHEMA)
-    write_manifest(str(tmp_path), clips, summarise(clips, {}, 1.0))
+    write_manifest(str(tmp_path), clips, summarise(clips, {}))
     index = ClipIndex.load(str(tmp_path), "train")
     for epoch in range(10):
         sampler = TrainingSampler(WINDOW, 0, epoch)
@@ -178,6 +178,6 @@ def test_bytes_that_do_not_decode_are_an_error_and_no_window(tmp_path):
     row["video"] = b"no video"
     write_table(pa.Table.from_pylist([row], SHARD_SCHEMA), f"{tmp_path}/train-00000.parquet")
     clips = pa.Table.from_pylist([{**row, "shard": "train-00000.parquet", "row_group": 0}], CLIPS_SCHEMA)
-    write_manifest(str(tmp_path), clips, summarise(clips, {}, 1.0))
+    write_manifest(str(tmp_path), clips, summarise(clips, {}))
     with pytest.raises(CodecError, match="does not decode"):
         TrainingSampler(WINDOW, 0, 0)(ClipIndex.load(str(tmp_path), "train"), 0, "rgb")

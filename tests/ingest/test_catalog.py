@@ -100,7 +100,7 @@ def test_youtube8m_asks_for_no_more_ids_than_are_wanted(tmp_path, videos):
         catalog_of(tmp_path, **{**options, "annotations__ids": "s3://x/ids"})
 
 
-@pytest.mark.parametrize("dataset", ["kinetics400", "ucf101", "hmdb51", "folder"])
+@pytest.mark.parametrize("dataset", ["ucf101", "hmdb51", "folder"])
 def test_videos_must_be_said(tmp_path, dataset):
     with pytest.raises(CatalogError, match=r"catalog\.videos: empty; give the folder of the video files"):
         catalog_of(tmp_path, dataset=dataset)

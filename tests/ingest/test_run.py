@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -135,7 +137,7 @@ def test_the_stages_run_fused_so_that_frames_never_leave_their_process(shards, m
     again = override(shards, {"storage": shards.storage + "/fused", "ingest.shards": shards.storage + "/fused/shards"})
     ingest(override(again, {"catalog.limit": "2"}), configured_catalog(override(again, {"catalog.limit": "2"})), silent)
     stats = plans[0].stats()
-    assert "Map(decode)->Map(compute_flow)->Map(encode)->Map(stage)" in stats, stats
+    assert "FlatMap(clips_of)->Map(decode)->Map(compute_flow)->Map(encode)->Map(stage)" in stats, stats
 
 
 def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
@@ -166,6 +168,34 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
             assert (tmp_path / "shards" / name).read_bytes() == (Path(shards.ingest.shards) / name).read_bytes()
 
 
+def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
+    """Of the session's cluster, the first process that is seen at ingest is killed; Ray does its clips again."""
+    config = override(shards, {"ingest.shards": str(tmp_path / "shards")})
+    killed = []
+
+    def kill() -> None:
+        """Poll the processes, which is all that is seen of a worker from here."""
+        while not killed:
+            for process in psutil.process_iter(["cmdline"]):
+                if not killed and _at_work(process.info["cmdline"]):
+                    process.kill()
+                    killed.append(process.pid)
+            time.sleep(0.02)
+
+    monitored = threading.Thread(target=kill, daemon=True)
+    monitored.start()
+    manifest = ingest(config, configured_catalog(config), silent)
+    killed.append(0)  # ends the thread
+    monitored.join()
+    assert killed[0], "the run ended before a worker was seen"
+    assert manifest["digest"] == read_manifest(shards.ingest.shards)["digest"]
+    assert verify(config.ingest.shards) == read_clips(shards.ingest.shards).num_rows
+
+
+def _at_work(command: list[str] | None) -> bool:
+    return bool(command) and command[0].startswith("ray::") and "Map(decode)" in command[0]
+
+
 def _arguments(config: Config, folder: Path) -> list[str]:
     from pipeline.config import save
 
@@ -188,4 +218,7 @@ def test_the_manifest_says_what_made_the_set(shards):
     assert manifest["plan"]["settings"]["flow"]["nscales"] == 1
     assert manifest["splits"]["val"]["expected"] == 101
     assert len(manifest["labels"]) == 8
-    assert set(manifest["rate"]) == {"seconds", "clips_per_second"}
+    rate = manifest["rate"]
+    assert rate["clips"] == sum(split["expected"] for split in manifest["splits"].values())
+    assert list(rate["stages"]) == ["decode", "flow", "encode"]
+    assert rate["stages"]["decode"]["frames"] == sum(split["frames"] for split in manifest["splits"].values())

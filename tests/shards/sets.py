@@ -14,6 +14,7 @@ from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, encode_flow, encode_vide
 from pipeline.shards.manifest import summarise, write_manifest
 from pipeline.shards.tables import write_table
 
+PLAN, RATE = {"dataset": "by_hand"}, {"clips": 8, "seconds": 12.5, "stages": {}}
 LABELS = ("pouring milk", "stirring", "whisking")
 
 
@@ -106,5 +107,5 @@ def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
     ]
     made.clips = pa.Table.from_pylist(rows, CLIPS_SCHEMA)
     made.rows = {row["clip_id"]: row for row in rows}
-    write_manifest(made.path, made.clips, summarise(made.clips, {"dataset": "by_hand"}, 12.5))
+    write_manifest(made.path, made.clips, summarise(made.clips, PLAN, RATE))
     return made

@@ -60,7 +60,7 @@ def test_labels_are_in_the_order_of_their_numbers(original):
 def test_a_label_stands_at_its_number_even_where_classes_are_missing(original):
     """A network has as many outputs as there are labels: label 2 of two would be none of them."""
     cut = original.clips.filter(pc.not_equal(original.clips["label_id"].fill_null(-1), 1))
-    assert summarise(cut, {}, 1.0)["labels"][2] == "whisking"
+    assert summarise(cut, {})["labels"][2] == "whisking"
 
 
 def test_the_manifest_says_what_the_set_is_and_how_it_was_made(original):
@@ -69,7 +69,7 @@ def test_the_manifest_says_what_the_set_is_and_how_it_was_made(original):
     assert manifest["dataset"] == "by_hand"
     assert manifest["digest"] == digest(original.clips)
     assert manifest["plan"] == {"dataset": "by_hand"}
-    assert manifest["rate"] == {"seconds": 12.5, "clips_per_second": 0.64}  # 8 / 12.5
+    assert manifest["rate"] == {"clips": 8, "seconds": 12.5, "stages": {}}
     sizes = [row for row in original.rows.values() if row["status"] == "ok"]
     assert manifest["bytes"] == {
         "video": sum(len(row["video"]) for row in sizes),
@@ -78,7 +78,7 @@ def test_the_manifest_says_what_the_set_is_and_how_it_was_made(original):
 
 
 def test_a_set_of_nothing_has_a_manifest_too():
-    manifest = summarise(CLIPS_SCHEMA.empty_table(), {}, 0.0)
+    manifest = summarise(CLIPS_SCHEMA.empty_table(), {})
     assert (manifest["splits"], manifest["labels"], manifest["dataset"]) == ({}, [], None)
     assert manifest["bytes"] == {"video": 0, "flow": 0}
 

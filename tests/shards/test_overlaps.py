@@ -30,7 +30,7 @@ def listed(folder: Path, clips: list[tuple[str, str]], failed: str = "", packets
     schema = CLIPS_SCHEMA if PACKETS.name in names or packets is None else CLIPS_SCHEMA.append(PACKETS)
     table = pa.Table.from_pylist(rows, schema)
     folder.mkdir()
-    write_manifest(str(folder), table, summarise(table, {}, 1.0))
+    write_manifest(str(folder), table, summarise(table, {}))
     return str(folder)
 
 

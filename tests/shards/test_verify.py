@@ -45,7 +45,7 @@ def change(table: pa.Table, row: int, **values: object) -> pa.Table:
 def relist(made: Made, clip: str, **values: object) -> None:
     """Change a clip in the table and the manifest both, so that only the shard disagrees."""
     clips = change(made.clips, made.clips["clip_id"].to_pylist().index(clip), **values)
-    write_manifest(made.path, clips, summarise(clips, {}, 1.0))
+    write_manifest(made.path, clips, summarise(clips, {}))
 
 
 def test_a_sound_set_has_no_problems_and_shows_its_progress(original):
@@ -60,7 +60,7 @@ def test_a_set_without_flow_is_sound(tmp_path):
 
 def test_a_set_of_nothing_is_sound(tmp_path):
     clips = CLIPS_SCHEMA.empty_table()
-    write_manifest(str(tmp_path), clips, summarise(clips, {}, 0.0))
+    write_manifest(str(tmp_path), clips, summarise(clips, {}))
     assert verify(str(tmp_path), write=lambda line: None) == Verification(0, [])
 
 

@@ -1,0 +1,108 @@
+"""What an ingest would come to, from its catalog alone: nothing is fetched, decoded or written, and Ray does not start.
+
+The rates are those measured for the README, per pixel where pixels decide; a plan is right to a factor of two.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.catalog.rows import ARCHIVES, YOUTUBE
+from pipeline.config import Config
+
+ASPECT = 4 / 3
+ASSUMED_SECONDS = 10.0  # of a clip without times, as long as those of Kinetics
+ARCHIVED_MB, ADDRESSED_MB, YOUTUBE_MB = 1.5, 1.5, 10.0
+"""Of a clip in the public archives (Kinetics-600: 779 GB / 530,266), of one at an address, of a whole video at 360p."""
+VIDEO_BYTES, FLOW_BYTES = 0.055, 0.18
+"""Stored of a pixel: 4.8 and 15.7 kB of a frame of 340x256."""
+RGB_PIXELS_PER_SECOND = 10e6
+"""Decoded, resized, encoded and checked by a core: 115 frames a second of 340x256."""
+FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 2.2e6, "auto": 2.2e6, "opencv": 0.09e6}
+"""Of TV-L1 by a core with OpenCV's parameters: 25 pairs a second of 340x256 with `cpu`, one with `opencv`."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an ingest would come to.
+
+    Attributes:
+        clips: of each split; `bad` of them cannot be used, as far as the lists tell.
+        sources: clips by where they lie: local, address, archive, YouTube.
+        videos: on YouTube, each fetched once.
+        seconds: of video, in all usable clips.
+        fetched_bytes: to be read from disks or fetched.
+        stored_bytes: the shard set.
+        rgb_core_hours: decoding and encoding.
+        flow_core_hours: TV-L1; None where its rate is not known (cuda).
+        youtube_hours: of waiting, as fast as `ingest.fetch.youtube_per_hour` allows.
+    """
+
+    clips: dict[str, int]
+    bad: dict[str, int]
+    sources: dict[str, int]
+    videos: int
+    seconds: float
+    fetched_bytes: float
+    stored_bytes: float
+    rgb_core_hours: float
+    flow_core_hours: float | None
+    youtube_hours: float
+
+
+def estimate(config: Config, catalog: pa.Table) -> Estimate:
+    """Add up a catalog."""
+    rows = catalog.to_pylist()
+    good = [row for row in rows if row["error_class"] is None]
+    sources = Counter(_kind(row["source"]) for row in good)
+    videos = {row["source"] for row in good if _kind(row["source"]) == "YouTube"}
+    seconds = sum(_seconds(row) for row in good)
+    settings = config.ingest
+    pixels = seconds * settings.fps * settings.short_side**2 * ASPECT
+    flow = "flow" in settings.streams
+    rate = FLOW_PIXELS_PER_SECOND.get(settings.flow.backend)
+    local = sum(_size(source) for source in {row["source"] for row in good if _kind(row["source"]) == "local"})
+    remote = ARCHIVED_MB * sources["archive"] + ADDRESSED_MB * sources["address"] + YOUTUBE_MB * len(videos)
+    egresses = max(1, len(settings.fetch.youtube_proxies))
+    return Estimate(
+        clips=dict(sorted(Counter(row["split"] for row in rows).items())),
+        bad=dict(Counter(row["split"] for row in rows if row["error_class"] is not None)),
+        sources=dict(sources),
+        videos=len(videos),
+        seconds=seconds,
+        fetched_bytes=local + 1e6 * remote,
+        stored_bytes=pixels * (VIDEO_BYTES + flow * FLOW_BYTES),
+        rgb_core_hours=pixels / RGB_PIXELS_PER_SECOND / 3600,
+        flow_core_hours=(pixels / rate / 3600 if rate else None) if flow else 0.0,
+        youtube_hours=len(videos) / settings.fetch.youtube_per_hour / egresses,
+    )
+
+
+def _kind(source: str) -> str:
+    if source.startswith(YOUTUBE):
+        return "YouTube"
+    if source.startswith(ARCHIVES):
+        return "archive"
+    return "address" if "://" in source else "local"
+
+
+def _seconds(row: dict[str, object]) -> float:
+    """Length of a clip: by its times, those in its id, or assumed."""
+    start, end = row["start_s"], row["end_s"]
+    if isinstance(start, float) and isinstance(end, float):
+        return end - start
+    first, _, last = str(row["clip_id"]).rpartition(".")[2].partition("-")
+    try:
+        return max(0.0, float(last) - float(first))
+    except ValueError:
+        return ASSUMED_SECONDS
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,44 @@
+"""Leaks: the same video, or the same pictures, in two splits of one shard set, which make every accuracy a lie."""
+
+from collections import defaultdict
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.ingest.faults import IngestError
+
+_SHOWN = 3
+
+
+def check_videos(catalog: pa.Table, allowed: bool) -> None:
+    """Refuse a catalog of which a video has clips in two splits, before anything is fetched.
+
+    Raises:
+        IngestError: naming some of them.
+    """
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for row in catalog.select(["clip_id", "split", "error_class"]).to_pylist():
+        if row["error_class"] is None:
+            splits[row["clip_id"].split(".")[1]].add(row["split"])
+    leaks = {video: sorted(names) for video, names in splits.items() if len(names) > 1}
+    if leaks and not allowed:
+        shown = ", ".join(f"{video} ({', '.join(names)})" for video, names in list(leaks.items())[:_SHOWN])
+        raise IngestError(
+            f"catalog: {len(leaks)} videos have clips in more than one split: {shown}"
+            f"{', ...' if len(leaks) > _SHOWN else ''}; mend the lists, or --ingest.allow_leaks true"
+        )
+
+
+def check_contents(shards: str, manifest: dict[str, Any], allowed: bool) -> None:
+    """Refuse a finished set with the same pictures in two splits, whatever their names.
+
+    Raises:
+        IngestError: naming some of them; the set itself is sound.
+    """
+    leaks = manifest["duplicates"]["across_splits"]
+    if leaks["groups"] and not allowed:
+        shown = "; ".join(" = ".join(group) for group in leaks["examples"][:_SHOWN])
+        raise IngestError(
+            f"{shards}: {leaks['groups']} times the same packets in more than one split: {shown}; "
+            "mend the lists, or --ingest.allow_leaks true"
+        )

@@ -1,0 +1,85 @@
+"""What decides the content of a shard set, written into its folder first; a set made by another plan is refused."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipeline import flow
+from pipeline.config import Config, to_dict
+from pipeline.ingest.faults import IngestError
+from pipeline.shards.manifest import MANIFEST
+from pipeline.shards.store import exists, make_folder, read_json, write_json
+
+PLAN = "_plan.json"
+STAGING = "_staging"
+_UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
+"""Settings of ingest that change where and how well it runs, not what comes out."""
+
+
+def with_backend(config: Config) -> Config:
+    """The config with `auto` made definite: what the set was begun with, else cuda where there are GPUs, else cpu.
+
+    Raises:
+        IngestError: clips are left to do with cuda, and the cluster has no GPU.
+    """
+    shards, asked = config.ingest.shards, config.ingest.flow.backend
+    if asked == "auto":
+        begun = read_json(f"{shards}/{PLAN}")["settings"]["flow"]["backend"] if exists(f"{shards}/{PLAN}") else None
+        asked = begun or ("cuda" if gpus(config) else "cpu")
+    if asked == "cuda" and "flow" in config.ingest.streams and not gpus(config) and not exists(f"{shards}/{MANIFEST}"):
+        raise IngestError(
+            f"{shards}: its flow is to be computed by cuda, and Ray has no GPU for it (resources.gpu is "
+            f"{config.resources.gpu}); add one, or make another set with --ingest.flow.backend cpu --ingest.shards ..."
+        )
+    flow_config = replace(config.ingest.flow, backend=asked)
+    return replace(config, ingest=replace(config.ingest, flow=flow_config))
+
+
+def gpus(config: Config) -> int:
+    """GPUs that flow may use."""
+    return 0 if config.resources.gpu == "no" else int(ray.cluster_resources().get("GPU", 0))
+
+
+def plan_of(config: Config, catalog: pa.Table) -> dict[str, Any]:
+    """What decides the content of the set: clips and settings, not where they lie or how many workers make it."""
+    settings = {name: value for name, value in to_dict(config.ingest).items() if name not in _UNDECISIVE}
+    rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
+    return {
+        "dataset": catalog["dataset"][0].as_py(),
+        "clips": len(catalog),
+        "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
+        "settings": settings,
+        "flow_version": flow.version(config.ingest.flow.backend) if "flow" in config.ingest.streams else None,
+    }
+
+
+def claim(shards: str, plan: dict[str, Any]) -> None:
+    """Write the plan, or check that the folder's plan is this one.
+
+    Raises:
+        IngestError: it is another one.
+    """
+    make_folder(f"{shards}/{STAGING}")
+    if not exists(f"{shards}/{PLAN}"):
+        write_json(f"{shards}/{PLAN}", plan)
+        return
+    there = _flat(read_json(f"{shards}/{PLAN}"))
+    complete = exists(f"{shards}/{MANIFEST}")
+    for name, wanted in _flat(plan).items():
+        if name == "flow_version" and complete:  # nothing will be mixed
+            continue
+        if there.get(name) != wanted:
+            raise IngestError(
+                f"{shards}: made with {name} = {there.get(name)}, now asked for {wanted}; "
+                "give another --ingest.shards, or delete that folder"
+            )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,65 @@
+"""A plan adds up the catalog and does nothing."""
+
+import pytest
+
+from jobs.ingest import main
+from pipeline.command_line import override
+from pipeline.config import Config
+from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.estimate import estimate
+from pipeline.reports import planned
+
+LINES = [
+    "label,youtube_id,time_start,time_end,split,is_cc",
+    "jump,abcdefghijk,3,13,train,0",
+    "run,abcdefghijk,20,30,train,0",
+]
+
+
+@pytest.fixture
+def listed(tmp_path):
+    (tmp_path / "train.csv").write_text("\n".join([*LINES, "run,lmnopqrstuv,5,2,train,0"]) + "\n")
+    return override(
+        Config(), {"storage": str(tmp_path / "out"), "catalog.annotations.train": str(tmp_path / "train.csv")}
+    ).resolved()
+
+
+def test_a_list_alone_means_youtube_each_video_once(listed):
+    plan = estimate(listed, configured_catalog(listed))
+    assert (plan.clips, plan.bad, plan.sources) == ({"train": 3}, {"train": 1}, {"YouTube": 2})
+    assert (plan.videos, plan.seconds, plan.youtube_hours) == (1, 20.0, 1 / 240)
+    rgb = estimate(override(listed, {"ingest.streams": "rgb", "model.streams": "rgb"}), configured_catalog(listed))
+    assert rgb.flow_core_hours == 0
+    assert rgb.stored_bytes < plan.stored_bytes
+
+
+def test_flow_costs_what_the_backend_costs(listed):
+    catalog = configured_catalog(listed)
+    hours = {
+        backend: estimate(override(listed, {"ingest.flow.backend": backend}), catalog).flow_core_hours
+        for backend in ("cpu", "opencv", "cuda")
+    }
+    assert hours["opencv"] > 10 * hours["cpu"] > 0
+    assert hours["cuda"] is None
+
+
+def test_archives_and_addresses_are_told_apart(listed, tmp_path):
+    archived = override(listed, {"catalog.archives.train": str(tmp_path / "list.txt")})
+    assert estimate(archived, configured_catalog(archived)).sources == {"archive": 2}
+    addressed = override(listed, {"catalog.videos": "https://example.org/k400"})
+    catalog = configured_catalog(addressed)
+    assert estimate(addressed, catalog).sources == {"address": 2}
+    assert catalog["source"][0].as_py() == "https://example.org/k400/abcdefghijk_000003_000013.mp4"
+
+
+def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
+    text = planned(listed, estimate(listed, configured_catalog(listed)), cores=2)
+    for words in ("nothing has been done", "2 YouTube", "1 videos, 240 an hour", "hours on 2 cores", "without --plan"):
+        assert words in text
+
+
+def test_the_job_plans_and_does_nothing(listed, tmp_path, capsys):
+    command = ["--plan", "--storage", str(tmp_path / "out")]
+    main([*command, "--catalog.annotations.train", str(tmp_path / "train.csv")])
+    assert "nothing has been done" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
