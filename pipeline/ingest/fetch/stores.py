@@ -7,7 +7,7 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pyarrow.fs as pafs
 
@@ -74,22 +74,17 @@ def fetch(uri: str, settings: FetchConfig) -> bytes:
     Raises:
         ClipError: as `open_source`; `TooLarge` above `max_mib`, `ZeroByte` where nothing is in it.
     """
-    with open_source(uri, settings) as file:
-        if isinstance(file.raw, HttpStream) and (file.raw.size or 0) > settings.max_mib << 20:
-            raise _too_large(public(uri), settings)
-        return read_all(file, public(uri), settings)
-
-
-def read_all(file: BinaryIO, name: str, settings: FetchConfig) -> bytes:
-    """What is left of a stream; see `fetch`."""
     most = settings.max_mib << 20
-    content = io.BytesIO()
-    while part := file.read(min(BLOCK, most + 1 - content.tell())):
-        content.write(part)
-        if content.tell() > most:
-            raise _too_large(name, settings)
+    with open_source(uri, settings) as file:
+        if isinstance(file.raw, HttpStream) and (file.raw.size or 0) > most:
+            raise _too_large(uri, settings)
+        content = io.BytesIO()
+        while part := file.read(min(BLOCK, most + 1 - content.tell())):
+            content.write(part)
+            if content.tell() > most:
+                raise _too_large(uri, settings)
     if not content.tell():
-        raise ZeroByte(f"{name}: nothing is in it; fetch it again or take another source")
+        raise ZeroByte(f"{public(uri)}: nothing is in it; fetch it again or take another source")
     return content.getvalue()
 
 
@@ -105,7 +100,12 @@ def meaning(error: Exception, uri: str, local: bool) -> ClipError:
     return next((kind for words, kind in _MEANINGS if re.search(words, text)), Network)(text)
 
 
-def _in_time(call: Callable[[], T], seconds: float) -> T:
+def patience_s(settings: FetchConfig) -> float:
+    """How long an object store may take to answer: its client tries again by itself."""
+    return settings.tries * settings.timeout_s
+
+
+def in_time(call: Callable[[], T], seconds: float) -> T:
     """What a call returns or raises, made on another thread: Arrow's clients of object stores wait without end.
 
     Raises:
@@ -130,8 +130,8 @@ def _in_time(call: Callable[[], T], seconds: float) -> T:
     return cast(T, value)
 
 
-def _too_large(name: str, settings: FetchConfig) -> TooLarge:
-    return TooLarge(f"{name}: more than {settings.max_mib} MiB (ingest.fetch.max_mib)")
+def _too_large(uri: str, settings: FetchConfig) -> TooLarge:
+    return TooLarge(f"{public(uri)}: more than {settings.max_mib} MiB (ingest.fetch.max_mib)")
 
 
 class _StoredFile(io.RawIOBase):
@@ -139,9 +139,9 @@ class _StoredFile(io.RawIOBase):
 
     def __init__(self, uri: str, settings: FetchConfig) -> None:
         self._uri, self.local, self._position = uri, "://" not in uri, 0
-        self._patience_s = settings.tries * settings.timeout_s
+        self._patience_s = patience_s(settings)
         try:
-            store, path = open_store(uri)
+            store, path = open_store(uri) if self.local else in_time(lambda: open_store(uri), self._patience_s)
             self.local = isinstance(store, pafs.LocalFileSystem)
             if self.local and not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
                 raise Unreadable(f"{public(uri)}: no plain file")
@@ -169,12 +169,12 @@ class _StoredFile(io.RawIOBase):
 
     def _opened(self, store: pafs.FileSystem, path: str) -> Any:
         # Arrow would otherwise unpack what is named .gz.
-        return _in_time(lambda: store.open_input_stream(path, compression=None), self._patience_s)
+        return in_time(lambda: store.open_input_stream(path, compression=None), self._patience_s)
 
     def _part(self, most: int) -> bytes:
         if self.local:
             return self._file.read(most)
-        return _in_time(lambda: self._file.read(most), self._patience_s + most / SLOWEST)
+        return in_time(lambda: self._file.read(most), self._patience_s + most / SLOWEST)
 
     def close(self) -> None:
         """Let go of the file."""
