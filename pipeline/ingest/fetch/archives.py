@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 from pipeline.config import FetchConfig
 from pipeline.ingest.errors import BadRow, ClipError, FileNotFound, TooLarge, UnsafeMember, ZeroByte
 from pipeline.ingest.fetch.request import public
-from pipeline.ingest.fetch.stores import fetch, meaning, open_source
+from pipeline.ingest.fetch.stores import fetch, in_time, meaning, open_source, patience_s
 from pipeline.ingest.fetch.tape import Tape
 from pipeline.ingest.fetch.tar import FILE, FOLDER, Header, headers
 from pipeline.shards.store import open_store
@@ -82,7 +82,7 @@ def list_archives(where: str, settings: FetchConfig) -> list[str]:
     elif where.partition("://")[0].lower() in ("http", "https"):
         found = [where]
     else:
-        found = _below(where)
+        found = _below(where, settings)
     if not found:
         raise FileNotFound(f"{public(where)}: no archive there; give one, a folder of them or a .txt list of them")
     return list(dict.fromkeys(found))
@@ -124,23 +124,29 @@ def _absolute(where: str, line: str) -> str:
     return address
 
 
-def _below(where: str) -> list[str]:
+def _below(where: str, settings: FetchConfig) -> list[str]:
     """The archives of a folder, or the archive itself."""
+    local = "://" not in where
     try:
-        store, path = open_store(where)
-        info = store.get_file_info(path)
-        if info.type == pafs.FileType.NotFound:
-            raise FileNotFound(f"{public(where)}: not there; give an archive, a folder of them or a .txt list of them")
-        if info.type != pafs.FileType.Directory:
-            return [where]
-        files = sorted(filter(_is_archive, _files(store, path)))
+        root, files = _look(where) if local else in_time(lambda: _look(where), patience_s(settings))
     except (OSError, ValueError, NotImplementedError) as error:
-        raise meaning(error, where, local="://" not in where) from None
-    root = path.rstrip("/")
-    if "://" not in where:
+        raise meaning(error, where, local) from None
+    if files is None:
+        return [where]
+    if local:
         return files
     parts = urlsplit(where)
     return [urlunsplit(parts._replace(path=parts.path.rstrip("/") + quote(file[len(root) :]))) for file in files]
+
+
+def _look(where: str) -> tuple[str, list[str] | None]:
+    """A folder's path in its store and those of its archives, sorted; None where it is a file itself."""
+    store, path = open_store(where)
+    kind = store.get_file_info(path).type
+    if kind == pafs.FileType.NotFound:
+        raise FileNotFound(f"{public(where)}: not there; give an archive, a folder of them or a .txt list of them")
+    files = sorted(filter(_is_archive, _files(store, path))) if kind == pafs.FileType.Directory else None
+    return path.rstrip("/"), files
 
 
 def _files(store: pafs.FileSystem, folder: str) -> Iterator[str]:

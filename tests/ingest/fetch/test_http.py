@@ -18,9 +18,9 @@ from pipeline.ingest.errors import (
     SourceChanged,
     Truncated,
 )
-from pipeline.ingest.fetch import http
+from pipeline.ingest.fetch import http, request
 from pipeline.ingest.fetch.http import open_http
-from tests.ingest.fetch.server import chunked, cut, drip, redirect, stall, status
+from tests.ingest.fetch.server import certificate, chunked, cut, drip, redirect, stall, status
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 OTHER = random.Random(1).randbytes(3_000_000)
@@ -182,6 +182,23 @@ def test_a_drip_is_no_progress(server, monkeypatch, head):
     with pytest.raises(Network, match=r"(?s)/a: .*(took longer|timed out)"):
         read(server.put("/a", b"", drip(head)), FetchConfig(timeout_s=0.2, tries=2))
     assert len(server.asked) == 2
+
+
+def test_an_encrypted_connection_is_as_patient_and_asks_who_is_there(server, monkeypatch, tmp_path):
+    path, context = certificate(tmp_path)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.base = server.base.replace("http:", "https:")
+    with pytest.raises(Network, match="CERTIFICATE_VERIFY_FAILED"):
+        read(server.put("/a", CONTENT))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    request._pools.cache_clear()
+    assert read(server.put("/a", CONTENT, cut(1_500_000), stall(900_000)), HASTY) == CONTENT
+    assert ranges(server)[1] == ("bytes=1500000-", '"one"')
+    monkeypatch.setattr(http, "SLOWEST", 10 * http.BLOCK)
+    for head in (True, False):
+        with pytest.raises(Network, match=r"took longer|timed out"):
+            read(server.put("/a", b"", drip(head), drip(head)), FetchConfig(timeout_s=0.3, tries=2))
+    request._pools.cache_clear()
 
 
 def test_a_large_file_may_break_more_often_than_a_small_one(server, monkeypatch):
