@@ -42,13 +42,14 @@ def measure_flow(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def measure_ingest(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Stages, windows, throughput, memory."""
-    rows = shown(ingest.stage_costs(given.files, IngestConfig(), given.pairs), "frames or pairs a second; share in %")
-    rows += shown(ingest.access(given.files, IngestConfig(), 64, 8), "windows of so many frames a second; kB a frame")
+    files, config, turns = given.files, IngestConfig(), given.repeats
+    rows = shown(ingest.stage_costs(files, config, given.pairs, turns), "frames or pairs a second; share in %")
+    rows += shown(ingest.access(files, config, 64, 8, turns), "windows of so many frames a second; kB a frame")
     connect(Config().resolved(), need_training=False)
-    clips = throughput.copies(given.files, given.clips, given.seconds)
+    clips = throughput.copies(files, given.clips, given.seconds)
     with tempfile.TemporaryDirectory() as folder:
-        for config in (IngestConfig(streams=("rgb",)), IngestConfig()):
-            rows += shown([throughput.compare(config, clips, Path(folder), given.repeats)], "clips a second")
+        for chosen in (IngestConfig(streams=("rgb",)), config):
+            rows += shown([throughput.compare(chosen, clips, Path(folder), turns)], "clips a second")
         rate, quarters = throughput.memory(given.tiny, Path(folder))
     return rows + shown(quarters, f"{given.tiny} clips of 8 frames of 32x32, {rate:.1f} a second; memory in MB")
 
@@ -66,9 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tiny", type=int, default=3000, help="ingest: tiny clips of the run whose memory is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     given = parser.parse_args(argv)
-    for clip in given.files:
-        if not clip.is_file():
-            fail(f"{clip}: no such file")
+    for clip in [file for file in given.files if not file.is_file()]:
+        fail(f"{clip}: no such file")
     with one_line_errors():
         figures = {"flow": measure_flow, "ingest": measure_ingest}[given.what](given)
         if given.json:
