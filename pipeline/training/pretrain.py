@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.clips.index import ClipIndex
 from pipeline.config import Config, ConfigError, from_dict, to_dict
-from pipeline.networks import build_network
+from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
 from pipeline.shards.store import exists, make_folder, read_json, write_json
 from pipeline.shards.tables import write_table
@@ -27,6 +27,7 @@ from pipeline.tracking import figures
 from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.evaluation import FUSED, Accuracy, Scores, evaluate
+from pipeline.training.starts import freeze, load_start
 from pipeline.training.trainer import Trained, train_stream
 
 
@@ -74,7 +75,7 @@ def named(config: Config, now: Callable[[], datetime.datetime] | None = None) ->
 
 
 def check(config: Config, splits: Collection[str]) -> None:
-    """Find what would fail only after hours: a split that is not there, a network or option that does not exist.
+    """Find what would fail only after hours: a split that is not there, a network, option or weights that do not fit.
 
     Args:
         config: resolved.
@@ -93,9 +94,12 @@ def check(config: Config, splits: Collection[str]) -> None:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
     import torch
 
-    with torch.device("meta"):  # built without weights
-        for stream in config.model.streams:
-            build_network(config.model, stream, num_classes=2)
+    loads = config.model.weights or config.model.inflate
+    for name in network_inputs(config.model):
+        with torch.device("cpu" if loads else "meta"):  # on meta built without weights
+            network = build_network(config.model, name, num_classes=2)
+        load_start(config.model, name, network)
+        freeze(config.model, network)
 
 
 def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
@@ -116,7 +120,7 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained: dict[str, Trained] = {
-            stream: _train(config, stream, run, state, folder, manifest) for stream in config.model.streams
+            name: _train(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
         }
         scores = evaluate(config, {stream: one.weights for stream, one in trained.items()}, config.evaluation.split)
         accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
