@@ -297,7 +297,10 @@ class TrainingConfig:
     train_split: str = "train"
     """Split trained on."""
     val_split: str = "val"
-    """Split of the validation loss, which steers the schedule and picks the best checkpoint."""
+    """Split of the validation loss, which steers a plateau schedule and picks the best checkpoint."""
+    keep: Literal["best", "last"] = "best"
+    """The checkpoint that is evaluated and registered: of the lowest validation loss, or of the last epoch, for data
+    sets without a validation split, where val_split is the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)

@@ -64,7 +64,7 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model: {error}") from None
     if stream != "flow" and config.levels != "signed":
-        network.register_forward_pre_hook(_relevel(*LEVELS[config.levels]))
+        network.register_forward_pre_hook(_relevel(*LEVELS[config.levels]), with_kwargs=True)
     return network
 
 
@@ -79,12 +79,15 @@ def _takes_both(config: ModelConfig) -> bool:
     return any(info.name == config.name and info.clips.keys() == {"rgb", "flow"} for info in list_models())
 
 
-def _relevel(scale: tuple[float, ...], offset: tuple[float, ...]) -> Callable[[nn.Module, tuple], tuple]:
-    """A hook before `forward` that changes the levels of its first input, the RGB clip."""
+def _relevel(scale: tuple[float, ...], offset: tuple[float, ...]) -> Callable[..., tuple[tuple, dict]]:
+    """A hook before `forward` that changes the levels of the RGB clip: the first input, or the one named `rgb`."""
 
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001 - torch's signature
-        clip, *others = inputs
-        per_channel = (-1, 1, 1, 1)
-        return clip * clip.new_tensor(scale).view(per_channel) + clip.new_tensor(offset).view(per_channel), *others
+    def relevel(clip: Tensor) -> Tensor:
+        return clip * clip.new_tensor(scale).view(-1, 1, 1, 1) + clip.new_tensor(offset).view(-1, 1, 1, 1)
+
+    def hook(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:  # noqa: ARG001 - torch's signature
+        if inputs:
+            return (relevel(inputs[0]), *inputs[1:]), named
+        return inputs, {**named, "rgb": relevel(named["rgb"])}
 
     return hook

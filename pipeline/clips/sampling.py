@@ -68,7 +68,9 @@ class CentreSampler:
         if self.paired and stream == "rgb":
             frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])
-        return _decode(index, row, stream, frames, centre_crop(height, width, self.clips.short_side, self.clips.crop))
+        # a network that was trained on crops of many scales is tested on the whole shorter side
+        short_side = self.clips.crop if self.clips.augment == "multi_scale_corner_crop" else self.clips.short_side
+        return _decode(index, row, stream, frames, centre_crop(height, width, short_side, self.clips.crop))
 
 
 def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> NDArray[np.uint8]:

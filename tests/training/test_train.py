@@ -35,8 +35,8 @@ def fit(config: Config, folder: Path, stream: str = "flow") -> tuple[Trained, Ru
 def two_epochs(shards, tmp_path_factory) -> tuple[Config, Trained, Run]:
     """Two epochs on two workers, not interrupted; with all that a training may carry from epoch to epoch."""
     carried = {
-        "training.epochs": "2", "training.average": "0.5", "training.mixup": "0.4", "training.precise_batch_norm": "1",
-        "training.batch_size": "2", "training.accumulate": "2", "schedule.name": "step", "schedule.milestones": "1",
+        "training.epochs": "2", "training.average": "0.5", "training.mixup": "0.4", "training.precise_batch_norm": "2",
+        "training.accumulate": "2", "schedule.name": "step", "schedule.milestones": "1",
     }  # fmt: skip
     config = override(shards, carried)
     return config, *fit(config, tmp_path_factory.mktemp("two_epochs"))
