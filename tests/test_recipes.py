@@ -7,11 +7,11 @@ import pytest
 from pipeline.config import Config, SweepConfig, load, save
 from pipeline.models import list_models
 from pipeline.networks import network_inputs
-from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP
+from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP, TRANSFER
 from pipeline.recipes.demo import demo
 from pipeline.recipes.quo_vadis import i3d_kinetics
 
-ALL = {**PRETRAIN, **FINE_TUNE, **SWEEP}
+ALL = {**PRETRAIN, **FINE_TUNE, **TRANSFER, **SWEEP}
 
 
 def base(config: Config | SweepConfig) -> Config:
@@ -55,7 +55,7 @@ def test_every_recipe_leaves_places_to_the_user(name):
 
 
 def test_no_two_recipes_share_a_name():
-    assert len(ALL) == len(PRETRAIN) + len(FINE_TUNE) + len(SWEEP)
+    assert len(ALL) == len(PRETRAIN) + len(FINE_TUNE) + len(TRANSFER) + len(SWEEP)
 
 
 def test_recipes_are_named_after_their_functions():

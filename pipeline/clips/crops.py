@@ -95,6 +95,12 @@ def centre_crop(height: int, width: int, short_side: int | None, side: int) -> C
     return Crop(short_side, (height - side) // 2, (width - side) // 2, side)
 
 
+def whole_crop(clips: ClipsConfig, height: int, width: int) -> Crop:
+    """The crop in the middle that the config tests with: of the whole shorter side after training at many scales."""
+    short_side = clips.crop if clips.augment == "multi_scale_corner_crop" else clips.short_side
+    return centre_crop(height, width, short_side, clips.crop)
+
+
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
     """(height, width) with the given shorter side and the same aspect; unchanged for None."""
     if short_side is None:

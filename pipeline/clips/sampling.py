@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.crops import Crop, centre_crop, training_crop
+from pipeline.clips.crops import Crop, training_crop, whole_crop
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 from pipeline.config import ClipsConfig
@@ -68,9 +68,7 @@ class CentreSampler:
         if self.paired and stream == "rgb":
             frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])
-        # a network that was trained on crops of many scales is tested on the whole shorter side
-        short_side = self.clips.crop if self.clips.augment == "multi_scale_corner_crop" else self.clips.short_side
-        return _decode(index, row, stream, frames, centre_crop(height, width, short_side, self.clips.crop))
+        return _decode(index, row, stream, frames, whole_crop(self.clips, height, width))
 
 
 def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> NDArray[np.uint8]:

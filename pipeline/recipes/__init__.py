@@ -1,6 +1,7 @@
 """Recipes: functions that return a whole config, one module a paper; named after what they reproduce.
 
-PRETRAIN is for `jobs/pretrain_kinetics.py`, FINE_TUNE for `jobs/finetune.py`, SWEEP for `jobs/sweep.py`.
+PRETRAIN is for `jobs/pretrain_kinetics.py`, FINE_TUNE for `jobs/finetune.py`, TRANSFER for
+`jobs/transfer_youtube8m.py`, SWEEP for `jobs/sweep.py`.
 """
 
 import inspect
@@ -86,6 +87,8 @@ FINE_TUNE: dict[str, Recipe] = {
     for fine_tunings in paper
     for name, fine_tuning in fine_tunings.items()
 }
+
+TRANSFER: dict[str, Recipe] = _named(t3d.t3d121_youtube8m)
 
 SWEEP: dict[str, Callable[[], SweepConfig]] = {
     "i3d_sweep": quo_vadis.i3d_sweep,

@@ -53,6 +53,25 @@ def densenet3d121_kinetics() -> Config:
     return _network("densenet3d121")
 
 
+def t3d121_youtube8m() -> Config:
+    """Supervision transfer from DenseNet-121 of ImageNet to T3D-121 on unlabelled YouTube-8M, sections 3.2 and 4.
+
+    32 frames; batches of 32, 4 clips on each of 8 workers; learning rate 0.1, divided by 10 every 30 epochs, 150 epochs
+    at most; weight decay 1e-4. Some 500,000 clips. Deviations: one window of 10 s is taken of each video, since the
+    paper does not say which clips; every second frame, as on Kinetics. The records of the validation are those of
+    YouTube-8M's split `validate`, given as `--catalog.annotations.val`.
+    """
+    base = t3d121_kinetics()
+    return replace(
+        base,
+        catalog=CatalogConfig(dataset="youtube8m"),
+        model=replace(base.model, inflate="densenet121"),
+        schedule=ScheduleConfig(name="step", milestones=(30, 60, 90, 120)),
+        training=replace(base.training, epochs=150, batch_size=4),
+        tracking=replace(base.tracking, experiment="supervision-transfer", registered_model=""),
+    )
+
+
 def fine_tuned(pretrained: Config, dataset: Literal["ucf101", "hmdb51"]) -> Config:
     """All of a network on UCF-101 or HMDB-51, Table 10; `--catalog.split_number` takes split 1, 2 or 3.
 

@@ -19,12 +19,9 @@ from torch import nn
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches, evaluation_batches, training_batches
-from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, from_dict, to_dict
-from pipeline.networks import build_network, network_inputs
 from pipeline.progress import duration
-from pipeline.shards import ShardError
 from pipeline.tracking.runs import Run
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
@@ -32,9 +29,10 @@ from pipeline.training.metrics import Sums
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.rank import Rank
 from pipeline.training.schedules import build_plateau, planned_rate, set_rate
-from pipeline.training.starts import freeze, load_start, set_training_mode
+from pipeline.training.starts import set_training_mode
 from pipeline.training.statistics import average_statistics, precise_statistics, synchronise
 from pipeline.training.step import network_clips, train_step
+from pipeline.training.tasks import Task, task_of
 
 SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
 
@@ -45,7 +43,7 @@ class Job:
 
     Attributes:
         config: resolved.
-        stream: the network's name: rgb, flow, or two_stream for one that takes both.
+        stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
         run: of MLflow.
     """
 
@@ -54,9 +52,14 @@ class Job:
     run: Run
 
     @property
+    def task(self) -> Task:
+        """What the network learns."""
+        return task_of(self.config, self.stream)
+
+    @property
     def streams(self) -> tuple[str, ...]:
         """What the network takes."""
-        return network_inputs(self.config.model)[self.stream]
+        return self.task.streams
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, the way Ray Train carries it."""
@@ -82,10 +85,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     here = Rank.here(config.training.precision)
     if here.device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // here.world))
-    train, val = (
-        labelled(ClipIndex.load(config.ingest.shards, split))
-        for split in (config.training.train_split, config.training.val_split)
-    )
+    train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
     model, state = prepare(job, here, len(train.labels))
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
@@ -116,15 +116,13 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
     """The network as DDP trains it, and all that moves with it.
 
     Raises:
-        ConfigError: see `build_network`, `load_start`, `freeze` and `synchronise`.
+        ConfigError: a network, weights or an option that the config cannot have.
     """
     config = job.config
     torch.manual_seed(config.seed)
-    network = build_network(config.model, job.stream, num_classes)
-    loaded = load_start(config.model, job.stream, network)
+    network, loaded = job.task.network(num_classes)
     if loaded is not None and here.rank == 0:
         job.run.log_text("weights.txt", str(loaded))
-    freeze(config.model, network)
     if config.training.sync_batch_norm:
         network = synchronise(network, here.device)
     if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
@@ -189,7 +187,7 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     """
     network.eval()
     config, streams = job.config, job.streams
-    sample = CentreSampler(config.clips, config.evaluation.val_frames, paired=len(streams) > 1)
+    index, sample = job.task.validation(index)
     rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
     for batch in load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world):
@@ -211,19 +209,6 @@ def report(job: Job, state: State, here: Rank) -> None:
         state.save(Path(folder), job.config)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
     job.run.log_metrics(metrics, step=state.epoch)
-
-
-def labelled(index: ClipIndex) -> ClipIndex:
-    """The index, if every clip of it has a label.
-
-    Raises:
-        ShardError: saying how many have none.
-    """
-    if (index.label < 0).any():
-        raise ShardError(
-            f"{index.shards}: {(index.label < 0).sum()} of {len(index)} clips of {index.split!r} have no label"
-        )
-    return index
 
 
 class Clock:
@@ -254,7 +239,7 @@ def _local_statistics() -> dict[str, bool]:
 
 
 def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:
-    sample = TrainingSampler(job.config.clips, job.config.seed, epoch, paired=len(job.streams) > 1)
+    index, sample = job.task.training(index, epoch)
     cpus = job.config.resources.loader_cpus
     return load_batches(index, job.streams, rows, sample, cpus, share=1 / here.world)
 

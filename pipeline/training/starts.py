@@ -30,7 +30,7 @@ def load_start(config: ModelConfig, stream: str, network: nn.Module) -> LoadRepo
         raise ConfigError(f"model.fine_tune: {config.fine_tune} needs --model.weights.{stream} PATH")
     try:
         if stream in config.weights:
-            return load_published(network, _state_dict(config.weights[stream]), replace_classifier=True)
+            return load_published(network, checkpoint_weights(config.weights[stream]), replace_classifier=True)
         if config.inflate:
             is_path = "/" in config.inflate or "." in config.inflate
             source = config.inflate if is_path else imagenet_weights(config.inflate)
@@ -70,7 +70,7 @@ def set_training_mode(config: ModelConfig, network: nn.Module) -> None:
                 module.train()
 
 
-def _state_dict(path: str) -> str:
+def checkpoint_weights(path: str) -> str:
     """A checkpoint's folder stands for the network in it."""
     return str(Path(path) / WEIGHTS) if Path(path).is_dir() else path
 

@@ -33,7 +33,7 @@ def job(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "finetune", "sweep", "predict"])
+@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "sweep", "predict"])
 def test_help_works_and_shows_commands(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         job(name).main(["--help"])
