@@ -126,7 +126,9 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
     if config.training.sync_batch_norm:
         network = synchronise(network, here.device)
     if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
-        network = network.to(memory_format=torch.channels_last_3d)
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d):  # the 2D network of supervision transfer has no such layout
+                module.to(memory_format=torch.channels_last_3d)
     model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=_local_statistics())
     network = model.module if here.world > 1 else model
     optimiser = build_optimiser(config.optimiser, network)

@@ -114,6 +114,15 @@ def rgb_weights(config: Config, folder: Path) -> str:
     return str(folder / "rgb.pt")
 
 
+def test_a_network_of_both_streams_trains_on_both_at_once(shards, tmp_path):
+    fields = {
+        "model.name": "two_stream", "clips.frames": "10", "clips.rgb_every": "10", "evaluation.val_frames": "10",
+        "resources.workers": "1", "training.batch_size": "8",
+    }  # fmt: skip
+    trained, _ = fit(override(shards, fields), tmp_path, "two_stream")
+    assert (trained.best["train/clips"], trained.best["val/clips"]) == (16, 101)
+
+
 def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):
     """I3D as the paper trains it, 64 frames of 224 x 224, batch 1, for two steps on one worker."""
     for label, name in (("a", "arm_wrestling.mp4"), ("b", "mpeg4_320x240.avi")):

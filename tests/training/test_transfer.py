@@ -8,6 +8,7 @@ from torchvision.models import densenet121
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch
+from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, ModelConfig
 from pipeline.networks import build_network
 from pipeline.shards import ShardError
@@ -16,6 +17,7 @@ from pipeline.training.optimisers import build_optimiser
 from pipeline.training.rank import Rank
 from pipeline.training.starts import load_start
 from pipeline.training.step import train_step
+from pipeline.training.supervision import check_transfer, transfer
 from pipeline.training.tasks import task_of
 from pipeline.training.transfer import MATCHING, PairSampler, build_matching, matched, partners, student_state
 
@@ -123,3 +125,20 @@ def test_another_teacher_is_refused_by_its_field(weights, monkeypatch):
     monkeypatch.setattr("pipeline.training.transfer.imagenet_weights", lambda name: {"conv1.weight": torch.zeros(1)})
     with pytest.raises(ConfigError, match=r"model\.inflate: supervision transfer needs densenet121"):
         build_matching(config)
+
+
+@pytest.mark.ray
+def test_a_job_on_clips_leaves_a_network_that_a_training_on_labels_starts_from(shards, teacher, tmp_path):
+    fields = {
+        "name": "transfer", "storage": str(tmp_path), "tracking.uri": f"sqlite:///{tmp_path}/mlflow.db",
+        "model.streams": "rgb", "model.inflate": teacher, "evaluation.split": "val", "evaluation.val_frames": "4",
+        "resources.workers": "1", "training.batch_size": "8",
+    }  # fmt: skip
+    config = override(shards, fields)
+    check_transfer(config, {"train", "val", "test"})
+    result = transfer(config)
+    (epoch,) = result.trained.history
+    assert (epoch["train/clips"], epoch["val/clips"]) == (16, 101)
+    model = ModelConfig(name="i3d", fine_tune="full", weights={"rgb": result.student}, options=config.model.options)
+    report = load_start(model, "rgb", build_network(model, "rgb", 8))
+    assert set(report.kept) == {"logits.conv3d.weight", "logits.conv3d.bias"}
