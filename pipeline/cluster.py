@@ -11,7 +11,7 @@ from pipeline.config import Config, ConfigError, SweepConfig
 
 T = TypeVar("T", Config, SweepConfig)
 TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its Train workers
-PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives")
+PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "model.weights")
 
 
 def connect(config: Config, need_training: bool = True, trials: int = 1) -> None:

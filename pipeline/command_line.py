@@ -90,7 +90,8 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
 
 def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -> str:
     """What `--help` prints: the job, its recipes, and every field with its default in the chosen recipe."""
-    lines = [doc.strip(), "", "  --recipe NAME", f"      {', '.join(recipes)} (default: {next(iter(recipes))})"]
+    names = f"{', '.join(recipes)} (default: {next(iter(recipes))})"
+    lines = [doc.strip(), "", "  --recipe NAME", textwrap.indent(textwrap.fill(names, 110), "      ")]
     lines += ["  --config FILE", "      A saved config.yaml instead of a recipe."]
     for name, value, text in fields(config):
         shown = json.dumps(value) if isinstance(value, str | dict) else _text(value)

@@ -177,6 +177,10 @@ class ClipsConfig:
     """Resize windows to this shorter side before the crop; none keeps the stored size."""
     crop: PositiveInt = 224
     """Side of the square crop: random in training, central in evaluation."""
+    augment: Literal["random_crop", "corner_crop", "multi_scale_corner_crop"] = "random_crop"
+    """Training crops: anywhere (I3D); the four corners and the centre (T3D); these at five scales (3D ResNets)."""
+    rgb_every: PositiveInt = 1
+    """Networks that take both streams at once: frames of flow for each frame of RGB, the middle one of them (10)."""
     flip: bool = True
     """Mirror half of the training windows; the x component of flow is then negated."""
 
@@ -190,37 +194,84 @@ class ModelConfig:
     streams: tuple[Stream, ...] = ("rgb", "flow")
     """Streams to train, each a network of its own; their logits are averaged in evaluation."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of features dropped before the classifier in training."""
+    """Share of features dropped in training, where the network has dropout."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword options of the network, as --model.options.NAME VALUE."""
+    levels: Literal["signed", "activitynet", "imagenet"] = "signed"
+    """What RGB networks are given: levels from -1 to 1 (I3D); from 0 to 255 less the mean of ActivityNet (3D ResNets);
+    from 0 to 1 less ImageNet's mean, divided by its deviation. Flow is always from -1 to 1."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Weights to begin with, as --model.weights.rgb PATH (flow; two_stream for a network that takes both): a
+    checkpoint of a run, a state dict, or a published file. Another number of classes gives a new classifier."""
+    inflate: str = ""
+    """2D weights of ImageNet to inflate: a file of torchvision's, or its name (googlenet, resnet50), which downloads
+    it; empty for none."""
+    fine_tune: Literal["none", "original", "fixed", "full", "last_block"] = "none"
+    """What is trained of model.weights (I3D, Table 4): original, all on the target alone, so without them; fixed, a
+    new classifier on frozen features; full, all; last_block, conv5_x and classifier (3D ResNets). none: no transfer."""
+
+    def __post_init__(self) -> None:
+        if self.weights and self.fine_tune == "original":
+            raise ConfigError("fine_tune: original trains on the target alone; leave out model.weights or take full")
+        if self.weights and self.inflate:
+            raise ConfigError("inflate: model.weights are given too; begin with one of them")
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class OptimiserConfig:
-    """SGD with momentum (I3D: 0.1, 0.9, 1e-7)."""
+    """SGD with momentum (I3D: 0.1, 0.9, 1e-7), or AdamW."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
+    """The optimiser."""
     lr: PositiveFloat = 0.1
     """Initial learning rate, for the whole batch of all workers."""
-    momentum: NonNegativeFloat = 0.9
-    """Momentum."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD; AdamW's first beta."""
+    dampening: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """SGD: share of each gradient kept out of the momentum (3D ResNets: 0.9, as Torch7 had it)."""
+    nesterov: bool = False
+    """SGD: Nesterov's momentum (T3D)."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """AdamW's second beta."""
     weight_decay: NonNegativeFloat = 1e-7
     """Weight decay."""
+
+    def __post_init__(self) -> None:
+        if self.nesterov and (self.dampening or not self.momentum):
+            raise ConfigError("nesterov: needs momentum above 0 and dampening 0")
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class ScheduleConfig:
-    """Learning rate divided when the validation loss, summed over all workers, stops falling (I3D: by 10)."""
+    """The learning rate over time; by default divided when the validation loss stops falling (I3D: by 10)."""
 
+    name: Literal["plateau", "step", "cosine"] = "plateau"
+    """plateau: falls when the validation loss, summed over all workers, stops falling; step: at the milestones;
+    cosine: along half a wave from the first step after the warm-up to the last."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """The learning rate is multiplied by this on a plateau."""
+    """The learning rate is multiplied by this on a plateau or at a milestone."""
     patience: NonNegativeInt = 3
-    """Epochs without a better validation loss before that."""
+    """plateau: epochs without a better validation loss before that."""
+    milestones: tuple[PositiveInt, ...] = ()
+    """step: when the learning rate changes, counted from the start."""
+    unit: Literal["epochs", "steps"] = "epochs"
+    """step: what milestones count."""
+    rates: tuple[PositiveFloat, ...] = ()
+    """step: the learning rate from each milestone on; empty to multiply by factor at each."""
     min_lr: NonNegativeFloat = 0.0
-    """The learning rate never falls below this."""
+    """plateau: the learning rate never falls below this; cosine: where it ends."""
     stop_lr: NonNegativeFloat = 0.0
     """Training ends when the learning rate has fallen below this; 0 runs all epochs."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate first rises linearly from 0."""
+
+    def __post_init__(self) -> None:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ConfigError(f"milestones: {','.join(map(str, self.milestones))} must rise")
+        if (self.name == "step") != bool(self.milestones):
+            raise ConfigError(f"milestones: needed for step and for nothing else, and the schedule is {self.name}")
+        if self.rates and len(self.rates) != len(self.milestones):
+            raise ConfigError(f"rates: {len(self.rates)} for {len(self.milestones)} milestones; give one for each")
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -232,15 +283,30 @@ class TrainingConfig:
     steps: PositiveInt | None = None
     """Stop after so many optimiser steps even if epochs are left."""
     batch_size: PositiveInt = 6
-    """Clips a step and worker (I3D: 6)."""
+    """Clips a forward pass and worker (I3D: 6)."""
+    accumulate: PositiveInt = 1
+    """Forward passes of each worker whose gradients make one step: what does not fit in memory at once."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 autocast; auto takes it on GPUs only."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient; none for no limit."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that is spread over all classes."""
+    mixup: NonNegativeFloat = 0.0
+    """Mix pairs of clips and of their labels, shares from Beta(mixup, mixup); 0 for none."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay a step of the moving average of the weights (EMA), which is then what is evaluated; 0 for none."""
+    sync_batch_norm: bool = False
+    """Batch-norm statistics of a step over all workers instead of each worker's own; GPUs only."""
+    precise_batch_norm: NonNegativeInt = 0
+    """Batches a worker from which batch-norm statistics are taken anew before every evaluation; 0 for none."""
     train_split: str = "train"
     """Split trained on."""
     val_split: str = "val"
-    """Split of the validation loss, which steers the schedule and picks the best checkpoint."""
+    """Split of the validation loss, which steers a plateau schedule and picks the best checkpoint."""
+    keep: Literal["best", "last"] = "best"
+    """The checkpoint that is evaluated and registered: of the lowest validation loss, or of the last epoch, for data
+    sets without a validation split, where val_split is the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -314,7 +380,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network of each stream."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    """SGD with momentum."""
+    """SGD with momentum, or AdamW."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate over time."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -337,8 +403,15 @@ class Config:
             raise ConfigError(f"model.streams: {','.join(self.model.streams)}; name each once")
         if not self.model.streams:
             raise ConfigError("model.streams: empty; name rgb, flow or both")
+        unknown = set(self.model.weights) - {*self.model.streams, "two_stream"}
+        if unknown:
+            raise ConfigError(f"model.weights: {', '.join(sorted(unknown))} is not among model.streams")
         if self.ingest.flow.scaleStep >= 1:
             raise ConfigError(f"ingest.flow.scaleStep: {self.ingest.flow.scaleStep} must be below 1")
+        if self.clips.frames % self.clips.rgb_every:
+            raise ConfigError(
+                f"clips.rgb_every: {self.clips.rgb_every} must divide clips.frames, which is {self.clips.frames}"
+            )
         if self.clips.crop > (self.clips.short_side or self.ingest.short_side):
             raise ConfigError(
                 f"clips.crop: {self.clips.crop} pixels do not fit into the shorter side of "
@@ -360,6 +433,11 @@ class Config:
                 or (f"{storage}/videos/motion_shapes" if self.catalog.dataset == "motion_shapes" else ""),
                 annotations={split: absolute(path, base) for split, path in self.catalog.annotations.items()},
                 archives={split: absolute(path, base) for split, path in self.catalog.archives.items()},
+            ),
+            model=dataclasses.replace(
+                self.model,
+                weights={stream: absolute(path, base) for stream, path in self.model.weights.items()},
+                inflate=absolute(self.model.inflate, base) if _is_path(self.model.inflate) else self.model.inflate,
             ),
             ingest=dataclasses.replace(
                 self.ingest,
@@ -414,6 +492,11 @@ class SweepConfig:
 def absolute(path: str, base: Path) -> str:
     """A local path made absolute against `base`; URIs and the empty string stay."""
     return path if not path or "://" in path else str((base / Path(path).expanduser()).resolve())
+
+
+def _is_path(weights: str) -> bool:
+    """A file, rather than the name of one of torchvision's networks."""
+    return "/" in weights or "." in weights
 
 
 def _absolute_sqlite(uri: str, base: Path) -> str:

@@ -1,31 +1,71 @@
-"""The network of one stream, as the config names it."""
+"""The networks that the config names: one a stream, or one that takes both."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.clips.index import CHANNELS
 from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import create_model, list_models
 
+BOTH = "two_stream"  # the one network that takes RGB and flow at once
+# RGB from -1 to 1 becomes x * scale + offset, for each channel.
+_ACTIVITYNET_MEAN = (114.7748, 107.7354, 99.4750)  # 3D-ResNets-PyTorch, branch CVPR2018, mean.py; levels 0 to 255
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision; levels 0 to 1
+LEVELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "activitynet": ((127.5,) * 3, tuple(127.5 - mean for mean in _ACTIVITYNET_MEAN)),
+    "imagenet": (
+        tuple(0.5 / std for std in _IMAGENET_STD),
+        tuple((0.5 - mean) / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
+    ),
+}
+
+
+def network_inputs(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """The networks to train by their names, and the streams that `forward` of each takes.
+
+    One network a stream; but Two-Stream and 3D-Fused take both at once and are trained end to end (Quo Vadis, section
+    2.3), as `two_stream`. The streams of two-stream I3D are trained apart (section 2.4): name `i3d`, not
+    `two_stream_i3d`.
+
+    Raises:
+        ConfigError: the network takes both streams, and one is not to be trained.
+    """
+    if not _takes_both(config):
+        return {stream: (stream,) for stream in config.streams}
+    if set(config.streams) != {"rgb", "flow"}:
+        raise ConfigError(f"model.streams: {config.name} takes rgb,flow at once, not {','.join(config.streams)}")
+    return {BOTH: ("rgb", "flow")}
+
 
 def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Module:
-    """A network with fresh weights that takes the stream's channels.
+    """A network with fresh weights.
+
+    Args:
+        config: of the network.
+        stream: rgb, flow or two_stream, as `network_inputs` has them.
+        num_classes: width of the classifier.
 
     Raises:
         ConfigError: no such network, no such option, or the network cannot take this stream.
     """
-    options = {"dropout": config.dropout, **config.options}
+    options = dict(config.options)
     known = {info.name: info.options for info in list_models()}.get(config.name, ())
+    if "dropout" in known or not known:
+        options = {"dropout": config.dropout, **options}
     if "in_channels" in known:
         options["in_channels"] = CHANNELS[stream]
-    elif stream != "rgb" and known:
-        raise ConfigError(f"model.streams: {config.name} takes rgb only, not {stream}")
+    elif stream != BOTH and known:
+        raise ConfigError(f"model.streams: {config.name} takes rgb and flow at once, not {stream}")
     try:
-        return create_model(config.name, num_classes, **options)
+        network = create_model(config.name, num_classes, **options)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model: {error}") from None
+    if stream != "flow" and config.levels != "signed":
+        network.register_forward_pre_hook(_relevel(*LEVELS[config.levels]), with_kwargs=True)
+    return network
 
 
 def load_network(config: ModelConfig, stream: str, num_classes: int, weights: str | Path) -> nn.Module:
@@ -33,3 +73,21 @@ def load_network(config: ModelConfig, stream: str, num_classes: int, weights: st
     network = build_network(config, stream, num_classes)
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval()
+
+
+def _takes_both(config: ModelConfig) -> bool:
+    return any(info.name == config.name and info.clips.keys() == {"rgb", "flow"} for info in list_models())
+
+
+def _relevel(scale: tuple[float, ...], offset: tuple[float, ...]) -> Callable[..., tuple[tuple, dict]]:
+    """A hook before `forward` that changes the levels of the RGB clip: the first input, or the one named `rgb`."""
+
+    def relevel(clip: Tensor) -> Tensor:
+        return clip * clip.new_tensor(scale).view(-1, 1, 1, 1) + clip.new_tensor(offset).view(-1, 1, 1, 1)
+
+    def hook(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:  # noqa: ARG001 - torch's signature
+        if inputs:
+            return (relevel(inputs[0]), *inputs[1:]), named
+        return inputs, {**named, "rgb": relevel(named["rgb"])}
+
+    return hook

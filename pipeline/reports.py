@@ -15,6 +15,7 @@ from pipeline.shards.manifest import summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.sweeps.search import METRIC, Swept
 from pipeline.training.pretrain import Pretrained
+from pipeline.training.supervision import Transferred
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
@@ -157,6 +158,23 @@ def pretrained(config: Config, result: Pretrained) -> str:
             f"  python jobs/predict.py VIDEO --model {model} --tracking {config.tracking.uri}",
         ]
     return "\n".join(lines)
+
+
+def transferred(config: Config, result: Transferred) -> str:
+    """How well pairs are told apart, and the next command."""
+    best = result.trained.best
+    return "\n".join(
+        [
+            "",
+            f"{config.model.name} by supervision transfer: {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} "
+            f"pairs told apart (chance: 50), loss {best['val/loss']:.3f}",
+            f"  run {result.name}: {result.student}",
+            "",
+            "next:",
+            f"  python jobs/finetune.py --recipe t3d121_ucf101 --model.name {config.model.name} "
+            f"--model.weights.rgb {result.student} ...",
+        ]
+    )
 
 
 def swept(sweep: SweepConfig, result: Swept) -> str:

@@ -239,7 +239,7 @@ def test_help_lists_every_field_with_its_default_and_documentation(capsys, word)
     for name, _, text in fields(config):
         assert " ".join(text.split()) in flat, name
     assert "--recipe NAME" in out
-    assert "i3d_kinetics, demo (default: i3d_kinetics)" in out
+    assert f"{', '.join(PRETRAIN)} (default: i3d_kinetics)" in flat
     assert "--config FILE" in out
 
 

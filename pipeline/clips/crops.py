@@ -6,16 +6,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import ClipsConfig
+
+SCALES = tuple(2 ** (-step / 4) for step in range(5))  # 3D ResNets: 1 to 1/2, section 3.2 of arXiv 1711.09577
+
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of `side` pixels out of frames resized to a shorter side, mirrored or not."""
+    """A square of `side` pixels out of frames resized to a shorter side, mirrored or not, itself resized to `size`."""
 
     short_side: int | None
     top: int
     left: int
     side: int
     flip: bool = False
+    size: int | None = None
 
     def apply(self, frames: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
         """Cut the window.
@@ -25,21 +30,25 @@ class Crop:
             is_flow: whether a flip negates the first channel, and a resize scales displacements.
 
         Returns:
-            (T, side, side, C) uint8.
+            (T, size, size, C) uint8; `side` where there is no `size`.
         """
-        height, width = resized(frames.shape[1], frames.shape[2], self.short_side)
-        if (height, width) != frames.shape[1:3]:
-            scale = height / frames.shape[1]
-            frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
-            if is_flow:  # pixels are larger or smaller now, so displacements count fewer or more of them
-                frames = np.rint((frames.astype(np.float32) - 127.5) * scale + 127.5).clip(0, 255).astype(np.uint8)
+        frames = _resize(frames, *resized(frames.shape[1], frames.shape[2], self.short_side), is_flow)
         window = frames[:, self.top : self.top + self.side, self.left : self.left + self.side]
+        window = _resize(window, self.size or self.side, self.size or self.side, is_flow)
         if not self.flip:
             return np.ascontiguousarray(window)
         mirrored = np.ascontiguousarray(window[:, :, ::-1])
         if is_flow:
             mirrored[..., 0] = 255 - mirrored[..., 0]  # the exact negative once levels are mapped to [-1, 1]
         return mirrored
+
+
+def training_crop(clips: ClipsConfig, height: int, width: int, rng: np.random.Generator) -> Crop:
+    """The crop that the config augments with, for frames of a stored size."""
+    if clips.augment == "random_crop":
+        return random_crop(height, width, clips.short_side, clips.crop, clips.flip, rng)
+    scales = SCALES if clips.augment == "multi_scale_corner_crop" else None
+    return corner_crop(height, width, clips.short_side, clips.crop, clips.flip, rng, scales)
 
 
 def random_crop(
@@ -51,10 +60,45 @@ def random_crop(
     return Crop(short_side, top, left, side, flip and bool(rng.integers(2)))
 
 
+def corner_crop(
+    height: int,
+    width: int,
+    short_side: int | None,
+    size: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: tuple[float, ...] | None = None,
+) -> Crop:
+    """One of the four corners or the centre, each as likely, mirrored half of the time where `flip` allows.
+
+    Args:
+        height: of the stored frames.
+        width: of the stored frames.
+        short_side: to which they are resized first; None keeps their size.
+        size: of the result.
+        flip: whether it may be mirrored.
+        rng: decides.
+        scales: sides of the square as shares of the shorter side, each as likely; what is cut is resized to `size`.
+            None cuts squares of `size` pixels.
+    """
+    height, width = resized(height, width, short_side)
+    side = round(min(height, width) * scales[rng.integers(len(scales))]) if scales else size
+    down, right = height - side, width - side
+    places = ((down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right))
+    top, left = places[rng.integers(len(places))]
+    return Crop(short_side, top, left, side, flip and bool(rng.integers(2)), size if scales else None)
+
+
 def centre_crop(height: int, width: int, short_side: int | None, side: int) -> Crop:
     """The crop in the middle of the frame."""
     height, width = resized(height, width, short_side)
     return Crop(short_side, (height - side) // 2, (width - side) // 2, side)
+
+
+def whole_crop(clips: ClipsConfig, height: int, width: int) -> Crop:
+    """The crop in the middle that the config tests with: of the whole shorter side after training at many scales."""
+    short_side = clips.crop if clips.augment == "multi_scale_corner_crop" else clips.short_side
+    return centre_crop(height, width, short_side, clips.crop)
 
 
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
@@ -63,3 +107,14 @@ def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
         return height, width
     scale = short_side / min(height, width)
     return round(height * scale), round(width * scale)
+
+
+def _resize(frames: NDArray[np.uint8], height: int, width: int, is_flow: bool) -> NDArray[np.uint8]:
+    """Frames (T, H, W, C) at another size; displacements of flow are scaled with the pixels that they count."""
+    if (height, width) == frames.shape[1:3]:
+        return frames
+    scale = height / frames.shape[1]
+    frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
+    if is_flow:  # pixels are larger or smaller now, so displacements count fewer or more of them
+        frames = np.rint((frames.astype(np.float32) - 127.5) * scale + 127.5).clip(0, 255).astype(np.uint8)
+    return frames

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.crops import Crop, centre_crop, random_crop
+from pipeline.clips.crops import Crop, training_crop, whole_crop
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.windows import centre_window, random_window, whole_clip
+from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 from pipeline.config import ClipsConfig
 from pipeline.shards import decode_flow, decode_video
 
@@ -17,44 +17,58 @@ DECODE: dict[str, Callable[[bytes, NDArray[np.int64]], NDArray[np.uint8]]] = {"r
 
 @dataclass(frozen=True)
 class TrainingSampler:
-    """Random window, crop and flip: a pure function of seed, epoch and clip, whoever decodes it and when."""
+    """Random window, crop and flip: a pure function of seed, epoch and clip, whoever decodes it and when.
+
+    Attributes:
+        clips: the window's and the crop's size.
+        seed: of the run.
+        epoch: from 0.
+        paired: the streams go into one network: both take one window, RGB every `rgb_every`-th frame of it.
+    """
 
     clips: ClipsConfig
     seed: int
     epoch: int
+    paired: bool = False
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
         """The window, (T, crop, crop, C) uint8."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
-        length = int(index.length(stream)[row])
+        length = int(index.length("flow" if self.paired else stream)[row])
         frames = random_window(length, self.clips.frames, self.clips.stride, rng)
+        if self.paired and stream == "rgb":
+            frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])
-        crop = random_crop(height, width, self.clips.short_side, self.clips.crop, self.clips.flip, rng)
+        crop = training_crop(self.clips, height, width, rng)
         return _decode(index, row, stream, frames, crop)
 
 
 @dataclass(frozen=True)
 class CentreSampler:
-    """Central crop of the central window, or of the whole clip where `frames` is None."""
+    """Central crop of the central window, or of the whole clip where `frames` is None; `paired` as in training."""
 
     clips: ClipsConfig
     frames: int | None
+    paired: bool = False
 
     def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
         """(clips,) frames that the network will see of every clip."""
         if self.frames is not None:
             return np.full(len(index), self.frames)
-        return -(-index.length(stream) // self.clips.stride)
+        lengths = -(-index.length("flow" if self.paired else stream) // self.clips.stride)
+        return np.maximum(lengths // self.clips.rgb_every, 1) * self.clips.rgb_every if self.paired else lengths
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
         """The window, (T, crop, crop, C) uint8."""
-        length = int(index.length(stream)[row])
-        if self.frames is None:
+        length = int(index.length("flow" if self.paired else stream)[row])
+        if self.frames is None and not self.paired:
             frames = whole_clip(length, self.clips.stride)
         else:
-            frames = centre_window(length, self.frames, self.clips.stride)
+            frames = centre_window(length, int(self.lengths(index, stream)[row]), self.clips.stride)
+        if self.paired and stream == "rgb":
+            frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])
-        return _decode(index, row, stream, frames, centre_crop(height, width, self.clips.short_side, self.clips.crop))
+        return _decode(index, row, stream, frames, whole_crop(self.clips, height, width))
 
 
 def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> NDArray[np.uint8]:

@@ -25,5 +25,10 @@ def whole_clip(length: int, stride: int) -> NDArray[np.int64]:
     return np.arange(0, length, stride)
 
 
+def middle_frames(window: NDArray[np.int64], every: int) -> NDArray[np.int64]:
+    """Of every so many frames the middle one: the RGB frames that go with a window of flow (Quo Vadis, section 2.3)."""
+    return window[every // 2 :: every]
+
+
 def _window(start: int, length: int, frames: int, stride: int) -> NDArray[np.int64]:
     return (start + stride * np.arange(frames)) % length

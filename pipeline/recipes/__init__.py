@@ -1,14 +1,94 @@
-"""Recipes: functions that return a whole config, one module a paper; named after what they reproduce."""
+"""Recipes: functions that return a whole config, one module a paper; named after what they reproduce.
 
+PRETRAIN is for `jobs/pretrain_kinetics.py`, FINE_TUNE for `jobs/finetune.py`, TRANSFER for
+`jobs/transfer_youtube8m.py`, SWEEP for `jobs/sweep.py`.
+"""
+
+import inspect
 from collections.abc import Callable
+from functools import partial
 
 from pipeline.config import Config, SweepConfig
-from pipeline.recipes import demo, quo_vadis
+from pipeline.recipes import demo, modern, quo_vadis, resnet3d, t3d
 
-PRETRAIN: dict[str, Callable[[], Config]] = {
-    "i3d_kinetics": quo_vadis.i3d_kinetics,
-    "demo": demo.demo,
+Recipe = Callable[[], Config]
+
+RESNETS: tuple[Recipe, ...] = (
+    resnet3d.resnet3d18_kinetics,
+    resnet3d.resnet3d34_kinetics,
+    resnet3d.resnet3d50_kinetics,
+    resnet3d.resnet3d101_kinetics,
+    resnet3d.resnet3d152_kinetics,
+    resnet3d.resnet3d200_kinetics,
+    resnet3d.preact_resnet3d200_kinetics,
+    resnet3d.wide_resnet3d50_kinetics,
+    resnet3d.resnext3d101_kinetics,
+    resnet3d.hara_densenet3d121_kinetics,
+    resnet3d.hara_densenet3d201_kinetics,
+    resnet3d.resnext3d101_64f_kinetics,
+)
+T3DS: tuple[Recipe, ...] = (t3d.t3d121_kinetics, t3d.t3d169_kinetics, t3d.densenet3d121_kinetics)
+ARCHITECTURES: tuple[Recipe, ...] = (  # of Quo Vadis, Table 4
+    quo_vadis.i3d_kinetics,
+    quo_vadis.i3d_imagenet_kinetics,
+    quo_vadis.convnet_lstm_kinetics,
+    quo_vadis.convnet_lstm_imagenet_kinetics,
+    quo_vadis.c3d_kinetics,
+    quo_vadis.two_stream_kinetics,
+    quo_vadis.two_stream_imagenet_kinetics,
+    quo_vadis.fused_two_stream_kinetics,
+    quo_vadis.fused_two_stream_imagenet_kinetics,
+)
+
+
+def _named(*recipes: Recipe) -> dict[str, Recipe]:
+    return {recipe.__name__: recipe for recipe in recipes}
+
+
+def _fine_tunings(recipe: Recipe, fine_tuned: Callable[..., Config], *modes: str) -> dict[str, Recipe]:
+    """NETWORK_ucf101 and NETWORK_hmdb51, with _MODE behind it where there are several, from NETWORK_kinetics."""
+    found: dict[str, Recipe] = {}
+    for dataset in ("ucf101", "hmdb51"):
+        for mode in modes or (None,):
+            name = "_".join(filter(None, (recipe.__name__.removesuffix("_kinetics"), dataset, mode)))
+            found[name] = _recipe(
+                name, recipe, partial(fine_tuned, dataset=dataset, **({"mode": mode} if mode else {}))
+            )
+    return found
+
+
+def _recipe(name: str, pretrained: Recipe, change: Callable[[Config], Config]) -> Recipe:
+    def recipe() -> Config:
+        return change(pretrained())
+
+    recipe.__name__ = name
+    recipe.__doc__ = f"{name}: {pretrained.__name__}, then: {inspect.getdoc(change.func)}"  # type: ignore[attr-defined]
+    return recipe
+
+
+PRETRAIN: dict[str, Recipe] = _named(
+    ARCHITECTURES[0],
+    demo.demo,
+    *ARCHITECTURES[1:],
+    quo_vadis.i3d_rgb_kinetics,
+    quo_vadis.i3d_flow_kinetics,
+    *T3DS,
+    *RESNETS,
+    modern.i3d_resnet50_modern,
+)
+
+FINE_TUNE: dict[str, Recipe] = {
+    name: fine_tuning
+    for paper in (
+        [_fine_tunings(recipe, quo_vadis.fine_tuned, "original", "fixed", "full") for recipe in ARCHITECTURES],
+        [_fine_tunings(recipe, t3d.fine_tuned) for recipe in T3DS],
+        [_fine_tunings(recipe, resnet3d.fine_tuned) for recipe in RESNETS],
+    )
+    for fine_tunings in paper
+    for name, fine_tuning in fine_tunings.items()
 }
+
+TRANSFER: dict[str, Recipe] = _named(t3d.t3d121_youtube8m)
 
 SWEEP: dict[str, Callable[[], SweepConfig]] = {
     "i3d_sweep": quo_vadis.i3d_sweep,

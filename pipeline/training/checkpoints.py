@@ -1,6 +1,7 @@
 """What a run needs to go on: written by rank 0 at the end of every epoch, read by every rank.
 
-    model.pt      the network's state dict            training.pt  optimiser, schedule, counters
+    model.pt      the evaluated network's state dict  training.pt  optimiser, schedule, counters; with a moving
+                                                                   average, which model.pt is then, the network itself
     history.json  metrics of every epoch so far       config.yaml  the resolved config
 
 Random numbers need no state: windows, crops, order and dropout are functions of (seed, epoch, rank or clip).
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.config import Config, save
 
@@ -27,32 +29,40 @@ class State:
 
     model: nn.Module
     optimiser: Optimizer
-    plateau: ReduceLROnPlateau
+    plateau: ReduceLROnPlateau | None = None
+    average: AveragedModel | None = None
     epoch: int = 0  # epochs done
     step: int = 0  # optimiser steps done
     history: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that counts: the moving average where there is one."""
+        return self.model if self.average is None else self.average.module
+
     def save(self, folder: Path, config: Config) -> None:
         """Write the four files."""
-        torch.save(self.model.state_dict(), folder / WEIGHTS)
-        torch.save(
-            {
-                "optimiser": self.optimiser.state_dict(),
-                "plateau": _plain(self.plateau.state_dict()),
-                "epoch": self.epoch,
-                "step": self.step,
-            },
-            folder / "training.pt",
-        )
+        torch.save(self.evaluated.state_dict(), folder / WEIGHTS)
+        rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
+        if self.plateau is not None:
+            rest["plateau"] = _plain(self.plateau.state_dict())
+        if self.average is not None:
+            rest["network"], rest["averaged"] = self.model.state_dict(), self.average.n_averaged
+        torch.save(rest, folder / "training.pt")
         (folder / "history.json").write_text(json.dumps(self.history))
         save(config, folder / "config.yaml")
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Read what `save` wrote."""
-        self.model.load_state_dict(torch.load(folder / WEIGHTS, map_location=device, weights_only=True))
+        weights = torch.load(folder / WEIGHTS, map_location=device, weights_only=True)
         rest: dict[str, Any] = torch.load(folder / "training.pt", map_location=device, weights_only=True)
+        self.evaluated.load_state_dict(weights)
+        if self.average is not None:
+            self.model.load_state_dict(rest["network"])
+            self.average.n_averaged.copy_(rest["averaged"])
+        if self.plateau is not None:
+            self.plateau.load_state_dict(rest["plateau"])
         self.optimiser.load_state_dict(rest["optimiser"])
-        self.plateau.load_state_dict(rest["plateau"])
         self.epoch, self.step = rest["epoch"], rest["step"]
         self.history = json.loads((folder / "history.json").read_text())
 

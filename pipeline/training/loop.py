@@ -14,36 +14,52 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
-from pipeline.clips.normalise import normalise
-from pipeline.clips.order import evaluation_batches, training_batches
-from pipeline.clips.sampling import CentreSampler, TrainingSampler
+from pipeline.clips.order import Batches, evaluation_batches, training_batches
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, from_dict, to_dict
-from pipeline.networks import build_network
 from pipeline.progress import duration
-from pipeline.shards import ShardError
 from pipeline.tracking.runs import Run
+from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
 from pipeline.training.metrics import Sums
+from pipeline.training.optimisers import build_optimiser
+from pipeline.training.rank import Rank
+from pipeline.training.schedules import build_plateau, planned_rate, set_rate
+from pipeline.training.starts import set_training_mode
+from pipeline.training.statistics import average_statistics, precise_statistics, synchronise
+from pipeline.training.step import network_clips, train_step
+from pipeline.training.tasks import Task, task_of
 
 SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker is told: it reads no command line, environment or working directory."""
+    """All that a worker is told: it reads no command line, environment or working directory.
+
+    Attributes:
+        config: resolved.
+        stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
+        run: of MLflow.
+    """
 
     config: Config
     stream: str
     run: Run
+
+    @property
+    def task(self) -> Task:
+        """What the network learns."""
+        return task_of(self.config, self.stream)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What the network takes."""
+        return self.task.streams
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, the way Ray Train carries it."""
@@ -54,27 +70,6 @@ class Job:
     def from_dict(cls, values: Mapping[str, Any]) -> "Job":
         """The reverse of `to_dict`."""
         return cls(from_dict(Config, values["config"]), values["stream"], Run(**values["run"]))
-
-
-@dataclass(frozen=True)
-class Rank:
-    """This worker's place among the others, and its device."""
-
-    rank: int
-    world: int
-    device: torch.device
-    dtype: torch.dtype | None  # of autocast
-
-    @classmethod
-    def here(cls, precision: str) -> "Rank":
-        """Inside a Ray Train worker."""
-        context, device = ray.train.get_context(), ray.train.torch.get_device()
-        bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-        return cls(context.get_world_rank(), context.get_world_size(), device, torch.bfloat16 if bf16 else None)
-
-    def autocast(self) -> torch.autocast:
-        """The precision of forward passes."""
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
 
 def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -90,16 +85,8 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     here = Rank.here(config.training.precision)
     if here.device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // here.world))
-    train, val = (
-        labelled(ClipIndex.load(config.ingest.shards, split))
-        for split in (config.training.train_split, config.training.val_split)
-    )
-    torch.manual_seed(config.seed)
-    network = build_network(config.model, stream, len(train.labels))
-    if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
-        network = network.to(memory_format=torch.channels_last_3d)
-    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=_local_statistics())
-    state = _state(config, model.module if here.world > 1 else model)
+    train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
+    model, state = prepare(job, here, len(train.labels))
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             state.load(Path(folder), here.device)
@@ -110,11 +97,12 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
         if (steps is not None and state.step >= steps) or _rate(state) < config.schedule.stop_lr:
             break
         torch.manual_seed(1_000_003 * config.seed + 1_009 * epoch + here.rank)  # dropout
-        metrics = train_epoch(config, stream, model, state, train, here, epoch)
-        average_statistics(state.model)
-        metrics |= validate(config, stream, state.model, val, here)
+        metrics = train_epoch(job, model, state, train, here, epoch)
+        settle_statistics(job, state, train, here, epoch)
+        metrics |= validate(job, state.evaluated, val, here)
         metrics["lr"] = _rate(state)
-        state.plateau.step(metrics["val/loss"])
+        if state.plateau is not None:
+            state.plateau.step(metrics["val/loss"])
         state.epoch, state.history = epoch + 1, [*state.history, metrics]
         report(job, state, here)
         if here.rank == 0:
@@ -124,22 +112,45 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     return state.history
 
 
-def train_epoch(
-    config: Config, stream: str, model: nn.Module, state: State, index: ClipIndex, here: Rank, epoch: int
-) -> dict[str, float]:
+def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
+    """The network as DDP trains it, and all that moves with it.
+
+    Raises:
+        ConfigError: a network, weights or an option that the config cannot have.
+    """
+    config = job.config
+    torch.manual_seed(config.seed)
+    network, loaded = job.task.network(num_classes)
+    if loaded is not None and here.rank == 0:
+        job.run.log_text("weights.txt", str(loaded))
+    if config.training.sync_batch_norm:
+        network = synchronise(network, here.device)
+    if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d):  # the 2D network of supervision transfer has no such layout
+                module.to(memory_format=torch.channels_last_3d)
+    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=_local_statistics())
+    network = model.module if here.world > 1 else model
+    optimiser = build_optimiser(config.optimiser, network)
+    average = build_average(network, config.training.average)
+    return model, State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+
+
+def train_epoch(job: Job, model: nn.Module, state: State, index: ClipIndex, here: Rank, epoch: int) -> dict[str, float]:
     """One pass over the training split, or as much of it as `training.steps` leaves."""
-    model.train()
-    rows = training_batches(len(index), config.training.batch_size, here.rank, here.world, config.seed, epoch)
-    if config.training.steps is not None:
-        rows = rows[: config.training.steps - state.step]
-    sample = TrainingSampler(config.clips, config.seed, epoch)
-    batches = load_batches(index, (stream,), rows, sample, config.resources.loader_cpus, share=1 / here.world)
+    config, training = job.config, job.config.training
+    set_training_mode(config.model, model)
+    rows = epoch_batches(config, len(index), here, epoch)
+    planned = training.epochs * len(rows) // training.accumulate
+    if training.steps is not None:
+        planned = min(planned, training.steps)
+        rows = rows[: (training.steps - state.step) * training.accumulate]
+    batches = _training_windows(job, index, rows, here, epoch)
     sums, start, clock = Sums(), time.monotonic(), Clock()
-    for batch in clock.waiting(batches):
-        warm_up(config, state)
-        logits = train_step(config, model, batch, stream, here, state)
-        sums.add(logits, batch.labels)
-        state.step += 1
+    for step in _grouped(clock.waiting(batches), training.accumulate):
+        set_rate(state.optimiser, planned_rate(config.schedule, config.optimiser.lr, state.step, epoch, planned))
+        logits = train_step(config, model, step, job.streams, here, state)
+        sums.add(logits, torch.cat([batch.labels for batch in step]))
     metrics = sums.all_reduce().means("train")
     seconds = time.monotonic() - start
     return {
@@ -150,61 +161,44 @@ def train_epoch(
     }
 
 
-def train_step(config: Config, model: nn.Module, batch: Batch, stream: str, here: Rank, state: State) -> torch.Tensor:
-    """Forward, backward, update; the logits, (N, classes).
+def epoch_batches(config: Config, clips: int, here: Rank, epoch: int) -> Batches:
+    """This rank's batches of an epoch, `training.accumulate` of them to a step."""
+    size, accumulate = config.training.batch_size, config.training.accumulate
+    steps = training_batches(clips, size * accumulate, here.rank, here.world, config.seed, epoch)
+    return [rows[part * size :][:size] for rows in steps for part in range(accumulate)]
 
-    Raises:
-        FloatingPointError: the loss is not finite; the network is left as it was.
-    """
-    windows, labels = batch.windows[stream].to(here.device, non_blocking=True), batch.labels.to(here.device)
-    with here.autocast():
-        logits = model(normalise(windows))
-        loss = F.cross_entropy(logits, labels)
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"{stream}: loss is {loss.item()} at step {state.step}; lower optimiser.lr")
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    if config.training.clip_gradient is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_gradient)
-    state.optimiser.step()
-    return logits
+
+def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank, epoch: int) -> None:
+    """Give the evaluated network batch-norm statistics that are its own, and all ranks the same."""
+    if count := job.config.training.precise_batch_norm:
+        batches = _training_windows(job, index, epoch_batches(job.config, len(index), here, epoch)[:count], here, epoch)
+        set_training_mode(job.config.model, state.evaluated)
+        with here.autocast():
+            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here.device) for batch in batches))
+    average_statistics(state.model)
+    if state.average is not None:
+        average_statistics(state.evaluated)
 
 
 @torch.no_grad()
-def validate(config: Config, stream: str, model: nn.Module, index: ClipIndex, here: Rank) -> dict[str, float]:
+def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict[str, float]:
     """Every clip of the split exactly once, over all workers.
 
     Raises:
         AssertionError: a clip was lost or counted twice.
     """
-    model.eval()
-    sample = CentreSampler(config.clips, config.evaluation.val_frames)
-    rows = evaluation_batches(sample.lengths(index, stream), config.evaluation.batch_size, here.rank, here.world)
+    network.eval()
+    config, streams = job.config, job.streams
+    index, sample = job.task.validation(index)
+    rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
-    for batch in load_batches(index, (stream,), rows, sample, config.resources.loader_cpus, share=1 / here.world):
+    for batch in load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world):
         with here.autocast():
-            logits = model(normalise(batch.windows[stream].to(here.device, non_blocking=True)))
+            logits = network(*network_clips(batch, streams, here.device))
         sums.add(logits, batch.labels)
     metrics = sums.all_reduce().means("val")
     assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101
     return metrics
-
-
-def average_statistics(model: nn.Module) -> None:
-    """Give all ranks the mean of their batch-norm statistics, so that they evaluate and store one network."""
-    if not dist.is_initialized():
-        return
-    for name, buffer in model.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            dist.all_reduce(buffer)
-            buffer /= dist.get_world_size()
-
-
-def warm_up(config: Config, state: State) -> None:
-    """Raise the learning rate linearly over the first steps."""
-    if state.step < config.schedule.warmup_steps:
-        for group in state.optimiser.param_groups:
-            group["lr"] = config.optimiser.lr * (state.step + 1) / config.schedule.warmup_steps
 
 
 def report(job: Job, state: State, here: Rank) -> None:
@@ -217,19 +211,6 @@ def report(job: Job, state: State, here: Rank) -> None:
         state.save(Path(folder), job.config)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
     job.run.log_metrics(metrics, step=state.epoch)
-
-
-def labelled(index: ClipIndex) -> ClipIndex:
-    """The index, if every clip of it has a label.
-
-    Raises:
-        ShardError: saying how many have none.
-    """
-    if (index.label < 0).any():
-        raise ShardError(
-            f"{index.shards}: {(index.label < 0).sum()} of {len(index)} clips of {index.split!r} have no label"
-        )
-    return index
 
 
 class Clock:
@@ -259,11 +240,15 @@ def _local_statistics() -> dict[str, bool]:
     return {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
 
 
-def _state(config: Config, model: nn.Module) -> State:
-    settings, schedule = config.optimiser, config.schedule
-    optimiser = SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    plateau = ReduceLROnPlateau(optimiser, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.min_lr)
-    return State(model, optimiser, plateau)
+def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:
+    index, sample = job.task.training(index, epoch)
+    cpus = job.config.resources.loader_cpus
+    return load_batches(index, job.streams, rows, sample, cpus, share=1 / here.world)
+
+
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    while group := list(itertools.islice(batches, size)):
+        yield group
 
 
 def _line(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.clips.index import ClipIndex
 from pipeline.config import Config, ConfigError, from_dict, to_dict
-from pipeline.networks import build_network
+from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
 from pipeline.shards.store import exists, make_folder, read_json, write_json
 from pipeline.shards.tables import write_table
@@ -27,6 +27,7 @@ from pipeline.tracking import figures
 from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.evaluation import FUSED, Accuracy, Scores, evaluate
+from pipeline.training.starts import freeze, load_start
 from pipeline.training.trainer import Trained, train_stream
 
 
@@ -74,11 +75,28 @@ def named(config: Config, now: Callable[[], datetime.datetime] | None = None) ->
 
 
 def check(config: Config, splits: Collection[str]) -> None:
-    """Find what would fail only after hours: a split that is not there, a network or option that does not exist.
+    """Find what would fail only after hours: a split that is not there, a network, option or weights that do not fit.
 
     Args:
         config: resolved.
         splits: of the catalog.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    check_splits(config, splits)
+    import torch
+
+    loads = config.model.weights or config.model.inflate
+    for name in network_inputs(config.model):
+        with torch.device("cpu" if loads else "meta"):  # on meta built without weights
+            network = build_network(config.model, name, num_classes=2)
+        load_start(config.model, name, network)
+        freeze(config.model, network)
+
+
+def check_splits(config: Config, splits: Collection[str]) -> None:
+    """Find a split that the catalog does not have.
 
     Raises:
         ConfigError: naming the field.
@@ -91,11 +109,6 @@ def check(config: Config, splits: Collection[str]) -> None:
     for field, split in wanted.items():
         if split not in splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
-    import torch
-
-    with torch.device("meta"):  # built without weights
-        for stream in config.model.streams:
-            build_network(config.model, stream, num_classes=2)
 
 
 def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
@@ -105,18 +118,14 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         config: resolved and named.
         tags: of the MLflow run, such as the commit.
     """
-    folder = f"{config.storage}/runs/{config.name}"
+    config, folder, state = begin(config)
     manifest = read_manifest(config.ingest.shards)
-    state: dict[str, Any] = {"config": to_dict(config), "runs": {}}
-    if config.resume:
-        state = read_json(f"{folder}/run.json")
-        config = replace(config, resume="")  # from here on it is the run that it was
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
-    with _run(config, config.name, state, folder, "all", tags=tags) as run:
+    with run_of(config, config.name, state, folder, "all", tags=tags) as run:
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained: dict[str, Trained] = {
-            stream: _train(config, stream, run, state, folder, manifest) for stream in config.model.streams
+            name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
         }
         scores = evaluate(config, {stream: one.weights for stream, one in trained.items()}, config.evaluation.split)
         accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
@@ -125,11 +134,20 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 
 
-def _train(
+def begin(config: Config) -> tuple[Config, str, dict[str, Any]]:
+    """The config, folder and remembered run ids of a new or resumed run."""
+    folder = f"{config.storage}/runs/{config.name}"
+    if config.resume:
+        return replace(config, resume=""), folder, read_json(f"{folder}/run.json")  # it is the run that it was
+    return config, folder, {"config": to_dict(config), "runs": {}}
+
+
+def train_tracked(
     config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any]
 ) -> Trained:
+    """Train one network in an MLflow run below that of the job."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
-    with _run(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
+    with run_of(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained = train_stream(config, stream, run, folder)
@@ -139,7 +157,7 @@ def _train(
 
 
 @contextmanager
-def _run(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
+def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
     """A tracked run whose id is remembered in `run.json` under `key`."""
     local = config.tracking.uri.startswith("sqlite:")
     with tracked_run(

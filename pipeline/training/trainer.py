@@ -24,7 +24,7 @@ class Trained:
 
     Attributes:
         stream: rgb or flow.
-        checkpoint: folder or URI of the best checkpoint, by validation loss.
+        checkpoint: folder or URI of the checkpoint that `training.keep` names.
         best: metrics of that checkpoint.
         history: metrics of every epoch.
     """
@@ -68,9 +68,7 @@ def train_stream(
             name=stream,
             storage_path=folder,
             failure_config=ray.train.FailureConfig(max_failures=config.resources.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=SELECT, checkpoint_score_order=SELECT_MODE
-            ),
+            checkpoint_config=_keep(config),
             callbacks=list(callbacks),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
@@ -79,8 +77,18 @@ def train_stream(
         result = trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stream}: {_reason(error)}; --resume {config.name} continues it") from error
-    best, metrics = min(result.best_checkpoints, key=lambda pair: pair[1][SELECT])
+    kept = result.best_checkpoints  # in the order of training
+    best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
     return Trained(stream, best.path, metrics, result.return_value or [metrics])
+
+
+def _keep(config: Config) -> ray.train.CheckpointConfig:
+    """Ray Train keeps the latest checkpoint in any case: a run goes on from it."""
+    if config.training.keep == "last":
+        return ray.train.CheckpointConfig(num_to_keep=1)
+    return ray.train.CheckpointConfig(
+        num_to_keep=1, checkpoint_score_attribute=SELECT, checkpoint_score_order=SELECT_MODE
+    )
 
 
 def _reason(error: BaseException) -> str:

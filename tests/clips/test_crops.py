@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.clips.crops import Crop, centre_crop, random_crop, resized
+from pipeline.clips.crops import SCALES, Crop, centre_crop, corner_crop, random_crop, resized, training_crop
 from pipeline.clips.normalise import normalise
+from pipeline.config import ClipsConfig
 from pipeline.flow import dequantise, quantise
 
 
@@ -141,3 +142,50 @@ def test_without_flip_nothing_is_mirrored():
 def test_a_random_crop_is_its_generators():
     a, b, c = (random_crop(256, 340, None, 224, True, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert a == b != c
+
+
+def crops_of(augment, count=2000, **values):
+    config = ClipsConfig(augment=augment, **values)
+    rng = np.random.default_rng(0)
+    return [training_crop(config, 256, 340, rng) for _ in range(count)]
+
+
+def test_corner_crops_are_the_four_corners_and_the_centre_each_as_often():
+    crops = crops_of("corner_crop", crop=224)
+    # 256 - 224 = 32 rows and 340 - 224 = 116 columns to spare
+    expected = {(0, 0), (0, 116), (32, 0), (32, 116), (16, 58)}
+    assert {(crop.top, crop.left) for crop in crops} == expected
+    counts = [sum((crop.top, crop.left) == place for crop in crops) for place in expected]
+    assert min(counts) > 320  # 400 each
+    assert {(crop.side, crop.size) for crop in crops} == {(224, None)}
+    assert 900 < sum(crop.flip for crop in crops) < 1100
+
+
+def test_multi_scale_corner_crops_have_the_papers_five_sides():
+    assert pytest.approx((1, 0.8408964, 0.7071068, 0.5946036, 0.5)) == SCALES  # steps of 0.84089641525
+    crops = crops_of("multi_scale_corner_crop", crop=112)
+    # 256 * (1, 0.8409, 0.7071, 0.5946, 0.5) = 256, 215.27, 181.02, 152.22, 128
+    assert {crop.side for crop in crops} == {256, 215, 181, 152, 128}
+    assert {crop.size for crop in crops} == {112}
+    of_128 = {(crop.top, crop.left) for crop in crops if crop.side == 128}
+    assert of_128 == {(0, 0), (0, 212), (128, 0), (128, 212), (64, 106)}
+    assert {(crop.top, crop.left) for crop in crops if crop.side == 256} == {(0, 0), (0, 84), (0, 42)}
+
+
+def test_a_corner_crop_is_its_generators_and_random_crops_are_as_they_were():
+    a, b, c = (corner_crop(256, 340, None, 112, True, np.random.default_rng(s), SCALES) for s in (5, 5, 8))
+    assert a == b != c
+    config = ClipsConfig(crop=224)
+    drawn = training_crop(config, 256, 340, np.random.default_rng(3))
+    assert drawn == random_crop(256, 340, None, 224, True, np.random.default_rng(3))
+
+
+def test_what_is_cut_is_resized_and_its_displacements_with_it():
+    flow = np.full((2, 64, 80, 2), 100, np.uint8)
+    cut = Crop(None, 8, 4, side=32, size=16).apply(flow, is_flow=True)
+    assert cut.shape == (2, 16, 16, 2)
+    assert (cut == round((100 - 127.5) / 2 + 127.5)).all()  # half as large, so half as far
+    frames = noise(2, 64, 80)
+    whole = Crop(None, 8, 4, side=32).apply(frames, is_flow=False)
+    small = Crop(None, 8, 4, side=32, size=16, flip=True).apply(frames, is_flow=False)
+    assert np.array_equal(small, Crop(16, 0, 0, 16, flip=True).apply(whole, is_flow=False))

@@ -146,6 +146,21 @@ def test_both_streams_look_at_the_same_place(tmp_path):
         assert (rgb[:, :, 0, 0].mean() > rgb[:, :, -1, 0].mean()) == flip
 
 
+def test_streams_for_one_network_share_a_window_of_which_rgb_has_the_middle_frames(made, index):
+    paired = replace(WINDOW, rgb_every=2)
+    for epoch in range(6):
+        sampler = TrainingSampler(paired, 0, epoch, paired=True)
+        ((start, *_),) = places(made.levels["clip-3"], sampler(index, 1, "flow"))
+        assert shown(made, "clip-3", sampler(index, 1, "rgb")) == [start + 2, start + 6]  # of start + 0, 2, 4, 6
+
+
+def test_a_whole_clip_for_one_network_has_as_many_frames_as_rgb_needs(made, index):
+    sampler = CentreSampler(replace(WINDOW, stride=1, rgb_every=4), None, paired=True)
+    assert sampler.lengths(index, "rgb").tolist() == [8, 8]  # of 8 and 11 fields of flow
+    assert np.array_equal(sampler(index, 1, "flow"), made.levels["clip-3"][1:9, 8:24, 16:32])  # (11 - 8) // 2
+    assert shown(made, "clip-3", sampler(index, 1, "rgb")) == [3, 7]
+
+
 # ---------------------------------------------------------------- evaluation
 def test_the_central_window_is_the_middle_in_time_and_space(made, index):
     window = CentreSampler(replace(WINDOW, stride=1), frames=4)(index, 1, "flow")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.clips.windows import centre_window, random_window, whole_clip
+from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 
 # length of the clip, frames, stride -> the window in the middle
 CENTRE = [
@@ -72,3 +72,9 @@ def test_a_random_window_is_its_generators():
 )
 def test_a_whole_clip_is_every_frame_at_the_stride(length, stride, expected):
     assert whole_clip(length, stride).tolist() == expected
+
+
+def test_rgb_frames_are_in_the_middle_of_their_stacks_of_flow():
+    assert middle_frames(np.arange(50), 10).tolist() == [5, 15, 25, 35, 45]
+    assert middle_frames(np.arange(20, 30), 10).tolist() == [25]
+    assert middle_frames(np.arange(4), 1).tolist() == [0, 1, 2, 3]

@@ -33,7 +33,7 @@ def job(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "sweep", "predict"])
+@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "sweep", "predict"])
 def test_help_works_and_shows_commands(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         job(name).main(["--help"])
@@ -56,6 +56,8 @@ def test_help_works_and_shows_commands(name, capsys):
         ),
         ("pretrain_kinetics", [*SHAPES, "--model.name", "i3"], r"model: unknown model \"i3\": did you mean \"i3d\""),
         ("pretrain_kinetics", [*SHAPES, "--model.options.batchnorm", "1"], r"has no option \"batchnorm\""),
+        ("pretrain_kinetics", [*SHAPES, "--model.fine_tune", "full"], r"full needs --model\.weights\.rgb PATH"),
+        ("finetune", ["--recipe", "i3d_ucf101"], r"--recipe i3d_ucf101: no such recipe; did you mean i3d_ucf101_"),
         ("sweep", ["--recipe", "demo_sweep", "--base.ingest.shards", "/nowhere"], r"no shard set there"),
         ("predict", ["/nowhere.mp4"], "/nowhere.mp4: no such file"),
     ],

@@ -17,7 +17,8 @@ from pipeline.networks import build_network, load_network
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.checkpoints import State
 from pipeline.training.evaluation import FUSED, evaluate
-from pipeline.training.loop import Rank, train_step
+from pipeline.training.rank import Rank
+from pipeline.training.step import train_step
 from pipeline.training.trainer import Trained, train_stream
 
 pytestmark = pytest.mark.ray
@@ -32,8 +33,12 @@ def fit(config: Config, folder: Path, stream: str = "flow") -> tuple[Trained, Ru
 
 @pytest.fixture(scope="module")
 def two_epochs(shards, tmp_path_factory) -> tuple[Config, Trained, Run]:
-    """Two epochs on two workers, not interrupted."""
-    config = override(shards, {"training.epochs": "2"})
+    """Two epochs on two workers, not interrupted; with all that a training may carry from epoch to epoch."""
+    carried = {
+        "training.epochs": "2", "training.average": "0.5", "training.mixup": "0.4", "training.precise_batch_norm": "2",
+        "training.accumulate": "2", "schedule.name": "step", "schedule.milestones": "1",
+    }  # fmt: skip
+    config = override(shards, carried)
     return config, *fit(config, tmp_path_factory.mktemp("two_epochs"))
 
 
@@ -78,12 +83,12 @@ def test_a_loss_that_is_not_finite_leaves_the_network_as_it_was_and_names_the_st
     network = build_network(tiny.model, "flow", 8)
     with torch.no_grad():
         network.logits.conv3d.bias.fill_(math.inf)
-    state = State(network, SGD(network.parameters(), lr=1.0), None, step=7)
+    state = State(network, SGD(network.parameters(), lr=1.0), step=7)
     before = {name: value.clone() for name, value in network.named_parameters()}
     here = Rank(0, 1, torch.device("cpu"), None)
     batch = Batch({"flow": torch.zeros(2, 4, 32, 32, 2, dtype=torch.uint8)}, torch.zeros(2).long(), torch.arange(2))
     with pytest.raises(FloatingPointError, match=r"flow: loss is nan at step 7; lower optimiser\.lr"):
-        train_step(tiny, network, batch, "flow", here, state)
+        train_step(tiny, network, [batch], ("flow",), here, state)
     assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
@@ -107,6 +112,15 @@ def rgb_weights(config: Config, folder: Path) -> str:
     torch.manual_seed(0)
     torch.save(build_network(config.model, "rgb", 8).state_dict(), folder / "rgb.pt")
     return str(folder / "rgb.pt")
+
+
+def test_a_network_of_both_streams_trains_on_both_at_once(shards, tmp_path):
+    fields = {
+        "model.name": "two_stream", "clips.frames": "10", "clips.rgb_every": "10", "evaluation.val_frames": "10",
+        "resources.workers": "1", "training.batch_size": "8",
+    }  # fmt: skip
+    trained, _ = fit(override(shards, fields), tmp_path, "two_stream")
+    assert (trained.best["train/clips"], trained.best["val/clips"]) == (16, 101)
 
 
 def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):

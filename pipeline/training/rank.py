@@ -1,0 +1,28 @@
+"""A worker's place among the others."""
+
+from dataclasses import dataclass
+
+import ray.train
+import ray.train.torch
+import torch
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This worker's place among the others, and its device."""
+
+    rank: int
+    world: int
+    device: torch.device
+    dtype: torch.dtype | None  # of autocast
+
+    @classmethod
+    def here(cls, precision: str) -> "Rank":
+        """Inside a Ray Train worker."""
+        context, device = ray.train.get_context(), ray.train.torch.get_device()
+        bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+        return cls(context.get_world_rank(), context.get_world_size(), device, torch.bfloat16 if bf16 else None)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of forward passes."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)

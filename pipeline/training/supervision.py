@@ -1,0 +1,67 @@
+"""Supervision transfer as a job: train the matching network, keep its 3D network for a training on labels.
+
+STORAGE/runs/NAME/
+config.yaml, run.json  as of any run
+matching/              Ray Train: checkpoints of the whole network
+student.pt             the 3D network alone: where `--model.weights.rgb` starts from
+"""
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.config import Config, to_dict
+from pipeline.shards import read_manifest
+from pipeline.shards.store import write_atomically
+from pipeline.tracking.runs import Run
+from pipeline.training.pretrain import begin, check_splits, run_of, train_tracked
+from pipeline.training.trainer import Trained
+from pipeline.training.transfer import MATCHING, build_matching, student_state
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What a supervision transfer came to.
+
+    Attributes:
+        name: of the run.
+        run: its MLflow run.
+        trained: the matching network; its best metrics are those of pairs.
+        student: the 3D network's state dict.
+    """
+
+    name: str
+    run: Run
+    trained: Trained
+    student: str
+
+
+def check_transfer(config: Config, splits: Collection[str]) -> None:
+    """Find what would fail only after hours: splits, 3D network or 2D weights that are not there.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    check_splits(config, splits)
+    build_matching(config)
+
+
+def transfer(config: Config) -> Transferred:
+    """Train on pairs from a complete shard set; labels are not needed, and are not looked at.
+
+    Args:
+        config: resolved and named.
+    """
+    config, folder, state = begin(config)
+    manifest = read_manifest(config.ingest.shards)
+    tags = {"dataset_digest": manifest["digest"], "model": config.model.name}
+    with run_of(config, config.name, state, folder, "all", tags=tags) as run:
+        run.log_config(to_dict(config))
+        trained = train_tracked(config, MATCHING, run, state, folder, manifest)
+        content = io.BytesIO()
+        torch.save(student_state(torch.load(trained.weights, map_location="cpu", weights_only=True)), content)
+        student = f"{folder}/student.pt"
+        write_atomically(student, lambda file: file.write(content.getvalue()))
+    return Transferred(config.name, run, trained, student)
