@@ -7,6 +7,7 @@ from pipeline.config import Config, SweepConfig
 from pipeline.shards import read_clips
 from pipeline.sweeps.search import METRIC, Swept
 from pipeline.training.pretrain import Pretrained
+from pipeline.training.tested import Tested
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
@@ -67,6 +68,32 @@ def pretrained(config: Config, result: Pretrained) -> str:
             f"  python jobs/predict.py VIDEO --model {model} --tracking {config.tracking.uri}",
         ]
     return "\n".join(lines)
+
+
+def evaluated(result: Tested, shown: int = 5) -> str:
+    """What each stream and the fusion are worth, on which clips and data, the hardest pairs, and the next commands."""
+    first = next(iter(result.analyses.values()))
+    rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "mean %", "class mean %", "ECE %", "clips"]]
+    for name, one in result.analyses.items():
+        worth = one.accuracy
+        shares = [worth.top1, worth.top5, worth.mean, one.class_mean, one.calibration.error]
+        rows.append([name.replace("_", "-"), *(f"{100 * share:.1f}" for share in shares), worth.clips])
+    best = list(result.analyses.values())[-1]
+    return "\n".join(
+        [
+            "",
+            f"{result.title} on {result.scores.split}, data digest {first.accuracy.digest}, "
+            f"{first.accuracy.missing} clips missing",
+            result.scores.protocol,
+            table(rows),
+            *(f"  {pair.clips} of {pair.of} {pair.label}: said to be {pair.predicted}" for pair in best.pairs[:shown]),
+            f"  scores {result.path}",
+            "",
+            "next:",
+            f"  mlflow ui --backend-store-uri {result.run.uri}      # run {result.name}",
+            f"  python jobs/evaluate.py --fuse {result.path} OTHER/scores.parquet",
+        ]
+    )
 
 
 def swept(sweep: SweepConfig, result: Swept) -> str:
