@@ -121,13 +121,19 @@ def protocol_of(config: Config) -> Protocol:
     """The protocol that a config asks for; `auto` is the published one of its network.
 
     Raises:
-        ConfigError: the network has no published one, or `evaluation.frames` is given for another than I3D's.
+        ConfigError: the network has no published one, cannot take it, or `evaluation.frames` is given for another than
+            I3D's.
     """
     asked = config.evaluation
     if asked.protocol == "auto" and config.model.name not in DEFAULTS:
         known = ", ".join([*PROTOCOLS, "views"])
         raise ConfigError(f"evaluation.protocol: none is published for {config.model.name}; name one of {known}")
     name = DEFAULTS[config.model.name] if asked.protocol == "auto" else asked.protocol
+    if (name == "two_stream") != (DEFAULTS.get(config.model.name) == "two_stream"):
+        raise ConfigError(
+            f"evaluation.protocol: {name} does not fit {config.model.name}: two_stream is that of the networks which "
+            f"take RGB and flow at once, and theirs only"
+        )
     if asked.frames is not None:
         if name != "i3d":
             raise ConfigError(

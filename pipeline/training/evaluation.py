@@ -18,7 +18,7 @@ from pipeline.clips.loader import decoding_dataset
 from pipeline.clips.normalise import normalise
 from pipeline.clips.order import view_batches
 from pipeline.clips.protocols import protocol_of
-from pipeline.clips.sampling import ViewSampler
+from pipeline.clips.views import ViewSampler
 from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.networks import build_network, load_network

@@ -113,6 +113,8 @@ def test_the_config_chooses_the_protocol():
         ({"evaluation.protocol": "ten_crop"}, r"evaluation\.protocol: 'ten_crop'.*one of: auto, i3d"),
         ({"evaluation.crops": "2"}, r"evaluation\.crops: 2|evaluation\.crops: '2'"),
         ({"model.name": "new"}, r"evaluation\.protocol: none is published for new; name one of i3d, lstm"),
+        ({"evaluation.protocol": "two_stream"}, "two_stream does not fit i3d"),
+        ({"evaluation.protocol": "views", "model.name": "fused_two_stream"}, "views does not fit fused_two_stream"),
         ({"model.name": "c3d", "evaluation.frames": "16"}, r"evaluation\.frames: 16 is for .* i3d, not c3d"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.normalise import normalise
 from pipeline.clips.protocols import PROTOCOLS, views
-from pipeline.clips.sampling import ViewSampler
+from pipeline.clips.views import ViewSampler
 from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.networks import build_network, load_network
