@@ -93,12 +93,12 @@ def check(config: Config, splits: Collection[str]) -> None:
     for field, split in wanted.items():
         if split not in splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
-    protocol_of(config)
     import torch
 
     with torch.device("meta"):  # built without weights
         for stream in config.model.streams:
             build_network(config.model, stream, num_classes=2)
+    protocol_of(config)
 
 
 def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
