@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.config import Config, SweepConfig
-from pipeline.shards import read_clips
+from pipeline.shards import Verification, read_catalog, read_clips
+from pipeline.shards.manifest import summarise
+from pipeline.shards.overlaps import by_split
 from pipeline.sweeps.search import METRIC, Swept
 from pipeline.training.pretrain import Pretrained
 from pipeline.training.tested import Tested
@@ -43,6 +47,40 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
+    lines += ["", "next:", f"  python jobs/inspect_shards.py {config.ingest.shards} --card card.html"]
+    return "\n".join(lines)
+
+
+def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
+    """What the table of clips counts in each split, then the first problems, each on a line of its own."""
+    manifest = summarise(read_catalog(shards), {}, 0)
+    rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
+    for split, counts in manifest["splits"].items():
+        failed = counts["expected"] - counts["present"]
+        rows.append([split, counts["expected"], counts["present"], failed, counts["frames"], len(counts["labels"])])
+    problems = verification.problems
+    lines = [
+        "",
+        f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
+        table(rows),
+        f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
+    ]
+    lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more; --card lists them")
+    return "\n".join(lines)
+
+
+def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
+    """How many clips of two sets come from the same video, for each pair of splits, and the first of them."""
+    rows: list[list[object]] = [["split here", "split there", "clips here", "clips there"]]
+    rows += [[row["split_a"], row["split_b"], row["clips_a"], row["clips_b"]] for row in by_split(pairs)]
+    lines = ["", f"videos shared with {other}: {len(pairs) or 'no'} pair{'' if len(pairs) == 1 else 's'} of clips"]
+    lines += [table(rows)] if len(pairs) else []
+    lines += [
+        f"  {row['clip_a']} ({row['split_a']}), {row['clip_b']} ({row['split_b']})"
+        for row in pairs.slice(0, shown).to_pylist()
+    ]
     return "\n".join(lines)
 
 

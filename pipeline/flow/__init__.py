@@ -4,7 +4,8 @@ The numeric contract of I3D (kinetics-i3d README): flow of grey frames in pixels
 cut to [-bound, bound] with a bound of 20 and stored as 8 bits (`quantise`).
 """
 
+from pipeline.flow.colours import colour, wheel
 from pipeline.flow.quantise import dequantise, quantise
 from pipeline.flow.tvl1 import BACKENDS, resolve_backend, tvl1, version
 
-__all__ = ["BACKENDS", "dequantise", "quantise", "resolve_backend", "tvl1", "version"]
+__all__ = ["BACKENDS", "colour", "dequantise", "quantise", "resolve_backend", "tvl1", "version", "wheel"]

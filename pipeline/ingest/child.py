@@ -2,7 +2,9 @@
 
     the worker                              its child, one a thread, started once, used for many clips
     a request in JSON and a memfd,   ->     decodes; writes each picture into the memfd
-      an anonymous file in memory
+      an anonymous file in memory;
+      the source in another, where it
+      is bytes and not a file
     maps the pictures, no copy       <-     their shape and the facts of the source, or an error, in JSON
 
 Nothing is left behind when either side is killed with -9: a memfd has no name and goes with its last user, the kernel
@@ -52,7 +54,7 @@ _PR_SET_PDEATHSIG, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = 1, -1, -3  # of linux/
 
 
 def decode_in_child(
-    path: str,
+    source: str | bytes,
     start_s: float | None,
     end_s: float | None,
     fps: int,
@@ -63,8 +65,8 @@ def decode_in_child(
     """`pipeline.ingest.decode.decode_clip`, in this thread's child.
 
     Args:
-        path: see there, as for the following.
-        start_s: see there.
+        source: a path as there, or the content of a video file, which never touches a disk.
+        start_s: see there, as for the following.
         end_s: see there.
         fps: see there.
         short_side: see there.
@@ -78,8 +80,14 @@ def decode_in_child(
         ClipError: as there; further `DecodeTimeout` and `DecodeCrash`, after which the child is replaced.
         ChildError: no child starts here.
     """
-    request = [str(Path(path).absolute()), start_s, end_s, fps, short_side, max_seconds]
-    return _child().decode(request, timeout_s)
+    limits = [start_s, end_s, fps, short_side, max_seconds]
+    if isinstance(source, str):
+        return _child().decode([str(Path(source).absolute()), *limits], timeout_s)
+    memory = _sealed(source)
+    try:
+        return _child().decode([None, *limits], timeout_s, memory)
+    finally:
+        os.close(memory)
 
 
 class ChildError(RuntimeError):
@@ -115,13 +123,16 @@ class Child:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    def decode(self, request: list[Any], timeout_s: float) -> tuple[NDArray[np.uint8], SourceFacts]:
-        """The arguments of `decode_pictures` but the last, to frames and facts; see `decode_in_child`."""
+    def decode(self, request: list[Any], timeout_s: float, *source: int) -> tuple[NDArray[np.uint8], SourceFacts]:
+        """The arguments of `decode_pictures` but the last, to frames and facts; see `decode_in_child`.
+
+        Where the path is None, `source` is a memfd with the content.
+        """
         self.clips += 1
         file = _take()
         try:
             self._link.settimeout(timeout_s)
-            socket.send_fds(self._link, [json.dumps(request).encode()], [file])
+            socket.send_fds(self._link, [json.dumps(request).encode()], [file, *source])
             message = self._link.recv(_MESSAGE)
         except TimeoutError:
             os.close(file)
@@ -199,6 +210,15 @@ def _give_back(file: int) -> None:
         os.close(file)
 
 
+def _sealed(content: bytes) -> int:
+    """A memfd of this content, which nobody can change while it is read."""
+    file = os.memfd_create("source", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(file, "wb", closefd=False) as opened:
+        opened.write(content)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return file
+
+
 def _mapped(file: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The pictures in a memfd as an array, which gives the memfd back when it goes."""
     size = math.prod(shape)
@@ -221,11 +241,13 @@ def _serve() -> None:
     with socket.socket(fileno=0) as link:
         link.send(b"started")
         while True:
-            request, files, _, _ = socket.recv_fds(link, _MESSAGE, 1)
+            request, files, _, _ = socket.recv_fds(link, _MESSAGE, 2)
             if not request:
                 return
-            reply = _answer(json.loads(request), files[0])
-            os.close(files[0])
+            path, *limits = json.loads(request)
+            reply = _answer([path or f"/proc/self/fd/{files[1]}", *limits], files[0])
+            for file in files:
+                os.close(file)
             link.send(json.dumps(reply).encode())
 
 
@@ -233,9 +255,9 @@ def _answer(request: list[Any], file: int) -> dict[str, Any]:
     """Decode one clip into the memfd."""
     shapes: list[tuple[int, ...]] = []
 
-    def keep(picture: NDArray[np.uint8]) -> None:
-        os.pwrite(file, picture.data, len(shapes) * picture.nbytes)
-        shapes.append(picture.shape)
+    def keep(position: int, picture: NDArray[np.uint8]) -> None:
+        os.pwrite(file, picture.data, position * picture.nbytes)
+        shapes[position:] = [picture.shape]
 
     try:
         facts = decode_pictures(*request, keep=keep)

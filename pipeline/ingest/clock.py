@@ -23,7 +23,8 @@ class Clock:
         self._max_gap = max_gap_s
         self._last: dict[str, int] = {}  # by kind of time, in the stream's units
         self._faults = {"pts": 0, "dts": 0}
-        self._origin: Fraction | None = None  # time of the first frame
+        self.origin: Fraction | None = None
+        """Time of the first frame in the file's own count, in seconds; None until a frame states one."""
         self._now = Fraction(0)
         self._count = 0
         self.guessed = False
@@ -42,9 +43,9 @@ class Clock:
                 raise BrokenTimestamps(f"frame {self._count} has no time, and the header states no rate")
             since = self._now + self._step if self._count else Fraction(0)
         else:
-            if self._origin is None:
-                self._origin = time - (self._now + self._step if self._count and self._step else 0)
-            since = time - self._origin
+            if self.origin is None:
+                self.origin = time - (self._now + self._step if self._count and self._step else 0)
+            since = time - self.origin
         gap = since - self._now
         if gap < -BACK_S or gap > self._max_gap:
             raise BrokenTimestamps(
@@ -54,6 +55,10 @@ class Clock:
         self._now = max(self._now, since)
         self._count += 1
         return self._now
+
+    def jump(self, since: Fraction) -> None:
+        """The frames up to this many seconds from the first are passed over."""
+        self._now = max(self._now, since)
 
     def _stated(self, frame: av.VideoFrame) -> Fraction | None:
         """The better of presentation and decoding time, in seconds (libavcodec's `guess_correct_pts`)."""

@@ -6,9 +6,10 @@ This runs native code on files of unknown origin, which may hang or crash: inges
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from pipeline.ingest.errors import (
     Unreadable,
     ZeroByte,
 )
+from pipeline.ingest.packets import PacketDigest, decoded
+from pipeline.ingest.seek import Doubt, after_jump
 from pipeline.ingest.view import View, check_same_shape, view_of
 
 MAX_SOURCE_PIXELS = 8192 * 4352
@@ -56,8 +59,11 @@ class SourceFacts:
     source_height: int
     source_fps: float
     source_frames: int
+    """Decoded, of those on screen at some time of the clip; what was read before it to decode them does not count."""
     source_bytes: int
     source_sha256: str
+    packets_sha256: str
+    """Of the compressed video of the clip alone; see `pipeline.ingest.packets`."""
     source_notes: str
     """What was special about it, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged
     frames."""
@@ -78,7 +84,7 @@ def decode_clip(
     """Decode, trim, resample and resize one clip.
 
     Args:
-        path: a local video file.
+        path: a local video file, or `/proc/PID/fd/N` for one that was fetched into anonymous memory.
         start_s: start within the file in seconds; None for its first frame.
         end_s: end within the file, exclusive; None for its end.
         fps: frames a second of the result.
@@ -92,7 +98,11 @@ def decode_clip(
         ClipError: one of `pipeline.ingest.errors`, by what was wrong.
     """
     pictures: list[NDArray[np.uint8]] = []
-    facts = decode_pictures(path, start_s, end_s, fps, short_side, max_seconds, keep=pictures.append)
+
+    def keep(position: int, picture: NDArray[np.uint8]) -> None:
+        pictures[position:] = [picture]
+
+    facts = decode_pictures(path, start_s, end_s, fps, short_side, max_seconds, keep=keep)
     return np.stack(pictures), facts
 
 
@@ -100,8 +110,19 @@ def decode_pictures(
     path: str, start_s: float | None, end_s: float | None, fps: int, short_side: int, max_seconds: float, *, keep: Keep
 ) -> SourceFacts:
     """`decode_clip`, handing each picture to `keep` as it comes; those of a clip that fails in the end are void."""
-    size, sha256 = _fingerprint(path)
-    clip = ConstantRate(fps, start_s, end_s, max_seconds, keep)
+    fingerprint = _fingerprint(path)
+    clip = partial(ConstantRate, fps, start_s, end_s, max_seconds, keep)
+    if start_s:
+        with suppress(Doubt):
+            return _decode(path, fingerprint, clip(), short_side, max_seconds, jump=True)
+    return _decode(path, fingerprint, clip(), short_side, max_seconds, jump=False)
+
+
+def _decode(
+    path: str, fingerprint: tuple[int, str], clip: ConstantRate, short_side: int, max_seconds: float, jump: bool
+) -> SourceFacts:
+    """Fill a clip, from the beginning of the source or by a jump to the clip's start."""
+    digest = PacketDigest(clip.start, clip.last)
     progress = _Progress(path)
     with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
         stream = _video_stream(container)
@@ -109,40 +130,52 @@ def decode_pictures(
         aspect = stream.sample_aspect_ratio
         clock = Clock(stream.guessed_rate or stream.average_rate, max_seconds)
         view: View | None = None
-        interlaced = 0
-        for frame in container.decode(stream):
+        interlaced = damaged = 0
+
+        def read(packet: av.Packet) -> None:
+            digest.add(packet, clock.origin)
+
+        if jump:
+            frames = after_jump(container, stream, clock, clip.start, read)
+        else:
+            frames = decoded(container.demux(stream), read)
+        for frame in frames:
             if view is None or (frame.width, frame.height) != progress.size:
                 now = view_of(frame, short_side)
                 check_same_shape(view or now, now)
                 view = view or now
                 progress.size = frame.width, frame.height
             progress.frames += 1
-            progress.damaged += frame.is_corrupt
-            interlaced += frame.interlaced_frame
             clip.add(frame, clock.since_start(frame), view)
             if clip.complete:
                 break
+            if clip.frames == 1:  # what came before was not in the clip
+                interlaced = damaged = 0
+            interlaced += frame.interlaced_frame
+            damaged += frame.is_corrupt
         if view is None:
             raise cut_short(path) or DecodeError("no frame decodes")
         if not clip.complete:
             _check_whole(container, stream, clip.end())
         clip.check()
         codec = stream.codec_context
+        size, sha256 = fingerprint
         notes = {
-            "interlaced": 2 * interlaced > progress.frames,
+            "interlaced": 2 * interlaced > clip.frames,
             "turned": view.turned,
             f"pixel aspect {aspect and f'{aspect.numerator}:{aspect.denominator}'}": aspect not in (None, 0, 1),
             "times guessed": clock.guessed,
-            f"{progress.damaged} damaged frames": progress.damaged,
+            f"{damaged} damaged frames": damaged,
         }
         return SourceFacts(
             source_codec=codec.name,
             source_width=codec.width,
             source_height=codec.height,
             source_fps=float(stream.average_rate or 0),
-            source_frames=progress.frames,
+            source_frames=clip.frames,
             source_bytes=size,
             source_sha256=sha256,
+            packets_sha256=digest.hexdigest(clock.origin),
             source_notes=", ".join(note for note, holds in notes.items() if holds),
         )
 
@@ -154,7 +187,6 @@ class _Progress:
     path: str
     decoding: bool = False
     frames: int = 0
-    damaged: int = 0
     size: tuple[int, int] = (0, 0)
 
 
@@ -215,14 +247,16 @@ def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipE
 
 def _fingerprint(path: str) -> tuple[int, str]:
     """Bytes and SHA-256 of a file."""
-    file = Path(path)
+    file, memory = Path(path), path.startswith("/proc/")
     if not file.is_file():
-        raise FileNotFound(f"no file {file.name} in {file.parent}")
+        raise FileNotFound(
+            "what was fetched into memory is gone" if memory else f"no file {file.name} in {file.parent}"
+        )
     size = file.stat().st_size
     if size == 0:
-        raise ZeroByte("the file is empty")
+        raise ZeroByte(f"{'what was fetched' if memory else 'the file'} is empty")
     try:
         with file.open("rb") as opened:
             return size, hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise Unreadable(f"{error.strerror}: {path}") from error
+        raise Unreadable(f"{error.strerror}: {'memory of this worker' if memory else path}") from error

@@ -107,7 +107,7 @@ class DuplicateClip(ClipError):  # noqa: N818
 
 
 class VideoGone(ClipError):  # noqa: N818
-    """The public lookup knows no such video."""
+    """There is no such video any more: it was deleted, or the public lookup knows none."""
 
 
 class LookupFailed(ClipError):  # noqa: N818
@@ -116,8 +116,112 @@ class LookupFailed(ClipError):  # noqa: N818
     verdict = "retryable"
 
 
+class Network(ClipError):  # noqa: N818
+    """The host was not reached, or the connection broke or stalled, at every try."""
+
+    verdict = "retryable"
+
+
+class RateLimited(ClipError):  # noqa: N818
+    """The host wants to be asked later, or less often."""
+
+    verdict = "retryable"
+
+
+class Forbidden(ClipError):  # noqa: N818
+    """The host knows the address and refuses: credentials, a licence, a region, a kind of request."""
+
+    verdict = "operator"
+
+
+class ServerError(ClipError):
+    """The host has a fault of its own, or its answer contradicts itself."""
+
+    verdict = "retryable"
+
+
+class SourceChanged(ClipError):  # noqa: N818
+    """The file became another one while it was being read."""
+
+    verdict = "retryable"
+
+
+class TarMemberMissing(ClipError):  # noqa: N818
+    """No archive holds a member of the clip's name."""
+
+    verdict = "operator"
+
+
+class ArchiveBroken(ClipError):  # noqa: N818
+    """An archive is damaged or cut short: what lies behind that place is out of reach."""
+
+    verdict = "retryable"
+
+
+class UnsafeMember(ClipError):  # noqa: N818
+    """A member of an archive that is no plain file, or whose name points out of the archive."""
+
+
 class EncodeError(ClipError):
     """What was encoded does not decode to what it should."""
+
+
+class VideoPrivate(ClipError):  # noqa: N818
+    """Its owner shows it to nobody, or to invited accounts."""
+
+
+class CopyrightClaim(ClipError):  # noqa: N818
+    """Somebody else's copyright keeps it from being shown."""
+
+
+class TermsViolation(ClipError):  # noqa: N818
+    """YouTube removed it under its rules (spam, nudity, harassment, harm, its terms); the message says which."""
+
+
+class AccountTerminated(ClipError):  # noqa: N818
+    """The account that it belonged to was closed, and all its videos with it."""
+
+
+class CountryBlocked(ClipError):  # noqa: N818
+    """It is not shown in the country from which it was asked for."""
+
+    verdict = "operator"
+
+
+class AgeRestricted(ClipError):  # noqa: N818
+    """It is shown only to an account of a known age."""
+
+    verdict = "operator"
+
+
+class SignInNeeded(ClipError):  # noqa: N818
+    """It is shown only to an account, or one that pays for it."""
+
+    verdict = "operator"
+
+
+class LiveOrPremiere(ClipError):  # noqa: N818
+    """It is still to come, or still running: what there will be of it is not known yet."""
+
+    verdict = "retryable"
+
+
+class FormatUnavailable(ClipError):  # noqa: N818
+    """No file of it is offered that can be fetched: protected, or kept from this client; its message says why."""
+
+    verdict = "operator"
+
+
+class BotCheck(ClipError):  # noqa: N818
+    """YouTube wants proof of a person behind the request; it may ask less after a pause, or of cookies."""
+
+    verdict = "retryable"
+
+
+class ExtractorOutdated(ClipError):  # noqa: N818
+    """The installed yt-dlp does not understand what the site answers: most often it is too old."""
+
+    verdict = "operator"
 
 
 def error_named(name: str) -> type[ClipError]:

@@ -1,21 +1,27 @@
 """Parquet shards: the contract between ingest and training."""
 
 from pipeline.shards.codec import CodecError, decode_flow, decode_video, encode_flow, encode_video
-from pipeline.shards.manifest import ShardError, digest, read_clips, read_manifest, verify
+from pipeline.shards.manifest import ShardError, digest, read_catalog, read_clips, read_manifest
+from pipeline.shards.overlaps import overlaps
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION, SHARD_SCHEMA
 from pipeline.shards.tables import read_clip
+from pipeline.shards.verify import Problem, Verification, verify
 
 __all__ = [
     "CLIPS_SCHEMA",
     "FORMAT_VERSION",
     "SHARD_SCHEMA",
     "CodecError",
+    "Problem",
     "ShardError",
+    "Verification",
     "decode_flow",
     "decode_video",
     "digest",
     "encode_flow",
     "encode_video",
+    "overlaps",
+    "read_catalog",
     "read_clip",
     "read_clips",
     "read_manifest",

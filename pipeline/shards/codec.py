@@ -65,6 +65,25 @@ def decode_flow(flow: bytes, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     return np.stack([stacked[:, :height], stacked[:, height:]], axis=-1)
 
 
+def measure(encoded: bytes) -> tuple[int, int, int]:
+    """Decode all of a stream: how many frames it has, and their height and width in pixels; flow is two fields high.
+
+    Raises:
+        CodecError: it does not decode to its end, or its frames are not of one size.
+    """
+    try:
+        with av.open(io.BytesIO(encoded)) as container:
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                raise CodecError("stored clip does not decode: no video stream")
+            container.streams.video[0].codec_context.thread_count = 1
+            sizes = [(frame.height, frame.width) for frame in container.decode(video=0)]
+    except av.FFmpegError as error:
+        raise CodecError(f"stored clip does not decode: {error}") from error
+    if len(set(sizes)) != 1:
+        raise CodecError(f"stored clip does not decode: {len(set(sizes))} sizes of frames in it")
+    return len(sizes), *sizes[0]
+
+
 def _encode(frames: NDArray[np.uint8], given: str, stored: str, fps: int, options: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     container_options = {"fflags": "+bitexact"}

@@ -7,12 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.shards.schema import FORMAT_VERSION
+from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
 from pipeline.shards.store import exists, read_json, write_json
 from pipeline.shards.tables import read_table, write_table
 
 MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"
+_NEEDED = ("clip_id", "dataset", "split", "status")
+_COUNTED = ["status", "error_class", "label", "num_frames"]
 
 
 class ShardError(ValueError):
@@ -36,9 +38,9 @@ def summarise(clips: pa.Table, plan: dict[str, Any], seconds: float) -> dict[str
     """
     splits: dict[str, Any] = {}
     for split in sorted(set(clips["split"].to_pylist())):
-        rows = clips.filter(pc.field("split") == split).to_pylist()
+        rows = clips.filter(pc.field("split") == split).select(_COUNTED).to_pylist()
         good = [row for row in rows if row["status"] == "ok"]
-        failed = Counter(row["error_class"] for row in rows if row["status"] != "ok")
+        failed = Counter(str(row["error_class"]) for row in rows if row["status"] != "ok")
         labels: dict[str, dict[str, int]] = defaultdict(lambda: {"expected": 0, "present": 0})
         for row in rows:
             labels[str(row["label"])]["expected"] += 1
@@ -47,7 +49,7 @@ def summarise(clips: pa.Table, plan: dict[str, Any], seconds: float) -> dict[str
             "expected": len(rows),
             "present": len(good),
             "failed": dict(sorted(failed.items())),
-            "frames": sum(row["num_frames"] for row in good),
+            "frames": sum(row["num_frames"] or 0 for row in good),
             "labels": dict(sorted(labels.items())),
         }
     named = {(row["label_id"], row["label"]) for row in clips.select(["label_id", "label"]).to_pylist()}
@@ -82,12 +84,38 @@ def read_manifest(shards: str) -> dict[str, Any]:
     if not exists(f"{shards}/{MANIFEST}"):
         state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
         raise ShardError(f"{shards}: {state} (no {MANIFEST}); run jobs/ingest.py with --ingest.shards {shards}")
-    manifest = read_json(f"{shards}/{MANIFEST}")
+    try:
+        manifest = dict(read_json(f"{shards}/{MANIFEST}"))
+    except (ValueError, TypeError) as error:
+        raise ShardError(f"{shards}/{MANIFEST}: does not read ({error}); copy it again, or ingest again") from error
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ShardError(
             f"{shards}: format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}; ingest it again"
         )
     return manifest
+
+
+def read_catalog(shards: str) -> pa.Table:
+    """Every clip of a complete shard set, readable or not; columns of `CLIPS_SCHEMA` that the file lacks are null.
+
+    Raises:
+        ShardError: the set is not complete, or its table of clips does not read.
+    """
+    read_manifest(shards)
+    try:
+        clips = read_table(f"{shards}/{CLIPS}")
+        clips.validate(full=True)
+        names = clips.column_names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise ShardError(f"{shards}/{CLIPS}: does not read ({what}); copy it again, or ingest again") from error
+    for field in CLIPS_SCHEMA:
+        if field.name not in names:
+            clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+        lacking = field.name in _NEEDED and clips[field.name].null_count
+        if lacking or clips.schema.field(field.name).type != field.type:
+            raise ShardError(f"{shards}/{CLIPS}: {field.name} is not a {field.type} in every row; ingest again")
+    return clips
 
 
 def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
@@ -102,28 +130,3 @@ def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.
     clips = read_table(f"{shards}/{CLIPS}")
     keep = pc.field("status") == status
     return clips.filter(keep if split is None else keep & (pc.field("split") == split)).sort_by("clip_id")
-
-
-def verify(shards: str) -> int:
-    """Read every blob of a shard set and compare it with its digest; the number of clips that are sound.
-
-    Raises:
-        ShardError: naming the first clip whose bytes are not those of the manifest.
-    """
-    clips = read_clips(shards)
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in clips.to_pylist():
-        groups[row["shard"]].append(row)
-    for name, group in sorted(groups.items()):
-        if not exists(f"{shards}/{name}"):
-            raise ShardError(f"{shards}/{name}: missing, the manifest counts {len(group)} clips in it")
-        stored = {
-            row["clip_id"]: row for row in read_table(f"{shards}/{name}", ["clip_id", "video", "flow"]).to_pylist()
-        }
-        for row in group:
-            for stream in ("video", "flow"):
-                blob = stored.get(row["clip_id"], {}).get(stream)
-                found = hashlib.sha256(blob).hexdigest() if blob is not None else None
-                if found != row[f"{stream}_sha256"]:
-                    raise ShardError(f"{shards}/{name}: {stream} of {row['clip_id']} is not what the manifest says")
-    return len(clips)

@@ -12,7 +12,7 @@ the folder reads as one table.
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 CATALOG = [
     pa.field("clip_id", pa.string()),
@@ -57,9 +57,12 @@ SOURCE = [
     pa.field("source_width", pa.int32()),
     pa.field("source_height", pa.int32()),
     pa.field("source_fps", pa.float64()),
-    pa.field("source_frames", pa.int32()),  # decoded, not promised by the header
+    pa.field("source_frames", pa.int32()),  # of the clip, decoded, not promised by the header
     pa.field("source_bytes", pa.int64()),
     pa.field("source_sha256", pa.string()),
+    pa.field(
+        "packets_sha256", pa.string()
+    ),  # of the clip's compressed video alone, whatever the container: finds copies
     pa.field("source_notes", pa.string()),  # what was special about it: interlaced, turned, times guessed, ...
 ]
 STATISTICS = [

@@ -29,6 +29,12 @@ def list_files(uri: str) -> list[str]:
     return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
 
+def list_entries(uri: str) -> list[str]:
+    """Names of the files and folders directly in a folder."""
+    store, path = open_store(uri)
+    return sorted(info.base_name for info in store.get_file_info(pafs.FileSelector(path)))
+
+
 def make_folder(uri: str) -> None:
     """Create a folder and those above it."""
     store, path = open_store(uri)

@@ -15,10 +15,23 @@ from pipeline.config import IngestConfig
 from pipeline.ingest import child as children
 from pipeline.ingest.child import SPARE_FILES, Child, decode_in_child
 from pipeline.ingest.decode import decode_clip
-from pipeline.ingest.errors import BadTimes, DecodeCrash, DecodeError, DecodeTimeout, FileNotFound
+from pipeline.ingest.errors import (
+    BadTimes,
+    DecodeCrash,
+    DecodeError,
+    DecodeTimeout,
+    FileNotFound,
+    NotAVideo,
+    Truncated,
+    ZeroByte,
+)
 from pipeline.ingest.stages import make_decode
 
 CLIP = (None, None, 25, 64)
+REAL = [
+    "arm_wrestling.mp4", "av1.mkv", "cricket_flow.gif", "cricket_rgb.gif", "flipping_a_pancake.mkv", "h265_10bit.mp4",
+    "mpeg4_320x240.avi", "nasa_multi_audio.mp4", "street_10s.mp4", "v_ZNVhz7ctTq0.mp4",
+]  # fmt: skip
 
 
 def memfds() -> int:
@@ -211,3 +224,46 @@ def test_the_stage_takes_the_time_out_of_the_config(clips_dir):
     row = {"source": str(clips_dir / "street_10s.mp4"), "start_s": None, "end_s": None, "status": None}
     after = make_decode(IngestConfig(decode_timeout_s=0.01))(row)
     assert (after["status"], after["error_class"]) == ("failed", "DecodeTimeout")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_content_in_memory_is_decoded_as_a_file_is(clips_dir, name):
+    frames, facts = decode_in_child((clips_dir / name).read_bytes(), 0.2, 0.9, 25, 64)
+    expected, expected_facts = decode_in_child(str(clips_dir / name), 0.2, 0.9, 25, 64)
+    np.testing.assert_array_equal(frames, expected)
+    assert facts == expected_facts
+
+
+def test_a_descriptor_of_memory_is_a_path(clips_dir):
+    memory = children._sealed((clips_dir / "h265_10bit.mp4").read_bytes())
+    frames, facts = decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+    os.close(memory)
+    assert (len(frames), facts.source_codec) == (25, "hevc")
+    with pytest.raises(FileNotFound, match=r"^what was fetched into memory is gone$"):
+        decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+
+
+def test_errors_of_content_in_memory_name_no_descriptor(clips_dir):
+    content = (clips_dir / "corrupted.mp4").read_bytes()
+    whole = (clips_dir / "h265_10bit.mp4").read_bytes()
+    for source, kind in (
+        (b"", ZeroByte),
+        (b"hello" * 99, NotAVideo),
+        (content, DecodeError),
+        (whole[:-2000], Truncated),
+    ):
+        with pytest.raises(kind) as caught:
+            decode_in_child(source, *CLIP)
+        assert "/proc" not in str(caught.value)
+        assert "/fd" not in str(caught.value)
+
+
+def test_memory_of_sources_is_let_go(clips_dir):
+    content = (clips_dir / "h265_10bit.mp4").read_bytes()
+    decode_in_child(content, *CLIP)
+    held = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), children._child().pid)]
+    for _ in range(3):
+        decode_in_child(content, *CLIP)
+        with pytest.raises(NotAVideo):
+            decode_in_child(b"no video", *CLIP)
+    assert held == [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), children._child().pid)]

@@ -317,6 +317,12 @@ def test_every_error_says_what_may_come_of_another_try():
         "DecodeCrash": "permanent", "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
         "TooShort": "permanent", "EncodeError": "permanent", "BadRow": "operator", "DuplicateClip": "permanent",
         "VideoGone": "permanent", "LookupFailed": "retryable",
+        "Network": "retryable", "RateLimited": "retryable", "Forbidden": "operator", "ServerError": "retryable",
+        "SourceChanged": "retryable", "TarMemberMissing": "operator", "ArchiveBroken": "retryable",
+        "UnsafeMember": "permanent", "VideoPrivate": "permanent", "CopyrightClaim": "permanent",
+        "TermsViolation": "permanent", "AccountTerminated": "permanent", "CountryBlocked": "operator",
+        "AgeRestricted": "operator", "SignInNeeded": "operator", "LiveOrPremiere": "retryable",
+        "FormatUnavailable": "operator", "BotCheck": "retryable", "ExtractorOutdated": "operator",
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError

@@ -1,13 +1,14 @@
 """Videos made on the spot: small, of any codec and container, with whatever is odd about them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"svtav1-params": "lp=1", "preset": "12"}}
 
@@ -24,6 +25,7 @@ def make_video(
     times: Sequence[int] | None = None,
     prepare: Callable[[av.VideoStream], Any] = lambda stream: None,
     cover: bool = False,
+    arrays: Iterable[NDArray[np.uint8]] | None = None,
 ) -> Path:
     """A video at 25 a second. Frame i is grey of level 5 * i, its upper left quarter white.
 
@@ -39,6 +41,7 @@ def make_video(
         times: presentation time of each frame, in 1/25 s.
         prepare: called with the stream before the first frame.
         cover: whether a cover picture, 640x480, comes before the video.
+        arrays: other pictures, (H, W, 3) RGB.
     """
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     with av.open(str(path), "w", format=form, options=container or {}) as output:
@@ -53,9 +56,7 @@ def make_video(
             frame = av.VideoFrame(640, 480, "yuvj420p")
             frame.pts = 0
             output.mux([*picture.encode(frame), *picture.encode(None)])
-        for index in range(frames):
-            array = np.full((size[1], size[0], 3), 5 * index % 256, np.uint8)
-            array[: size[1] // 2, : size[0] // 2] = 255
+        for index, array in zip(range(frames), arrays or (_grey(index, *size) for index in range(frames)), strict=True):
             frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(format=pixels)
             frame.pts, frame.time_base = index if times is None else times[index], Fraction(1, 25)
             output.mux(stream.encode(frame))
@@ -63,6 +64,12 @@ def make_video(
     # SVT-AV1 as root makes the calling thread real-time, and with it every process that the tests start later.
     os.sched_setscheduler(0, policy, priority)
     return path
+
+
+def _grey(index: int, width: int, height: int) -> NDArray[np.uint8]:
+    array = np.full((height, width, 3), 5 * index % 256, np.uint8)
+    array[: height // 2, : width // 2] = 255
+    return array
 
 
 def remux(path: Path, times_ms: Sequence[int], frames: int = 10) -> Path:

@@ -90,6 +90,7 @@ def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
     if "flow" not in streams:
         for row, _, _ in itertools.chain(*contents.values()):
             row |= {name: None for name in row if name == "num_flow" or name.startswith("flow")}
+    folder.mkdir(exist_ok=True)
     made = Made(str(folder), CLIPS_SCHEMA.empty_table(), {})
     rows = []
     for name, clips in contents.items():

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.shards import CodecError, decode_flow, decode_video, encode_flow, encode_video
+from pipeline.shards.codec import measure
 
 
 def scene(frames: int = 30, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
@@ -259,3 +260,20 @@ def test_a_clip_cut_within_its_header_is_a_codec_error(flow):
 
 def test_a_codec_error_is_a_value_error_for_whoever_does_not_know_it():
     assert issubclass(CodecError, ValueError)
+
+
+# ---------------------------------------------------------------- how long and large
+def test_a_stream_is_measured_by_decoding_it(flow, video):
+    assert measure(video) == (30, 48, 64)
+    assert measure(flow) == (30, 32, 24)  # x above y
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video " * 40])
+def test_what_does_not_decode_is_not_measured(content):
+    with pytest.raises(CodecError, match="stored clip does not decode"):
+        measure(content)
+
+
+def test_a_stream_cut_short_is_not_measured_as_whole(video):
+    with pytest.raises(CodecError, match="stored clip does not decode"):
+        measure(video[: len(video) // 2])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.shards import CLIPS_SCHEMA, FORMAT_VERSION, ShardError, digest, read_clips, read_manifest, verify
+from pipeline.shards import CLIPS_SCHEMA, FORMAT_VERSION, ShardError, digest, read_catalog, read_clips, read_manifest
 from pipeline.shards.manifest import summarise
 from tests.shards.sets import make_set
 
@@ -151,7 +151,7 @@ def test_a_set_that_is_not_complete_is_not_read(made):
     folder = Path(made.path)
     (folder / "_manifest.json").unlink()
     (folder / "_plan.json").write_text("{}")
-    for read in (read_manifest, read_clips, verify):
+    for read in (read_manifest, read_clips, read_catalog):
         with pytest.raises(ShardError, match="ingest has not finished there"):
             read(made.path)
 
@@ -164,39 +164,36 @@ def test_a_set_of_another_format_is_not_read(made, found):
         read_manifest(made.path)
 
 
-# ---------------------------------------------------------------- verification
-def test_a_sound_set_is_verified_by_its_number_of_clips(original):
-    assert verify(original.path) == 4
+def test_a_manifest_that_is_no_json_is_one_line(made):
+    (Path(made.path) / "_manifest.json").write_text('{"format_version": 1, "dig')
+    with pytest.raises(ShardError, match=r"_manifest\.json: does not read .*; copy it again"):
+        read_manifest(made.path)
 
 
-@pytest.mark.parametrize("stream", ["video", "flow"])
-@pytest.mark.parametrize("clip", ["clip-0", "clip-1"])
-def test_a_flipped_bit_is_found(made, clip, stream):
-    path = Path(made.path) / made.rows[clip]["shard"]
-    content = bytearray(path.read_bytes())
-    content[content.index(made.rows[clip][stream]) + 99] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ShardError, match=rf"{path.name}: {stream} of {clip} is not what the manifest says"):
-        verify(made.path)
+# ---------------------------------------------------------------- the table of clips
+def test_a_table_of_clips_that_does_not_read_is_one_line(made):
+    path = Path(made.path) / "_clips.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ShardError, match=r"_clips\.parquet: does not read .*; copy it again"):
+        read_catalog(made.path)
 
 
-def test_a_missing_shard_is_found(made):
-    (Path(made.path) / "train-00000.parquet").unlink()
-    with pytest.raises(ShardError, match=r"train-00000\.parquet: missing, the manifest counts 2 clips in it"):
-        verify(made.path)
+def test_a_column_that_the_table_lacks_is_null(made):
+    pq.write_table(made.clips.drop(["brightness"]), f"{made.path}/_clips.parquet")
+    assert read_catalog(made.path)["brightness"].null_count == 8
 
 
-def test_a_missing_clip_is_found(made):
-    path = f"{made.path}/train-00000.parquet"
-    pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
-    with pytest.raises(ShardError, match="video of clip-3 is not what the manifest says"):
-        verify(made.path)
+@pytest.mark.parametrize("column", ["clip_id", "dataset", "split", "status"])
+def test_a_clip_without_a_name_a_split_or_a_state_is_refused(made, column):
+    pq.write_table(made.clips.drop([column]), f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=rf"_clips\.parquet: {column} is not a string in every row"):
+        read_catalog(made.path)
 
 
-def test_a_stream_that_was_dropped_is_found(made):
-    path = f"{made.path}/val-00000.parquet"
-    table = pq.read_table(path, partitioning=None)
-    nothing = pa.array([None], pa.large_binary())
-    pq.write_table(table.set_column(table.column_names.index("flow"), "flow", nothing), path)
-    with pytest.raises(ShardError, match="flow of clip-1 is not what the manifest says"):
-        verify(made.path)
+def test_text_that_is_no_text_is_one_line(made):
+    """As a flipped bit makes it."""
+    broken = pa.array([b"clip-\xff"] * 8).view(pa.string())
+    clips = made.clips.set_column(made.clips.column_names.index("label"), "label", broken)
+    pq.write_table(clips, f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=r"_clips\.parquet: does not read .*UTF8"):
+        read_catalog(made.path)

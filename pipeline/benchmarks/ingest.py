@@ -1,0 +1,120 @@
+"""Ingest: what each stage costs one process, by its processor time, so that other programs disturb little."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import IngestConfig
+from pipeline.flow import tvl1
+from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.encode import encode_clip, encode_flow_columns
+from pipeline.ingest.stages import flow_parameters
+from pipeline.shards.codec import decode_video, encode_video
+
+T = TypeVar("T")
+LONG_GOP = 250  # of x264 and of what video sites deliver
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage on one clip; what a stage has no figure for is None."""
+
+    clip: str
+    stage: str
+    per_s: float
+    """Frames (of flow, pairs) of the result a second."""
+    share: float
+    """Of the processor time of the whole clip, per cent."""
+    kb_a_frame: float | None = None
+    psnr_db: float | None = None
+    """Of the worst frame."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Random windows of one clip as ingest stores it, beside the same frames with the key frames of a usual source."""
+
+    clip: str
+    frames: int
+    """Of a window."""
+    stored_per_s: float
+    """Windows a second out of what ingest stores."""
+    long_gop_per_s: float
+    """Out of one key frame every `LONG_GOP`, at the same quality."""
+    stored_kb: float
+    """A frame."""
+    long_gop_kb: float
+    source_kb: float
+    """Of the source file, with its sound, a frame of the result."""
+
+
+def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int) -> Iterator[StageCost]:
+    """Decode, encode, flow of the first `pairs` pairs, encode that; and decord, where it is installed, beside ours."""
+    for clip in clips:
+        decode_s, frames = _timed(_decoded, clip, config)
+        video_s, video = _timed(encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
+        window = frames[: pairs + 1]
+        tvl1(window[:2], config.flow.backend, warps=1)  # compile or load
+        flow_s, flow = _timed(tvl1, window, config.flow.backend, **flow_parameters(config))
+        levels_s, levels = _timed(encode_flow_columns, flow, config.flow.bound, config.fps, config.gop)
+        scale = (len(frames) - 1) / len(flow)
+        seconds = {"decode": decode_s, "rgb encode": video_s, "flow": flow_s * scale, "flow encode": levels_s * scale}
+        sizes = {"rgb encode": video["video_bytes"], "flow encode": levels["flow_bytes"] * scale}
+        for stage, taken in seconds.items():
+            count = len(frames) - stage.startswith("flow")
+            yield StageCost(
+                clip=clip.name,
+                stage=stage,
+                per_s=count / taken,
+                share=100 * taken / sum(seconds.values()),
+                kb_a_frame=sizes[stage] / count / 1000 if stage in sizes else None,
+                psnr_db=video["video_psnr"] if stage == "rgb encode" else None,
+            )
+        if find_spec("decord") is not None:
+            taken, read = _timed(_with_decord, clip, config.fps, *frames.shape[1:3])
+            yield StageCost(clip.name, "decord", len(read) / taken, 100 * taken / sum(seconds.values()))
+
+
+def access(clips: Sequence[Path], config: IngestConfig, frames: int, windows: int) -> Iterator[Access]:
+    """Decode `windows` random windows of `frames` frames of each clip."""
+    for clip in clips:
+        pictures, facts = decode_clip(str(clip), None, None, config.fps, config.short_side)
+        length = min(frames, len(pictures))
+        starts = np.random.default_rng(0).integers(0, len(pictures) - length + 1, windows)
+        stored, long_gop = (encode_video(pictures, config.fps, config.crf, gop) for gop in (config.gop, LONG_GOP))
+        stored_s, long_gop_s = (_timed(_read, video, starts, length)[0] for video in (stored, long_gop))
+        kilobytes = (count / len(pictures) / 1000 for count in (len(stored), len(long_gop), facts.source_bytes))
+        yield Access(clip.name, length, windows / stored_s, windows / long_gop_s, *kilobytes)
+
+
+def _decoded(clip: Path, config: IngestConfig) -> NDArray[np.uint8]:
+    return decode_clip(str(clip), None, None, config.fps, config.short_side)[0]
+
+
+def _read(video: bytes, starts: NDArray[np.int64], length: int) -> None:
+    for start in starts:
+        decode_video(video, np.arange(start, start + length))
+
+
+def _with_decord(clip: Path, fps: int, height: int, width: int) -> NDArray[np.uint8]:
+    """The frames of a constant rate by their numbers, which is right for constant sources alone; unmaintained."""
+    import decord
+
+    reader = decord.VideoReader(str(clip), width=width, height=height, num_threads=1)
+    count = round(len(reader) / reader.get_avg_fps() * fps)
+    numbers = np.arange(count) * reader.get_avg_fps() / fps
+    read: NDArray[np.uint8] = reader.get_batch(np.minimum(numbers.astype(int), len(reader) - 1)).asnumpy()
+    return read
+
+
+def _timed(run: Callable[..., T], *arguments: Any, **options: Any) -> tuple[float, T]:
+    """Processor seconds of all threads of this process, and the result."""
+    start = time.process_time()
+    result = run(*arguments, **options)
+    return time.process_time() - start, result

@@ -1,0 +1,172 @@
+"""Ingest on Ray Data beside the same functions in a bare pool of processes, and the memory that a long run takes."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from pipeline.catalog import CATALOG_SCHEMA
+from pipeline.config import ClipsConfig, Config, IngestConfig, ModelConfig
+from pipeline.ingest.run import ingest
+from pipeline.ingest.stages import Stage, make_decode, make_encode, make_flow, make_stage
+from pipeline.shards.codec import encode_video
+
+
+class BenchmarkError(RuntimeError):
+    """What was asked for cannot be measured; one line, for the user."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Clips a second, the best of all turns."""
+
+    streams: str
+    clips: int
+    processes: int
+    ray_per_s: float
+    """From the catalog to a readable shard set."""
+    pool_per_s: float
+    """From the rows to a file a clip: decode, flow and encode, without shards or manifest."""
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Quarter:
+    """One quarter of a run, by time."""
+
+    quarter: int
+    driver_mb: float
+    """Median resident memory of the driver."""
+    object_store_mb: float
+    """Most that the objects of the run took."""
+
+
+def compare(config: IngestConfig, catalog: pa.Table, folder: Path, repeats: int) -> Throughput:
+    """Ray and the pool take turns on the same clips, each warm.
+
+    Args:
+        config: how the clips are made; `shards` is not touched.
+        catalog: the clips of a turn.
+        folder: for what is written, in a folder of its own.
+        repeats: turns of each.
+    """
+    processes = max(1, int(ray.cluster_resources()["CPU"] / Config().resources.ingest_cpus))
+    context = multiprocessing.get_context("spawn")
+    warm_up = catalog.slice(0, 4 * processes)
+    rays, pools = [], []
+    here = folder / "_".join(config.streams)
+    here.mkdir()
+    start = (config, str(here / "pool"))
+    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=start) as pool:
+        for turn in range(repeats + 1):
+            clips = catalog if turn else warm_up
+            rays.append(_seconds(_on_ray, config, clips, here / f"ray-{turn}"))
+            pools.append(_seconds(_on_pool, pool, clips))
+    ray_s, pool_s = min(rays[1:]), min(pools[1:])
+    streams = " + ".join(config.streams)
+    return Throughput(streams, len(catalog), processes, len(catalog) / ray_s, len(catalog) / pool_s, pool_s / ray_s)
+
+
+def memory(clips: int, folder: Path, every_s: float = 0.25) -> tuple[float, list[Quarter]]:
+    """Clips a second, and memory over the run, while a catalog of tiny clips goes through.
+
+    Args:
+        clips: rows of the catalog.
+        folder: for what is written.
+        every_s: seconds from sample to sample.
+    """
+    levels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
+    (folder / "tiny.mp4").write_bytes(encode_video(levels.repeat(8, 1).repeat(8, 2), 25, 20, 12))
+    config = IngestConfig(streams=("rgb",), short_side=32)
+    catalog = copies([folder / "tiny.mp4"], clips, None)
+    with _sampled(every_s) as samples:
+        seconds = _seconds(_on_ray, config, catalog, folder / "tiny")
+    quarters = [
+        Quarter(number, float(np.median([driver for driver, _ in part])) / 1e6, max(store for _, store in part) / 1e6)
+        for number, part in enumerate(
+            (samples[i * len(samples) // 4 : (i + 1) * len(samples) // 4] for i in range(4)), 1
+        )
+        if part
+    ]
+    return clips / seconds, quarters
+
+
+def copies(clips: Sequence[Path], count: int, seconds: float | None) -> pa.Table:
+    """A catalog of `count` rows that take turns with the files, each cut to its first seconds."""
+    rows = [
+        {
+            "clip_id": f"{number}",
+            "dataset": "benchmark",
+            "split": "train",
+            "source": str(clips[number % len(clips)].absolute()),
+            "start_s": 0.0 if seconds else None,
+            "end_s": seconds,
+        }
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(rows, CATALOG_SCHEMA)
+
+
+def _on_ray(config: IngestConfig, catalog: pa.Table, shards: Path) -> None:
+    settings = replace(config, shards=str(shards))
+    windows, model = ClipsConfig(crop=min(224, config.short_side)), ModelConfig(streams=config.streams)
+    ingest(Config(ingest=settings, clips=windows, model=model).resolved(), catalog, write=str)
+
+
+def _on_pool(pool: Executor, catalog: pa.Table) -> None:
+    failed = [status for status in pool.map(_process, catalog.to_pylist()) if status != "ok"]
+    if failed:
+        raise BenchmarkError(f"{len(failed)} of {len(catalog)} clips cannot be ingested; measure with good ones")
+
+
+_stages: list[Stage] = []  # of this process of the pool
+
+
+def _prepare(config: IngestConfig, folder: str) -> None:
+    Path(folder).mkdir(exist_ok=True)
+    flow = [make_flow(config)] if "flow" in config.streams else []
+    _stages[:] = [make_decode(config), *flow, make_encode(config), make_stage(folder)]
+
+
+def _process(row: dict[str, Any]) -> str:
+    row = {**row, "status": None}
+    for stage in _stages:
+        row = stage(row)
+    return str(row["status"])
+
+
+def _seconds(run: Callable[..., object], *arguments: Any) -> float:
+    start = time.perf_counter()
+    run(*arguments)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _sampled(every_s: float) -> Iterator[list[tuple[int, float]]]:
+    """Bytes of the driver's resident memory and of the object store, taken by a thread meanwhile."""
+    samples: list[tuple[int, float]] = []
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(every_s):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            name = "object_store_memory"
+            used = ray.cluster_resources().get(name, 0) - ray.available_resources().get(name, 0)
+            samples.append((pages * 4096, used))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        thread.join()

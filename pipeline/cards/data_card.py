@@ -1,0 +1,76 @@
+"""The data card: one HTML page of a shard set, with its pictures inside, no script and nothing to fetch."""
+
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.cards import numbers, sections
+from pipeline.cards.charts import Histogram, bars
+from pipeline.cards.samples import samples
+from pipeline.shards import Verification, digest, read_catalog
+from pipeline.shards.manifest import MANIFEST
+from pipeline.shards.overlaps import by_split
+from pipeline.shards.store import open_store
+
+LISTED = 24
+"""Classes that are all shown; of more, the largest and smallest third of that, and the rest folded."""
+
+
+def data_card(
+    shards: str, verification: Verification | None = None, against: str | None = None, shared: pa.Table | None = None
+) -> str:
+    """The page, as HTML.
+
+    Args:
+        shards: folder or URI of a complete set.
+        verification: what `pipeline.shards.verify` found, to be said on the page.
+        against: another set, which `shared` compares it with.
+        shared: pairs of clips from `pipeline.shards.overlaps(shards, against)`.
+
+    Raises:
+        ShardError: the set is not complete, or its manifest or table of clips does not read.
+    """
+    clips = read_catalog(shards)
+    good, labels = sections.readable(clips), sections.labels(clips)
+    failures, twins = sections.failures(clips), sections.twins(good)
+    environment = Environment(
+        loader=PackageLoader("pipeline.cards", "."),
+        autoescape=True,  # labels, ids and messages come from files of others
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "thousands": numbers.count,
+        "number": numbers.number,
+        "size": numbers.size,
+        "span": numbers.span,
+    }
+    environment.filters["zip"] = zip
+    environment.globals["share"] = numbers.share
+    environment.tests["histogram"] = lambda chart: isinstance(chart, Histogram)
+    store, path = open_store(f"{shards}/{MANIFEST}")
+    return environment.get_template("data_card.html").render(
+        dataset=clips["dataset"][0].as_py() if len(clips) else "empty set",
+        digest=digest(clips),
+        shards=shards,
+        made=store.get_file_info(path).mtime,
+        settings=sections.settings(good),
+        verification=verification,
+        splits=sections.splits(clips),
+        failures=failures,
+        failure_bars=bars([(kind.error_class, kind.count) for kind in failures]),
+        labels=labels,
+        class_bars=bars([(label.name, label.present) for label in labels]),
+        listed=LISTED,
+        distributions=sections.distributions(good),
+        motion=sections.motion(good),
+        moving=sections.moving(labels),
+        twins=twins[: sections.SHOWN],
+        twins_in_all=len(twins),
+        twins_across=sum(len(group.splits) > 1 for group in twins),
+        against=against,
+        shared=None if shared is None else shared.slice(0, sections.SHOWN).to_pylist(),
+        shared_in_all=0 if shared is None else len(shared),
+        shared_splits=[] if shared is None else by_split(shared),
+        samples=samples(shards, good),
+    )

@@ -1,0 +1,122 @@
+"""A grid of sample clips: a frame of each, and the flow that leads to the next one."""
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.flow import colour, dequantise, wheel
+from pipeline.shards import decode_flow, decode_video, read_clip
+from pipeline.shards.store import list_files
+
+SAMPLES = 24
+LONGEST_SIDE = 320
+"""Pixels of a picture: two side by side fill a third of a desktop's width, or a phone's."""
+_QUALITY = 80  # of WebP; a picture of 320 x 240 takes some 8 kB
+_UNREADABLE = (ValueError, OSError, IndexError, TypeError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A clip with its pictures as `data:` addresses; none where it does not decode."""
+
+    clip: dict[str, Any]
+    frame: int
+    """Index of the frame shown, which is that of the flow field shown."""
+    picture: str | None
+    flow: str | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The grid and its legend."""
+
+    clips: list[Sample]
+    radius: float
+    """Length of the fully saturated colours in all pictures of flow, pixels."""
+    wheel: str
+
+
+def samples(shards: str, good: pa.Table, most: int = SAMPLES) -> Samples:
+    """Pictures of clips spread over the classes; the same clips, always, of the same set.
+
+    Args:
+        shards: folder or URI of the set.
+        good: its readable clips.
+        most: clips to show.
+    """
+    there = set(list_files(shards))
+    chosen = [row for row in choose(good, most) if row["shard"] in there]
+    read = [(row, *_read(shards, row)) for row in chosen]
+    radius = _radius([field for _, _, field in read if field is not None])
+    clips = [
+        Sample(
+            row,
+            (row["num_flow"] or row["num_frames"] or 0) // 2,
+            None if frame is None else _data(frame),
+            None if field is None else _data(colour(field, radius)),
+        )
+        for row, frame, field in read
+    ]
+    return Samples(clips, radius, _data(wheel(192)))
+
+
+def choose(good: pa.Table, most: int) -> list[dict[str, Any]]:
+    """At most `most` clips in the order of their labels: of classes at equal distances the first by a digest of its id.
+
+    Where there are fewer classes than that, the second of each follows the first, and so on.
+    """
+    classes: dict[str | None, list[tuple[bytes, int]]] = defaultdict(list)
+    for row, (clip, label) in enumerate(zip(good["clip_id"].to_pylist(), good["label"].to_pylist(), strict=True)):
+        classes[label].append((hashlib.sha256(clip.encode()).digest(), row))
+    names = sorted(classes, key=lambda name: (name is None, name))
+    if len(names) > most:
+        names = [names[place * len(names) // most] for place in range(most)]
+    ordered = {name: [row for _, row in sorted(classes[name])] for name in names}
+    places = sorted((turn, number) for number, name in enumerate(names) for turn in range(len(ordered[name])))[:most]
+    rows = [ordered[names[number]][turn] for number, turn in sorted((number, turn) for turn, number in places)]
+    return good.take(pa.array(rows, pa.int64())).to_pylist()
+
+
+def _read(shards: str, row: dict[str, Any]) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]:
+    """The frame in the middle, (H, W, 3), and the flow from it to the next, (H, W, 2) pixels; None where unreadable."""
+    middle = np.array([(row["num_flow"] or row["num_frames"] or 0) // 2])
+    try:
+        blobs: Any = read_clip(f"{shards}/{row['shard']}", row["row_group"], ["video", "flow"])
+        frame = decode_video(blobs["video"], middle)[0]
+        if blobs["flow"] is None:
+            return frame, None
+        return frame, dequantise(decode_flow(blobs["flow"], middle)[0], row["flow_bound"])
+    except _UNREADABLE:  # the card is of this set all the same, and verification names the clip
+        return None, None
+
+
+def _radius(fields: list[NDArray[np.float32]]) -> float:
+    """A round number of pixels, such as 0.5, 1, 2, 3, 5 or 10, that few vectors of the median field exceed."""
+    far = (
+        max(np.median([np.percentile(np.linalg.norm(field, axis=-1), 99) for field in fields]), 0.5) if fields else 1.0
+    )
+    return float(next(step for step in _steps() if step >= far))
+
+
+def _steps() -> Iterator[float]:
+    power = 0.1
+    while True:
+        yield from (power, 2 * power, 3 * power, 5 * power)
+        power *= 10
+
+
+def _data(picture: NDArray[np.uint8]) -> str:
+    """An RGB picture as a `data:` address, its longest side at most `LONGEST_SIDE`."""
+    scale = LONGEST_SIDE / max(picture.shape[:2])
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    return f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"

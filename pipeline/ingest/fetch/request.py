@@ -1,0 +1,172 @@
+"""One GET of a web server: redirects followed, refusals typed, the head of the answer there in time."""
+
+import contextlib
+import email.utils
+import functools
+import http.client
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from pipeline.ingest.errors import BadRow, ClipError, FileNotFound, Forbidden, Network, RateLimited, ServerError
+
+REDIRECTS = 5
+"""Most redirects followed from one address."""
+
+BROKEN = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+"""What urllib3 raises where a transfer goes wrong."""
+
+
+class Passing(Exception):  # noqa: N818
+    """A fault that may pass: the error that it is where it does not, and the pause that the host asks for."""
+
+    def __init__(self, error: ClipError, pause_s: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.pause_s = pause_s
+
+
+def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTPResponse:
+    """The answer to a GET, its body still to be read; status 200, 206 or 416.
+
+    Raises:
+        Passing: a fault that may pass.
+        ClipError: one that does not: `FileNotFound`, `Forbidden`, or `BadRow` where it is no http(s) address.
+    """
+    asked = url
+    for _ in range(REDIRECTS + 1):
+        try:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise BadRow(f"{public(asked)}: leads to {public(url)}, which is no http or https address")
+            response = _pools(_proxy(parts.scheme, parts.hostname)).request(
+                "GET", url, headers=headers, timeout=timeout_s, retries=False, redirect=False, preload_content=False
+            )
+        except (urllib3.exceptions.LocationValueError, http.client.InvalidURL, ValueError) as error:
+            raise BadRow(f"{public(asked)}: not an address: {one_line(error)}") from None
+        except BROKEN as error:
+            raise Passing(Network(f"{public(asked)}: no answer: {one_line(error)}")) from None
+        location = response.get_redirect_location()
+        if not location:
+            return _accepted(response, public(asked))
+        response.close()  # with its body unread, which may be endless
+        url = urljoin(url, location)
+    raise Forbidden(
+        f"{public(asked)}: more than {REDIRECTS} redirects, the last to {public(url)}; give the final address"
+    )
+
+
+def public(uri: str) -> str:
+    """An address as it may stand in a message: one short line without password and query, which may be secrets."""
+    scheme, separator, rest = uri.partition("://")
+    if separator:
+        authority, slash, path = rest.partition("?")[0].partition("/")
+        uri = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return _printable(uri)
+
+
+def one_line(error: BaseException) -> str:
+    """A library's own message."""
+    return _printable(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _printable(text: str, most: int = 300) -> str:
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+@contextlib.contextmanager
+def within(seconds: float, stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` from another thread where the block takes longer: a socket's timeout begins anew at every byte.
+
+    Raises:
+        TimeoutError: it took longer, however it ended.
+    """
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the connection has ended meanwhile
+            stop()
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except BROKEN:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError(f"took longer than {seconds:g} s")
+
+
+def _accepted(response: urllib3.BaseHTTPResponse, name: str) -> urllib3.BaseHTTPResponse:
+    """The answer where its status is one to read from, else the error that the status means."""
+    status = response.status
+    if status in (200, 206, 416):
+        return response
+    response.close()
+    answer = f"{name}: the host answers {status} {_printable(response.reason or '', most=60)}".rstrip()
+    if status in (404, 410):
+        raise FileNotFound(f"{answer}; the file is gone: correct the address or take another source")
+    if status in (408, 425, 429):
+        raise Passing(RateLimited(f"{answer}; ask later, or with fewer workers"), _retry_after(response))
+    if 400 <= status < 500:
+        raise Forbidden(f"{answer}; see what it wants: an account, a licence, another region")
+    raise Passing(ServerError(answer), _retry_after(response))
+
+
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    """Seconds that the host asks to wait, given as such or as a date; 0 where it does not say."""
+    stated = response.headers.get("Retry-After", "").strip()
+    if stated.isascii() and stated.isdigit():
+        return float(stated[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(stated).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """The proxy of the usual environment variables."""
+    proxy = urllib.request.getproxies().get(scheme)
+    return None if urllib.request.proxy_bypass(host) else proxy
+
+
+class _Connection(HTTPConnection):
+    """Its answer's head must be there within the timeout as a whole."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        connection = self.sock
+        with within(float(self.timeout or 60.0), lambda: socket.socket.shutdown(connection, socket.SHUT_RDWR)):
+            return super().getresponse()
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+@functools.cache
+def _pools(proxy: str | None) -> urllib3.PoolManager:
+    """The connections that this process keeps."""
+    pools = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pools

@@ -1,0 +1,121 @@
+"""The headers of a tar archive, ustar, GNU or pax, read one after another with bounded memory.
+
+Python's `tarfile` parses the blocks; walking through them is done here, because `tarfile` keeps every header, reads
+extended headers of any size into memory and takes damage in the middle of an archive for its end.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.ingest.fetch.tape import Tape
+
+BLOCK = tarfile.BLOCKSIZE
+LARGEST_HEADER = 1 << 20
+"""Bytes of an extended header: long names and attributes."""
+
+MOST_PADDING = 64 << 20
+"""Zeros in a row that are passed over: one archive after another in the same file is read through."""
+
+FILE, FOLDER = "a file", "a folder"
+
+_ZEROS = bytes(BLOCK)
+_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENDED = (*_PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_EMPTY = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+_KINDS = {
+    tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
+    tarfile.LNKTYPE: "a hard link", tarfile.SYMTYPE: "a symbolic link", tarfile.FIFOTYPE: "a pipe",
+    tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """A member as its header has it.
+
+    Attributes:
+        name: Its path; what is not UTF-8 in it is U+FFFD.
+        size: Bytes of content that follow.
+        kind: `FILE`, `FOLDER`, or in words what else it is.
+    """
+
+    name: str
+    size: int
+    kind: str
+
+
+def headers(tape: Tape) -> Iterator[Header]:
+    """Every member in turn; whoever takes one may read of its content before taking the next.
+
+    Raises:
+        ArchiveBroken: the archive is none, is damaged, or ends without its mark.
+    """
+    padding = 0
+    said: dict[str, str] = {}  # by the headers before a member's own
+    while block := tape.read_block(BLOCK):
+        padding = padding + BLOCK if block == _ZEROS else 0
+        if padding > MOST_PADDING:
+            raise tape.broken("nothing but zeros")
+        if padding:
+            continue
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+        except tarfile.HeaderError as error:
+            what = f"no tar archive, begins with {block[:8]!r}" if tape.position == BLOCK else f"damaged ({error})"
+            raise tape.broken(what) from None
+        if info.type in _EXTENDED:
+            said |= _said(tape, info)
+            continue
+        size = _number(tape, said["size"]) if "size" in said else info.size
+        size = 0 if info.type in _EMPTY or info.isdir() else size
+        if size < 0:
+            raise tape.broken("a member of negative size")
+        sparse = any(key.startswith("GNU.sparse") for key in said) or info.type == tarfile.GNUTYPE_SPARSE
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            _skip_sparse_map(tape, block)
+        end = tape.position + size
+        kind = "a sparse file" if sparse else _KINDS.get(info.type, "neither file nor folder")
+        yield Header(said.get("path", info.name), size, kind)
+        tape.skip(end - tape.position + -size % BLOCK)
+        said = {}
+    if not padding:
+        raise tape.broken("cut short: no mark of its end")
+
+
+def _said(tape: Tape, info: tarfile.TarInfo) -> dict[str, str]:
+    """What an extended header says of the member that follows; what it says of all is passed over."""
+    if not 0 <= info.size <= LARGEST_HEADER:
+        raise tape.broken(f"a header of {info.size:,} bytes")
+    content = tape.read(info.size)
+    tape.skip(-info.size % BLOCK)
+    if info.type == tarfile.GNUTYPE_LONGNAME:
+        return {"path": content.partition(b"\0")[0].decode(errors="replace")}
+    return _records(tape, content) if info.type in _PAX else {}
+
+
+def _records(tape: Tape, content: bytes) -> dict[str, str]:
+    """The records of a pax header (POSIX.1-2001): its length, a space, a key, "=", a value and a newline each."""
+    records, at = {}, 0
+    while at < len(content):
+        digits = content[at : at + 8].partition(b" ")[0]
+        end = at + _number(tape, digits.decode(errors="replace"))
+        key, equals, value = content[at + len(digits) + 1 : end - 1].partition(b"=")
+        if not equals or not at < end <= len(content):
+            raise tape.broken("damaged (a pax record)")
+        records[key.decode(errors="replace")] = value.decode(errors="replace")
+        at = end
+    return records
+
+
+def _number(tape: Tape, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise tape.broken("damaged (a number of a pax header)")
+    return int(text)
+
+
+def _skip_sparse_map(tape: Tape, block: bytes) -> None:
+    """Pass over the further blocks in which GNU tar lists the parts of an old sparse file."""
+    more = block[482]
+    while more:
+        more = tape.read(BLOCK)[504]

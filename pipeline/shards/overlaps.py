@@ -1,0 +1,68 @@
+"""Which videos two shard sets share: what was trained on must not be what is validated on."""
+
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.shards.manifest import read_catalog
+
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
+_PACKETS = "packets_sha256"  # of the coded packets, the same in whatever container; not every set has it
+_COLUMNS = {"clip": "clip_id", "split": "split", "label": "label"}
+
+
+def video_of(clip_id: str) -> str:
+    """The video that a clip is a part of, from an id `DATASET.SOURCE[.START-END]`.
+
+    A YouTube id is the same video in every data set; any other name only in its own.
+    """
+    dataset, _, rest = clip_id.partition(".")
+    source = rest.partition(".")[0]
+    return source if _YOUTUBE_ID.fullmatch(source) else f"{dataset}.{source}"
+
+
+def overlaps(a: str, b: str) -> pa.Table:
+    """Pairs of readable clips, one of each set, that come from the same video, in the order of their ids.
+
+    Args:
+        a: folder or URI of a shard set.
+        b: of another.
+
+    Returns:
+        Columns `clip_a`, `split_a`, `label_a`, `clip_b`, `split_b`, `label_b`, and `same`: "video" where the ids name
+        the same video, "packets" where the names differ and the coded packets are equal to the bit.
+
+    Raises:
+        ShardError: one of the sets is not complete.
+    """
+    left, right = _clips(a, "a"), _clips(b, "b")
+    by_video, by_packets = (_join(left, right, key) for key in ("video", "packets"))
+    pairs = pa.concat_tables([by_video, by_packets]).group_by(by_video.column_names[:-1]).aggregate([("same", "max")])
+    return pairs.rename_columns(by_video.column_names).sort_by([("clip_a", "ascending"), ("clip_b", "ascending")])
+
+
+def by_split(pairs: pa.Table) -> list[dict[str, Any]]:
+    """For each pair of splits how many clips of either are concerned: `split_a`, `split_b`, `clips_a`, `clips_b`."""
+    counted = pairs.group_by(["split_a", "split_b"]).aggregate(
+        [("clip_a", "count_distinct"), ("clip_b", "count_distinct")]
+    )
+    ordered = counted.sort_by([("split_a", "ascending"), ("split_b", "ascending")])
+    return ordered.rename_columns(["split_a", "split_b", "clips_a", "clips_b"]).to_pylist()
+
+
+def _clips(shards: str, side: str) -> pa.Table:
+    clips = read_catalog(shards).filter(pc.field("status") == "ok")
+    columns = {f"{name}_{side}": clips[column] for name, column in _COLUMNS.items()}
+    packets = clips[_PACKETS] if _PACKETS in clips.column_names else pa.nulls(len(clips), pa.string())
+    videos = pa.array([video_of(clip) for clip in clips["clip_id"].to_pylist()], pa.string())
+    return pa.table({**columns, "video": videos, "packets": packets})
+
+
+def _join(left: pa.Table, right: pa.Table, key: str) -> pa.Table:
+    """Pairs of rows with the same key; a null is like nothing."""
+    other = "packets" if key == "video" else "video"
+    joined = left.drop([other]).join(right.drop([other]), key, join_type="inner")
+    names = [f"{name}_{side}" for side in "ab" for name in _COLUMNS]
+    return joined.select(names).append_column("same", pa.array([key] * len(joined), pa.string()))

@@ -1,0 +1,184 @@
+"""Whether a shard set is what its manifest says, stream by stream, frame by frame: every fault is named at once.
+
+    the set        the digest, counts, labels and bytes of the manifest are those of the table of clips
+    the files      every shard is there and reads, its schema is this version's, and there is no other file
+    the clips      each lies where the table says and nowhere else, and its row there is the table's
+    the streams    their bytes have their digests, and decode to as many frames, as large, as stated
+
+Shards are read side by side in threads, a clip at a time: hashing and decoding do not hold Python's lock.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.progress import Progress
+from pipeline.shards.codec import CodecError, measure
+from pipeline.shards.manifest import CLIPS, MANIFEST, read_catalog, read_manifest, summarise
+from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
+from pipeline.shards.store import list_entries, open_store
+
+_FRAMES = {"video": "num_frames", "flow": "num_flow"}
+_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+
+
+class Problem(NamedTuple):
+    """One fault: a clip's id or a file's name, and what is wrong with it."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of looking at a whole shard set."""
+
+    clips: int
+    """Clips that were found and compared; all that the set should hold where there is no problem."""
+    problems: list[Problem]
+    """Sorted; empty where the set is sound."""
+
+
+def verify(shards: str, decode: bool = True, write: Callable[[str], object] | None = None) -> Verification:
+    """Compare every file, clip and stream of a shard set with its manifest.
+
+    Args:
+        shards: folder or URI of the set.
+        decode: also decode every stream; without it, digests alone vouch for the bytes.
+        write: takes the lines of progress; stderr when None.
+
+    Raises:
+        ShardError: the set is not complete or of another format, or its manifest or table of clips does not read.
+    """
+    manifest, clips = read_manifest(shards), read_catalog(shards)
+    ids, states, names = (clips[name].to_pylist() for name in ("clip_id", "status", "shard"))
+    rows = {ids[row]: row for row, state in enumerate(states) if state == "ok"}
+    due, there = Counter(str(names[row]) for row in rows.values()), set(list_entries(shards))
+    problems = [
+        *_schema(CLIPS, clips.schema, CLIPS_SCHEMA),
+        *_manifest(manifest, clips),
+        *(Problem(clip, f"{count} times in {CLIPS}") for clip, count in Counter(ids).items() if count > 1),
+        *(Problem(name, f"missing; {due[name]} clips should be in it") for name in due.keys() - there),
+        *(Problem(name, "no file of this set") for name in there - due.keys() if not name.startswith(("_", "."))),
+    ]
+
+    seen: Counter[str] = Counter()
+    gone = due.keys() - there
+    progress = Progress("verify", len(rows), write=write)
+    present = sorted(due.keys() & there)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda name: _shard(shards, name, clips, rows, decode), present)
+        for name, (found, faults) in zip(present, results, strict=True):
+            seen.update(found or {})
+            problems += faults
+            if found is None:
+                gone.add(name)
+            progress.advance(due[name], f"{len(problems)} problems" if problems else "")
+    problems += [Problem(clip, f"{count} times in the shards") for clip, count in seen.items() if count > 1]
+    problems += [
+        Problem(clip, f"not in {names[row]}")
+        for clip, row in rows.items()
+        if clip not in seen and str(names[row]) not in gone
+    ]
+    return Verification(len(seen), sorted(problems))
+
+
+def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
+    """Where the manifest is not the one that these clips give."""
+    given = summarise(clips, {}, 0)
+    for name in ("digest", "dataset", "labels", "splits", "bytes"):
+        for what in _differences(name, manifest.get(name), given[name]):
+            yield Problem(MANIFEST, what)
+
+
+def _differences(path: str, said: Any, given: Any) -> Iterator[str]:
+    if isinstance(said, dict) and isinstance(given, dict):
+        for key in sorted({*said, *given}):
+            yield from _differences(f"{path}.{key}", said.get(key), given.get(key))
+    elif said != given:
+        texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(said), str(given))]
+        yield f"{path} is {texts[0]}, {CLIPS} gives {texts[1]}"
+
+
+def _schema(name: str, found: pa.Schema, expected: pa.Schema) -> Iterator[Problem]:
+    if found.equals(expected):
+        return
+    faults = [f"no column {column}" for column in expected.names if column not in found.names]
+    faults += [f"a column {column} too many" for column in found.names if column not in expected.names]
+    faults += [
+        f"{field.name} is {found.field(field.name).type}, not {field.type}"
+        for field in expected
+        if found.names.count(field.name) == 1 and found.field(field.name).type != field.type
+    ]
+    yield Problem(name, f"schema: {', '.join(faults) or 'columns in another order'}")
+
+
+def _shard(
+    shards: str, name: str, clips: pa.Table, rows: dict[str, int], decode: bool
+) -> tuple[list[str] | None, list[Problem]]:
+    """The clips in a shard, None where it does not read at all, and what is wrong with it and them."""
+    store, path = open_store(f"{shards}/{name}")
+    found: list[str] = []
+    problems: list[Problem] = []
+    try:
+        with pq.ParquetFile(path, filesystem=store, pre_buffer=True) as file:
+            problems += _schema(name, file.schema_arrow, SHARD_SCHEMA)
+            for group in range(file.num_row_groups):
+                try:
+                    stored = file.read_row_group(group).to_pylist()
+                except _UNREADABLE as error:
+                    problems.append(Problem(name, f"row group {group} does not read: {_line(error)}"))
+                    continue
+                if len(stored) != 1:
+                    problems.append(Problem(name, f"row group {group} holds {len(stored)} clips, not one"))
+                for row in stored:
+                    clip = row.get("clip_id")
+                    if clip not in rows:
+                        problems.append(Problem(name, f"row group {group} holds {clip}, no clip of this set"))
+                        continue
+                    found.append(clip)
+                    listed = clips.slice(rows[clip], 1).to_pylist()[0]
+                    problems += [Problem(clip, what) for what in _clip(row, listed, name, group, decode)]
+    except _UNREADABLE as error:
+        return None, [Problem(name, f"does not read: {_line(error)}")]
+    return found, problems
+
+
+def _clip(row: dict[str, Any], listed: dict[str, Any], shard: str, group: int, decode: bool) -> Iterator[str]:
+    """What is wrong with one clip of a shard."""
+    if (listed["shard"], listed["row_group"]) != (shard, group):
+        yield f"in {shard}, row group {group}, not in {listed['shard']}, row group {listed['row_group']}"
+    other = [field.name for field in SCALARS if repr(row.get(field.name)) != repr(listed[field.name])]  # NaN is itself
+    if other:
+        yield f"{shard} and {CLIPS} differ in {', '.join(other)}"
+    for stream, frames in _FRAMES.items():
+        content, digest = row.get(stream), listed[f"{stream}_sha256"]
+        if content is None and digest is None and stream != "video":
+            continue
+        if content is None or hashlib.sha256(content).hexdigest() != digest:
+            yield f"{stream} in {shard} is {'missing' if content is None else 'not what the manifest says'}"
+            continue
+        if decode:
+            yield from _decodes(stream, content, listed[frames], listed["height"], listed["width"])
+
+
+def _decodes(stream: str, content: bytes, frames: int, height: int, width: int) -> Iterator[str]:
+    try:
+        found = measure(content)
+    except CodecError as error:
+        yield f"{stream}: {_line(error)}"
+        return
+    stated = (frames, height * 2 if stream == "flow" and height else height, width)
+    if found != stated:
+        yield "{}: {} frames of {} x {}, stated are {} of {} x {}".format(stream, *found, *stated)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

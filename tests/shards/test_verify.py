@@ -1,0 +1,275 @@
+"""Verification: every fault of a shard set is found and named, all of them at once."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, ShardError, Verification, encode_video, verify
+from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.tables import write_table
+from tests.shards.sets import Made, make_set
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Made:
+    return make_set(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def made(original, tmp_path) -> Made:
+    """A copy that a test may spoil."""
+    shutil.copytree(original.path, tmp_path / "set")
+    return Made(str(tmp_path / "set"), original.clips, original.rows, original.frames, original.levels)
+
+
+def faults(made: Made, **options: bool) -> list[tuple[str, str]]:
+    return [tuple(problem) for problem in verify(made.path, write=lambda line: None, **options).problems]
+
+
+def read(made: Made, name: str) -> pa.Table:
+    return pq.read_table(f"{made.path}/{name}", partitioning=None)
+
+
+def change(table: pa.Table, row: int, **values: object) -> pa.Table:
+    rows = table.to_pylist()
+    rows[row] |= values
+    return pa.Table.from_pylist(rows, table.schema)
+
+
+def relist(made: Made, clip: str, **values: object) -> None:
+    """Change a clip in the table and the manifest both, so that only the shard disagrees."""
+    clips = change(made.clips, made.clips["clip_id"].to_pylist().index(clip), **values)
+    write_manifest(made.path, clips, summarise(clips, {}, 1.0))
+
+
+def test_a_sound_set_has_no_problems_and_shows_its_progress(original):
+    lines = []
+    assert verify(original.path, write=lines.append) == Verification(4, [])
+    assert lines[-1].startswith("verify 4/4 (100 %)")
+
+
+def test_a_set_without_flow_is_sound(tmp_path):
+    assert verify(make_set(tmp_path, ("rgb",)).path, write=lambda line: None) == Verification(4, [])
+
+
+def test_a_set_of_nothing_is_sound(tmp_path):
+    clips = CLIPS_SCHEMA.empty_table()
+    write_manifest(str(tmp_path), clips, summarise(clips, {}, 0.0))
+    assert verify(str(tmp_path), write=lambda line: None) == Verification(0, [])
+
+
+def test_a_set_is_verified_at_a_uri(original):
+    assert verify(f"file://{original.path}", write=lambda line: None) == Verification(4, [])
+
+
+# ---------------------------------------------------------------- bytes
+@pytest.mark.parametrize("decode", [True, False])
+@pytest.mark.parametrize("stream", ["video", "flow"])
+@pytest.mark.parametrize("clip", ["clip-0", "clip-1"])
+def test_a_flipped_bit_is_found(made, clip, stream, decode):
+    path = Path(made.path) / made.rows[clip]["shard"]
+    content = bytearray(path.read_bytes())
+    content[content.index(made.rows[clip][stream]) + 99] ^= 1
+    path.write_bytes(content)
+    assert faults(made, decode=decode) == [(clip, f"{stream} in {path.name} is not what the manifest says")]
+
+
+def test_every_fault_is_named_at_once(made):
+    for clip in ("clip-0", "clip-1", "clip-3"):
+        path = Path(made.path) / made.rows[clip]["shard"]
+        content = bytearray(path.read_bytes())
+        content[content.index(made.rows[clip]["video"]) + 99] ^= 1
+        path.write_bytes(content)
+    (Path(made.path) / "test-00000.parquet").unlink()
+    assert [where for where, _ in faults(made)] == ["clip-0", "clip-1", "clip-3", "test-00000.parquet"]
+
+
+def test_a_stream_that_was_dropped_is_found(made):
+    write_table(change(read(made, "val-00000.parquet"), 0, flow=None), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("clip-1", "flow in val-00000.parquet is missing")]
+
+
+@pytest.mark.parametrize("stream", ["video", "flow"])
+def test_bytes_that_do_not_decode_are_found_even_where_the_digest_is_theirs(made, stream):
+    content = b"not a video " * 40
+    values = {stream: content, f"{stream}_sha256": hashlib.sha256(content).hexdigest(), f"{stream}_bytes": len(content)}
+    relist(made, "clip-1", **{name: value for name, value in values.items() if name != stream})
+    write_table(change(read(made, "val-00000.parquet"), 0, **values), f"{made.path}/val-00000.parquet")
+    ((where, what),) = faults(made)
+    assert where == "clip-1"
+    assert what.startswith(f"{stream}: stored clip does not decode")
+    assert faults(made, decode=False) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "lines"),
+    [
+        ("num_frames", 11, ["video: 12 frames of 32 x 48, stated are 11 of 32 x 48"]),
+        ("num_flow", 12, ["flow: 11 frames of 64 x 48, stated are 12 of 64 x 48"]),
+        (
+            "width",
+            40,
+            [
+                "flow: 11 frames of 64 x 48, stated are 11 of 64 x 40",
+                "video: 12 frames of 32 x 48, stated are 12 of 32 x 40",
+            ],
+        ),
+    ],
+)
+def test_streams_are_as_long_and_large_as_stated(made, column, value, lines):
+    relist(made, "clip-1", **{column: value})
+    write_table(change(read(made, "val-00000.parquet"), 0, **{column: value}), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("clip-1", line) for line in lines]
+
+
+def test_frames_of_two_sizes_in_one_stream_are_found(made):
+    first, second = (encode_video(np.zeros((3, side, side, 3), np.uint8), 25, 20, 12) for side in (32, 48))
+    content = first + second
+    relist(made, "clip-1", video_sha256=hashlib.sha256(content).hexdigest(), num_frames=6)
+    row = change(
+        read(made, "val-00000.parquet"),
+        0,
+        video=content,
+        video_sha256=hashlib.sha256(content).hexdigest(),
+        num_frames=6,
+    )
+    write_table(row, f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("clip-1", "video: 3 frames of 32 x 32, stated are 6 of 32 x 48")]
+
+
+# ---------------------------------------------------------------- files
+def test_a_missing_shard_is_found(made):
+    (Path(made.path) / "train-00000.parquet").unlink()
+    assert faults(made) == [("train-00000.parquet", "missing; 2 clips should be in it")]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 nothing PAR1"])
+def test_a_shard_that_does_not_read_is_one_problem(made, content):
+    (Path(made.path) / "train-00000.parquet").write_bytes(content)
+    ((where, what),) = faults(made)
+    assert where == "train-00000.parquet"
+    assert what.startswith("does not read: ")
+
+
+@pytest.mark.parametrize("name", ["train-00001.parquet", "notes.txt", "folder"])
+def test_a_file_too_many_is_found(made, name):
+    path = Path(made.path) / name
+    path.mkdir() if name == "folder" else path.write_bytes(b"x")
+    assert faults(made) == [(name, "no file of this set")]
+
+
+def test_files_that_readers_skip_are_no_problem(made):
+    (Path(made.path) / "_plan.json").write_text("{}")
+    (Path(made.path) / ".hidden").touch()
+    assert faults(made) == []
+
+
+def test_a_shard_of_another_schema_is_found_and_its_clips_still_checked(made):
+    table = read(made, "val-00000.parquet").drop(["brightness"]).append_column("mine", pa.array([1]))
+    write_table(table, f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("val-00000.parquet", "schema: no column brightness, a column mine too many")]
+    other = SHARD_SCHEMA.set(SHARD_SCHEMA.get_field_index("fps"), pa.field("fps", pa.int64()))
+    write_table(pa.Table.from_pylist(table.to_pylist(), other), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("val-00000.parquet", "schema: fps is int64, not int32")]
+
+
+# ---------------------------------------------------------------- places
+def test_swapped_rows_are_found(made):
+    table = read(made, "train-00000.parquet")
+    write_table(table.take([1, 0]), f"{made.path}/train-00000.parquet")
+    assert faults(made) == [
+        ("clip-0", "in train-00000.parquet, row group 0, not in train-00000.parquet, row group 1"),
+        ("clip-3", "in train-00000.parquet, row group 1, not in train-00000.parquet, row group 0"),
+    ]
+
+
+def test_a_clip_that_is_not_in_its_shard_is_found(made):
+    write_table(read(made, "train-00000.parquet").slice(0, 1), f"{made.path}/train-00000.parquet")
+    assert faults(made) == [("clip-0", "not in train-00000.parquet")]
+
+
+def test_a_clip_that_is_there_twice_is_found(made):
+    table = read(made, "val-00000.parquet")
+    write_table(pa.concat_tables([table, table]), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [
+        ("clip-1", "2 times in the shards"),
+        ("clip-1", "in val-00000.parquet, row group 1, not in val-00000.parquet, row group 0"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["stranger", "clip-7", None])
+def test_a_clip_that_the_table_does_not_list_as_readable_is_found(made, name):
+    table = read(made, "val-00000.parquet")
+    write_table(pa.concat_tables([table, change(table, 0, clip_id=name)]), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("val-00000.parquet", f"row group 1 holds {name}, no clip of this set")]
+
+
+def test_two_clips_in_a_row_group_are_found(made):
+    pq.write_table(read(made, "train-00000.parquet"), f"{made.path}/train-00000.parquet")
+    assert ("train-00000.parquet", "row group 0 holds 2 clips, not one") in faults(made)
+
+
+def test_a_shard_that_says_something_else_than_the_table_is_found(made):
+    write_table(change(read(made, "val-00000.parquet"), 0, label="x", split="y"), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [("clip-1", "val-00000.parquet and _clips.parquet differ in split, label")]
+
+
+@pytest.mark.parametrize("place", [{"shard": "../set/val-00000.parquet"}, {"shard": None}, {"row_group": 99}])
+def test_a_place_in_the_table_leads_nowhere_else(made, place):
+    relist(made, "clip-1", **place)
+    assert {where for where, _ in faults(made)} <= {"clip-1", "val-00000.parquet", str(place.get("shard"))}
+    assert faults(made)
+
+
+# ---------------------------------------------------------------- manifest
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (["digest"], "0" * 16, "digest is 0000000000000000, _clips.parquet gives "),
+        (["splits", "train", "present"], 3, "splits.train.present is 3, _clips.parquet gives 2"),
+        (["splits", "train", "failed", "ZeroByte"], 1, "splits.train.failed.ZeroByte is 1, _clips.parquet gives 2"),
+        (
+            ["splits", "val", "labels", "whisking", "present"],
+            0,
+            "splits.val.labels.whisking.present is 0, _clips.parquet gives 1",
+        ),
+        (["bytes", "flow"], 1, "bytes.flow is 1, _clips.parquet gives "),
+        (["splits"], None, "splits is None, _clips.parquet gives {'extra': "),
+        (["labels"], ["a"], "labels is ['a'], _clips.parquet gives ['pouring milk'"),
+    ],
+)
+def test_an_edited_manifest_is_found(made, path, value, line):
+    file = Path(made.path) / "_manifest.json"
+    manifest = json.loads(file.read_text())
+    place = manifest
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    file.write_text(json.dumps(manifest))
+    ((where, what),) = faults(made)
+    assert where == "_manifest.json"
+    assert what.startswith(line)
+
+
+def test_an_edited_table_is_found(made):
+    write_table(change(made.clips, 0, label="pouring milk"), f"{made.path}/_clips.parquet")
+    found = faults(made)
+    assert ("clip-3", "train-00000.parquet and _clips.parquet differ in label") in found
+    assert any(where == "_manifest.json" and what.startswith("digest is ") for where, what in found)
+
+
+def test_a_clip_that_the_table_lists_twice_is_found(made):
+    write_table(pa.concat_tables([made.clips, made.clips.slice(0, 1)]), f"{made.path}/_clips.parquet")
+    assert ("clip-3", "2 times in _clips.parquet") in faults(made)
+
+
+def test_a_set_that_is_not_complete_is_refused(made):
+    (Path(made.path) / "_manifest.json").unlink()
+    with pytest.raises(ShardError, match=r"no _manifest\.json"):
+        verify(made.path)
