@@ -1,23 +1,19 @@
 """Clips as small animated pictures, which a browser shows where MLflow lists them."""
 
 import io
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.flow import dequantise
-
-Colour = Callable[[NDArray[np.float32], float], NDArray[np.uint8]]
+from pipeline.flow import colour, dequantise
 
 
 def animate(
     frames: NDArray[np.uint8],
     flow: NDArray[np.uint8] | None = None,
     bound: float = 20.0,
-    colour: Colour | None = None,
     height: int = 112,
     fps: int = 8,
 ) -> bytes:
@@ -27,12 +23,11 @@ def animate(
         frames: (T, H, W, 3) uint8 RGB.
         flow: (T or T - 1, H, W, 2) uint8 levels; the last field stays where there is one fewer. None for none.
         bound: of the flow, in pixels; half of it is fully saturated.
-        colour: flow in pixels and a radius to uint8 RGB; needed for flow.
         height: of the picture.
         fps: pictures a second.
     """
     pictures = [_resized(frame, height) for frame in frames]
-    if flow is not None and colour is not None:
+    if flow is not None:
         fields = flow[np.minimum(np.arange(len(frames)), len(flow) - 1)]
         beside = [_resized(colour(dequantise(field, bound), bound / 2), height) for field in fields]
         pictures = [np.concatenate(pair, axis=1) for pair in zip(pictures, beside, strict=True)]

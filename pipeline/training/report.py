@@ -12,7 +12,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.sampling import DECODE
 from pipeline.clips.windows import whole_clip
 from pipeline.tracking import figures
-from pipeline.tracking.animations import Colour, animate
+from pipeline.tracking.animations import animate
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import Analysis, ClassAccuracy, Pair, analyse, probabilities
 from pipeline.training.scores import Scores
@@ -62,9 +62,7 @@ def log_scores(run: Run, scores: Scores, step: int = 0) -> dict[str, Analysis]:
     return found
 
 
-def log_misclassified(
-    run: Run, scores: Scores, name: str, index: ClipIndex, bound: float, colour: Colour | None = None, count: int = 8
-) -> int:
+def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bound: float, count: int = 8) -> int:
     """Log the clips of which the network was surest and wrong, as small animated pictures.
 
     Args:
@@ -73,7 +71,6 @@ def log_misclassified(
         name: of the stream, or `two_stream`.
         index: where the clips are; flow is shown beside the frames where it is stored.
         bound: of the stored flow, in pixels.
-        colour: flow to colours, (T, H, W, 2) pixels and a radius to (T, H, W, 3) uint8; None to show no flow.
         count: how many at most.
 
     Returns:
@@ -91,9 +88,9 @@ def log_misclassified(
         stride = max(1, -(-int(index.num_frames[row]) // 32))
         frames = DECODE["rgb"](index.blob(row, "rgb"), whole_clip(int(index.num_frames[row]), stride))
         flow = None
-        if colour is not None and index.num_flow[row]:
+        if index.num_flow[row]:
             flow = DECODE["flow"](index.blob(row, "flow"), whole_clip(int(index.num_flow[row]), stride))
-        run.log_bytes(picture, animate(frames, flow, bound, colour))
+        run.log_bytes(picture, animate(frames, flow, bound))
         label, taken = scores.labels[scores.targets[i]], scores.labels[predicted[i]]
         listed.append((picture, scores.clip_ids[i], label, taken, f"{confidence[i]:.4f}"))
     run.log_text("misclassified.csv", _csv(["picture", "clip_id", "label", "predicted", "confidence"], listed))

@@ -19,7 +19,6 @@ from pipeline.clips.protocols import Average, protocol_of
 from pipeline.config import Config, to_dict
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder
-from pipeline.tracking.animations import Colour
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.analysis import Analysis
 from pipeline.training.evaluation import EvaluationError, evaluate
@@ -50,13 +49,12 @@ class Tested:
     analyses: dict[str, Analysis]
 
 
-def score_networks(config: Config, source: Source, colour: Colour | None = None) -> Tested:
+def score_networks(config: Config, source: Source) -> Tested:
     """Score a split with trained networks.
 
     Args:
         config: resolved: that of the source, with other settings of the test where these are wanted.
         source: the networks.
-        colour: flow to colours, for the pictures of misclassified clips; None to show their frames alone.
 
     Raises:
         EvaluationError: the shard set has other classes than the networks.
@@ -79,7 +77,7 @@ def score_networks(config: Config, source: Source, colour: Colour | None = None)
         scores = evaluate(config, weights, index.split)
         write_scores(scores, f"{folder}/scores.parquet")
         analyses = log_scores(run, scores)
-        log_misclassified(run, scores, list(analyses)[-1], index, config.ingest.flow.bound, colour)
+        log_misclassified(run, scores, list(analyses)[-1], index, config.ingest.flow.bound)
     return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
 
 
