@@ -49,6 +49,15 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
         fail(str(error))
 
 
+def overrides(argv: Sequence[str]) -> dict[str, str]:
+    """The `--FIELD VALUE` pairs of a command line as `override` takes them.
+
+    Raises:
+        ConfigError: a word is no field, or a field has no value.
+    """
+    return dict(_pairs(list(argv)))
+
+
 def fail(message: str) -> NoReturn:
     """End the program with one line on stderr and exit status 2."""
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)

@@ -311,16 +311,23 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class EvaluationConfig:
-    """The test protocol: central crop, logits averaged over time (I3D: of the whole video)."""
+    """The test: which views of a clip are scored, and how they are averaged."""
 
     split: str = "val"
     """Split of the reported accuracy; the Kinetics test lists have no labels."""
+    protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "views"] = "auto"
+    """Views of a clip, as published: i3d and lstm, the whole clip; c3d and t3d, windows end to end; resnet3d, the same
+    with the rest, softmax averaged; two_stream, 25 snapshots; views, see there; auto: that of the network's paper."""
     frames: PositiveInt | None = None
-    """Frames of the central test window; none for the whole clip."""
+    """i3d: frames of the central test window; none for the whole clip."""
+    views: PositiveInt = 10
+    """views: windows of clips.frames, spread evenly over the clip."""
+    crops: Literal[1, 3, 5, 10] = 3
+    """views: crops of each window: centre; ends and middle of the longer side; corners and centre; these mirrored."""
     val_frames: PositiveInt | None = 64
-    """The same for the validation after every epoch."""
+    """Frames of the central window of the validation after every epoch; none for the whole clip."""
     batch_size: PositiveInt = 4
-    """Clips a forward pass."""
+    """Views a forward pass: clips, where a clip has one view."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -386,7 +393,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How long, in which portions and in which precision."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test protocol."""
+    """The test: which views of a clip are scored, and how they are averaged."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     """What of the cluster is used."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

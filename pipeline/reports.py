@@ -16,6 +16,7 @@ from pipeline.shards.overlaps import by_split
 from pipeline.sweeps.search import METRIC, Swept
 from pipeline.training.pretrain import Pretrained
 from pipeline.training.supervision import Transferred
+from pipeline.training.tested import Tested
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
@@ -173,6 +174,32 @@ def transferred(config: Config, result: Transferred) -> str:
             "next:",
             f"  python jobs/finetune.py --recipe t3d121_ucf101 --model.name {config.model.name} "
             f"--model.weights.rgb {result.student} ...",
+        ]
+    )
+
+
+def evaluated(result: Tested, shown: int = 5) -> str:
+    """What each stream and the fusion are worth, on which clips and data, the hardest pairs, and the next commands."""
+    first = next(iter(result.analyses.values()))
+    rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "mean %", "class mean %", "ECE %", "clips"]]
+    for name, one in result.analyses.items():
+        worth = one.accuracy
+        shares = [worth.top1, worth.top5, worth.mean, one.class_mean, one.calibration.error]
+        rows.append([name.replace("_", "-"), *(f"{100 * share:.1f}" for share in shares), worth.clips])
+    best = list(result.analyses.values())[-1]
+    return "\n".join(
+        [
+            "",
+            f"{result.title} on {result.scores.split}, data digest {first.accuracy.digest}, "
+            f"{first.accuracy.missing} clips missing",
+            result.scores.protocol,
+            table(rows),
+            *(f"  {pair.clips} of {pair.of} {pair.label}: said to be {pair.predicted}" for pair in best.pairs[:shown]),
+            f"  scores {result.path}",
+            "",
+            "next:",
+            f"  mlflow ui --backend-store-uri {result.run.uri}      # run {result.name}",
+            f"  python jobs/evaluate.py --fuse {result.path} OTHER/scores.parquet",
         ]
     )
 

@@ -1,6 +1,6 @@
 """Where a network looks: one resize, one crop and one flip for all frames of a window, RGB or flow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -99,6 +99,27 @@ def whole_crop(clips: ClipsConfig, height: int, width: int) -> Crop:
     """The crop in the middle that the config tests with: of the whole shorter side after training at many scales."""
     short_side = clips.crop if clips.augment == "multi_scale_corner_crop" else clips.short_side
     return centre_crop(height, width, short_side, clips.crop)
+
+
+def view_crops(height: int, width: int, short_side: int | None, side: int, count: int) -> list[Crop]:
+    """The crops that a clip is tested on.
+
+    Args:
+        height: of the stored frames.
+        width: of the stored frames.
+        short_side: to which they are resized; None for as they are.
+        side: of the crops.
+        count: 1, the centre; 3, both ends and the middle of the longer side; 5, the corners and the centre; 10, these
+            and their mirror images.
+    """
+    height, width = resized(height, width, short_side)
+    down, right = height - side, width - side
+    centre = (down // 2, right // 2)
+    corners = [(0, 0), (0, right), (down, 0), (down, right)]
+    ends = [(down // 2, 0), (down // 2, right)] if width >= height else [(0, right // 2), (down, right // 2)]
+    places = {1: [centre], 3: [ends[0], centre, ends[1]], 5: [*corners, centre], 10: [*corners, centre]}[count]
+    crops = [Crop(short_side, top, left, side) for top, left in places]
+    return [*crops, *(replace(crop, flip=True) for crop in crops)] if count == 10 else crops
 
 
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:

@@ -40,3 +40,18 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int, rank: int, w
         same = mine[lengths[mine] == length]
         batches += [same[start : start + batch_size] for start in range(0, len(same), batch_size)]
     return batches
+
+
+def view_batches(groups: NDArray[np.int64], views: NDArray[np.int64], batch_size: int) -> Batches:
+    """Clips of a test of several views, each in exactly one batch with others of its group only.
+
+    Args:
+        groups: (clips,) group of each clip, from 0.
+        views: (groups,) views of a clip of each group.
+        batch_size: views in a batch; a clip that has more of them is a batch of its own.
+    """
+    batches: Batches = []
+    for group, count in enumerate(views):
+        same, clips = np.flatnonzero(groups == group), max(1, batch_size // int(count))
+        batches += [same[start : start + clips] for start in range(0, len(same), clips)]
+    return batches

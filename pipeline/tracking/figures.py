@@ -58,6 +58,66 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> F
     return figure
 
 
+def class_accuracy(labels: Sequence[str], shares: Sequence[float], clips: Sequence[int], title: str) -> Figure:
+    """Top-1 of every class, worst first; of many classes the 30 worst and the 10 best.
+
+    Args:
+        labels: class names.
+        shares: of each class's clips that are right; NaN for a class without clips, which is left out.
+        clips: of each class.
+        title: of the figure.
+    """
+    order = [int(i) for i in np.argsort(shares, kind="stable") if clips[i]]
+    left_out = len(order) - 40
+    shown = order if left_out <= 0 else [*order[:30], *order[-10:]]
+    figure = Figure(figsize=(7, 1.2 + 0.24 * len(shown)))
+    axes = figure.add_subplot()
+    places = np.arange(len(shown)) + (np.arange(len(shown)) >= 30) * (left_out > 0)
+    axes.barh(places, [100 * shares[i] for i in shown], color=SERIES[1], height=0.7)
+    for place, i in zip(places, shown, strict=True):
+        axes.text(101, place, f"{round(shares[i] * clips[i])} of {clips[i]}", va="center", fontsize=7, color=INK)
+    if left_out > 0:
+        axes.text(1, 30, f"{left_out} classes between", va="center", fontsize=7, color=INK)
+    axes.set_yticks(places, [labels[i] for i in shown], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("top-1, %")
+    axes.set_title(title, color=INK, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def reliability(
+    confidence: Sequence[float], accuracy: Sequence[float], clips: Sequence[int], error: float, title: str
+) -> Figure:
+    """A reliability diagram (arXiv 1706.04599, Figure 1): accuracy over confidence, and how many clips each bin has.
+
+    Args:
+        confidence: (bins,) mean of each bin; NaN where it is empty.
+        accuracy: (bins,) share of right predictions.
+        clips: (bins,) in each.
+        error: expected calibration error.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(4.6, 5.6))
+    curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    edges = np.linspace(0, 1, len(clips) + 1)
+    curve.plot([0, 1], [0, 1], color=RULE, label="calibrated")
+    curve.plot(confidence, accuracy, color=SERIES[0], marker="o", markersize=4, label=f"ECE {100 * error:.1f} %")
+    curve.set_ylabel("share of right predictions")
+    curve.set_xlim(0, 1)
+    curve.set_ylim(0, 1)
+    curve.legend(frameon=False, loc="upper left")
+    counts.bar(edges[:-1], clips, width=np.diff(edges), align="edge", color=SERIES[1], edgecolor="white")
+    counts.set_xlabel("confidence: probability of the predicted class")
+    counts.set_ylabel("clips")
+    for axes in (curve, counts):
+        _plain(axes)
+    figure.suptitle(title, color=INK, fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
 def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Figure:
     """Every trial's result over temporal depth, one line a stride, one panel a resolution.
 

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,46 @@ def load(tracking_uri: str, model_uri: str) -> Any:
         raise RegistryError(
             f"{model_uri}: {error.message} (registry {tracking_uri}; see --model and --tracking)"
         ) from None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The parts of a registered video classifier.
+
+    Attributes:
+        labels: class names in the order of the logits.
+        config: with which it was trained, as a dict.
+        weights: local state dict file of each stream.
+    """
+
+    labels: tuple[str, ...]
+    config: dict[str, Any]
+    weights: dict[str, Path]
+
+
+def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
+    """Download what `register` stored.
+
+    Args:
+        tracking_uri: of the registry.
+        model_uri: such as `models:/video-i3d-two-stream@candidate`.
+        folder: to download to.
+
+    Raises:
+        RegistryError: the registry knows no such model, or it is not one that this package registered.
+    """
+    use(tracking_uri)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    try:
+        local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
+        stored = mlflow.models.Model.load(str(local)).flavors["python_function"]["artifacts"]
+        described = json.loads((local / stored["model"]["path"]).read_text())
+        weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
+        return Registered(tuple(described["labels"]), described["config"], weights)
+    except mlflow.MlflowException as error:
+        raise RegistryError(f"{model_uri}: {error.message} (registry {tracking_uri})") from None
+    except (KeyError, OSError) as error:
+        raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None
 
 
 def register(

@@ -58,6 +58,14 @@ class Run:
         """Log a JSON artifact."""
         self.client.log_dict(self.run_id, value, path)
 
+    def log_bytes(self, path: str, content: bytes) -> None:
+        """Log a file of any kind."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / name
+            file.write_bytes(content)
+            self.client.log_artifact(self.run_id, str(file), folder or None)
+
     def log_figure(self, path: str, figure: Any) -> None:
         """Log a matplotlib figure as a picture."""
         with tempfile.TemporaryDirectory() as folder:

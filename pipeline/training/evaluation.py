@@ -1,169 +1,126 @@
-"""Exact evaluation: every clip of a split goes through the networks once, in a Ray Data job on any number of workers.
+"""Exact evaluation: every view of every clip is scored once, in a Ray Data job on any number of workers.
 
-The protocol is I3D's: central crop, the whole clip (or a central window), logits averaged over time; two streams are
-fused by the mean of their logits, which has the order of their sum (kinetics-i3d `evaluate_sample.py`).
+A task decodes a clip once and hands its frames to an actor, which cuts the protocol's views from them, scores them a
+few at a time and averages them: all views of a clip are in one place, so that the result depends neither on the number
+of workers nor on the size of a batch, and memory holds a batch's frames, not its views.
 """
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 import ray
+import torch
 from numpy.typing import NDArray
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import decoding_dataset
-from pipeline.clips.order import evaluation_batches
-from pipeline.clips.sampling import CentreSampler
+from pipeline.clips.normalise import normalise
+from pipeline.clips.order import view_batches
+from pipeline.clips.protocols import protocol_of
+from pipeline.clips.views import ViewSampler
 from pipeline.cluster import use_gpu
 from pipeline.config import Config
-from pipeline.networks import load_network
+from pipeline.networks import build_network, load_network
 from pipeline.shards import read_manifest
+from pipeline.training.scores import FUSED, Accuracy, Scores, mean_scores
 
-FUSED = "two_stream"
+__all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate"]
 
 
 class EvaluationError(RuntimeError):
-    """Clips were lost or counted twice: the numbers would be wrong, so there are none."""
+    """Clips were lost, counted twice or not scored: the numbers would be wrong, so there are none."""
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """What a set of logits is worth, and on how many clips.
-
-    Attributes:
-        top1: share of clips whose label has the highest logit.
-        top5: share of clips whose label is among the five highest.
-        clips: clips counted.
-        missing: clips of the catalog that could not be read, and are not counted.
-        digest: of the shard set.
-    """
-
-    top1: float
-    top5: float
-    clips: int
-    missing: int
-    digest: str
-
-    def __str__(self) -> str:
-        missing = f", {self.missing} missing" if self.missing else ""
-        return f"top-1 {100 * self.top1:.1f} %, top-5 {100 * self.top5:.1f} % ({self.clips} clips{missing})"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Logits of every clip of a split.
-
-    Attributes:
-        split: its name.
-        digest: of the shard set.
-        missing: clips of the catalog that could not be read.
-        labels: class names.
-        clip_ids: (clips,).
-        targets: (clips,) class of each clip.
-        logits: of each stream, (clips, classes) float32.
-    """
-
-    split: str
-    digest: str
-    missing: int
-    labels: tuple[str, ...]
-    clip_ids: NDArray[np.str_]
-    targets: NDArray[np.int64]
-    logits: dict[str, NDArray[np.float32]]
-
-    @cached_property
-    def all_logits(self) -> dict[str, NDArray[np.float32]]:
-        """The streams, and their mean where there are two."""
-        fused = {FUSED: np.mean(list(self.logits.values()), axis=0)} if len(self.logits) > 1 else {}
-        return {**self.logits, **fused}
-
-    def accuracy(self, name: str) -> Accuracy:
-        """Of a stream, or of `two_stream`."""
-        order = np.argsort(-self.all_logits[name], axis=1, kind="stable")
-        hits = order[:, :5] == self.targets[:, None]
-        return Accuracy(
-            float(hits[:, 0].mean()), float(hits.any(axis=1).mean()), len(self.targets), self.missing, self.digest
-        )
-
-    def confusion(self, name: str) -> NDArray[np.int64]:
-        """(classes, classes) counts: true class by predicted class."""
-        matrix = np.zeros((len(self.labels),) * 2, np.int64)
-        np.add.at(matrix, (self.targets, self.all_logits[name].argmax(axis=1)), 1)
-        return matrix
-
-    def table(self) -> pa.Table:
-        """One row a clip, to be stored: what another fusion or another metric needs."""
-        return pa.table(
-            {
-                "clip_id": self.clip_ids,
-                "label": np.array(self.labels)[self.targets],
-                "label_id": self.targets,
-                **{f"{stream}_logits": list(logits) for stream, logits in self.logits.items()},
-            }
-        )
+def inputs(network: str) -> tuple[str, ...]:
+    """The streams that a network sees: both, or the one that it is named after."""
+    return ("rgb", "flow") if network == FUSED else (network,)
 
 
 class Scorer:
     """The networks of all streams in one process; a Ray Data actor."""
 
-    def __init__(self, config: Config, weights: Mapping[str, str], num_classes: int, gpu: bool) -> None:
-        import torch
-
+    def __init__(self, config: Config, weights: Mapping[str, str], split: str, gpu: bool) -> None:
+        self.index = ClipIndex.load(config.ingest.shards, split)
+        self.sample, self.batch_size = ViewSampler(config.clips, protocol_of(config)), config.evaluation.batch_size
         self.device = torch.device("cuda" if gpu else "cpu")
         self.networks = {
-            stream: load_network(config.model, stream, num_classes, path).to(self.device)
-            for stream, path in weights.items()
+            name: load_network(config.model, name, len(self.index.labels), path).to(self.device)
+            for name, path in weights.items()
         }
 
     def __call__(self, batch: dict[str, NDArray]) -> dict[str, NDArray]:
-        """Replace the windows of each stream by logits, (N, classes) float32."""
-        import torch
-
-        from pipeline.clips.normalise import normalise
-
-        scored = {"rows": batch["rows"]}
+        """Replace the frames of each clip, (N, crops, shown, H, W, C) uint8, by its scores, (N, classes) float32."""
+        scored, first = {"rows": batch["rows"]}, int(batch["rows"][0])
         with torch.inference_mode():
-            for stream, network in self.networks.items():
-                windows = torch.from_numpy(np.ascontiguousarray(batch[stream])).to(self.device)
-                scored[stream] = network(normalise(windows)).float().cpu().numpy()
+            for name, network in self.networks.items():
+                frames = {stream: torch.from_numpy(np.ascontiguousarray(batch[stream])) for stream in inputs(name)}
+                places = {  # the same for all clips of the batch
+                    stream: torch.from_numpy(self.sample.views(int(self.index.length(stream)[first]), stream)[1])
+                    for stream in frames
+                }
+                scored[name] = self.score(network, frames, places)
         return scored
+
+    def score(
+        self, network: torch.nn.Module, frames: dict[str, torch.Tensor], places: dict[str, torch.Tensor]
+    ) -> NDArray[np.float32]:
+        """Cut views a batch at a time, score them, and average those of each clip."""
+        clips, crops = next(iter(frames.values())).shape[:2]
+        windows = len(next(iter(places.values())))
+        logits = []
+        views = list(itertools.product(range(clips), range(crops), range(windows)))
+        for start in range(0, len(views), self.batch_size):
+            some = views[start : start + self.batch_size]
+            seen = {
+                stream: normalise(torch.stack([each[n, c, places[stream][w]] for n, c, w in some]).to(self.device))
+                for stream, each in frames.items()
+            }
+            output = network(**seen) if len(seen) > 1 else network(*seen.values())
+            logits.append(output.float().cpu().numpy())
+        by_clip = np.concatenate(logits).reshape(clips, crops * windows, -1)
+        return mean_scores(by_clip.swapaxes(0, 1), self.sample.protocol.average)
 
 
 def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
-    """Score every clip of a split.
+    """Score every clip of a split under the config's test protocol.
 
     Args:
         config: resolved; its shard set, clip size, protocol and resources are used.
-        weights: state dict of each stream.
+        weights: state dict of each stream, in a file that all workers can read.
         split: which clips.
 
     Raises:
-        EvaluationError: a clip did not come back, or came back twice.
+        EvaluationError: weights do not fit; a clip did not come back, came back twice, or without finite scores.
     """
-    index = ClipIndex.load(config.ingest.shards, split)
-    streams = tuple(weights)
-    sample = CentreSampler(config.clips, config.evaluation.frames)
-    batches = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, rank=0, world=1)
-    gpu = use_gpu(config)
+    index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config)
+    streams = tuple(dict.fromkeys(stream for name in weights for stream in inputs(name)))
+    for stream in streams:
+        if empty := int((index.length(stream) == 0).sum()):
+            raise EvaluationError(f"{config.ingest.shards}: {empty} clips of {split!r} have no {stream}")
+    for name, path in weights.items():
+        check_weights(config, name, len(index.labels), path)
+    sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
+    batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
     scored = decoding_dataset(index, streams, batches, sample, config.resources.loader_cpus).map_batches(
         Scorer,
-        fn_constructor_args=(config, dict(weights), len(index.labels), gpu),
-        batch_size=None,  # a block is a batch of clips of one length
+        fn_constructor_args=(config, dict(weights), split, gpu),
+        batch_size=None,  # a block is a batch of clips whose views have the same places
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.workers),
         num_cpus=config.resources.worker_cpus,
         num_gpus=1 if gpu else 0,
     )
-    logits = {stream: np.full((len(index), len(index.labels)), np.nan, np.float32) for stream in streams}
+    logits = {name: np.full((len(index), len(index.labels)), np.nan, np.float32) for name in weights}
     seen = np.zeros(len(index), np.int64)
     for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
         np.add.at(seen, batch["rows"], 1)
-        for stream in streams:
-            logits[stream][batch["rows"]] = batch[stream]
+        for name in weights:
+            logits[name][batch["rows"]] = batch[name]
     if (seen != 1).any():
         raise EvaluationError(f"{split}: {(seen == 0).sum()} clips lost, {(seen > 1).sum()} counted twice")
+    for name, values in logits.items():
+        if odd := int((~np.isfinite(values)).any(axis=1).sum()):
+            raise EvaluationError(f"{split}: {name} scores of {odd} clips are not finite; its weights have diverged")
     counts = read_manifest(config.ingest.shards)["splits"][split]
     known = index.label >= 0
     return Scores(
@@ -173,5 +130,24 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         labels=index.labels,
         clip_ids=index.clip_ids[known],
         targets=index.label[known],
-        logits={stream: values[known] for stream, values in logits.items()},
+        logits={name: values[known] for name, values in logits.items()},
+        protocol=str(protocol),
+        average=protocol.average,
     )
+
+
+def check_weights(config: Config, name: str, num_classes: int, path: str) -> None:
+    """See that a state dict is that of the network, before workers start.
+
+    Raises:
+        EvaluationError: it is not, naming the first difference.
+    """
+    with torch.device("meta"):  # built without weights
+        network = build_network(config.model, name, num_classes)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).splitlines()[1].split()) if "\n" in str(error) else str(error)
+        raise EvaluationError(
+            f"{path}: not the weights of {config.model.name} on {name} with {num_classes} classes: {reason[:200]}"
+        ) from None

@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.clips.index import ClipIndex
+from pipeline.clips.protocols import protocol_of
 from pipeline.config import Config, ConfigError, from_dict, to_dict
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
 from pipeline.shards.store import exists, make_folder, read_json, write_json
-from pipeline.shards.tables import write_table
 from pipeline.tracking import figures
 from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
-from pipeline.training.evaluation import FUSED, Accuracy, Scores, evaluate
+from pipeline.training.evaluation import evaluate
+from pipeline.training.report import log_scores
+from pipeline.training.scores import FUSED, Accuracy, Scores, write_scores
 from pipeline.training.starts import freeze, load_start
 from pipeline.training.trainer import Trained, train_stream
 
@@ -93,6 +95,7 @@ def check(config: Config, splits: Collection[str]) -> None:
             network = build_network(config.model, name, num_classes=2)
         load_start(config.model, name, network)
         freeze(config.model, network)
+    protocol_of(config)
 
 
 def check_splits(config: Config, splits: Collection[str]) -> None:
@@ -129,7 +132,8 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         }
         scores = evaluate(config, {stream: one.weights for stream, one in trained.items()}, config.evaluation.split)
         accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
-        _log_scores(run, scores, accuracy, f"{folder}/scores.parquet", epochs=config.training.epochs)
+        write_scores(scores, f"{folder}/scores.parquet")
+        log_scores(run, scores, step=config.training.epochs)
         version = _register(config, run, trained, scores, accuracy) if config.tracking.registered_model else None
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 
@@ -177,22 +181,6 @@ def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: s
 def _contexts(config: Config) -> dict[str, str]:
     used = {config.evaluation.split: "testing", config.training.val_split: "validation"}
     return {**used, config.training.train_split: "training"}
-
-
-def _log_scores(run: Run, scores: Scores, accuracy: dict[str, Accuracy], path: str, epochs: int) -> None:
-    write_table(scores.table(), path)
-    for name, worth in accuracy.items():
-        run.log_metrics(
-            {
-                f"test/{name}_top1": worth.top1,
-                f"test/{name}_top5": worth.top5,
-                "test/clips": worth.clips,
-                "test/missing": worth.missing,
-            },
-            step=epochs,
-        )
-        title = f"{name.replace('_', '-')}: {worth}, data {worth.digest}"
-        run.log_figure(f"confusion_{name}.png", figures.confusion(scores.confusion(name), scores.labels, title))
 
 
 def _register(

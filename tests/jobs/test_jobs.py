@@ -1,6 +1,7 @@
 """The jobs as a user runs them: in one process, by `ray job submit`, and the registered model behind them."""
 
 import base64
+import csv
 import importlib.util
 import json
 import re
@@ -16,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, save
 from pipeline.training.pretrain import named
+from pipeline.training.scores import read_scores
 
 CHECKOUT = Path(__file__).parents[2]
 SHAPES = [
@@ -33,7 +35,9 @@ def job(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "sweep", "predict"])
+@pytest.mark.parametrize(
+    "name", ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "evaluate", "sweep", "predict"]
+)
 def test_help_works_and_shows_commands(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         job(name).main(["--help"])
@@ -60,6 +64,14 @@ def test_help_works_and_shows_commands(name, capsys):
         ("finetune", ["--recipe", "i3d_ucf101"], r"--recipe i3d_ucf101: no such recipe; did you mean i3d_ucf101_"),
         ("sweep", ["--recipe", "demo_sweep", "--base.ingest.shards", "/nowhere"], r"no shard set there"),
         ("predict", ["/nowhere.mp4"], "/nowhere.mp4: no such file"),
+        ("evaluate", [], "one of the arguments --model --run --checkpoint --fuse is required"),
+        ("evaluate", ["--run", "gone", "--storage", "STORAGE"], r"--run gone: no such run in .*/runs"),
+        ("evaluate", ["--run", "../x", "--storage", "STORAGE"], r"--run \.\./x: no such run"),
+        ("evaluate", ["--checkpoint", "/nowhere"], r"--checkpoint /nowhere: no model\.pt there"),
+        ("evaluate", ["--model", "models:/none@x", "--storage", "STORAGE"], r"models:/none@x: .* \(registry sqlite:"),
+        ("evaluate", ["--fuse", "/nowhere"], r"/nowhere/scores\.parquet: no such file"),
+        ("evaluate", ["--fuse", "/nowhere", "--weights", "1;2"], "--weights 1;2: not numbers with commas between"),
+        ("evaluate", ["--fuse", "/nowhere", "--evaluation.protocol", "best"], r"evaluation\.protocol: 'best'"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_right(name, argv, line, capsys, cluster, tmp_path):
@@ -133,6 +145,43 @@ def test_predict_prints_the_top_five_of_a_file(trained, capsys):
     with pytest.raises(SystemExit):
         job("predict").main([str(video), "--tracking", trained.tracking.uri, "--model", "models:/none@candidate"])
     assert "models:/none@candidate" in capsys.readouterr().err
+
+
+@pytest.mark.ray
+def test_a_registered_model_is_evaluated_again_and_its_stored_scores_fused(trained, capsys):
+    job("evaluate").main(["--model", MODEL, "--tracking.uri", trained.tracking.uri, "--evaluation.batch_size", "3"])
+    out = capsys.readouterr().out
+    path = re.search(r"scores (\S+)", out)[1]
+    first, again = read_scores(f"{trained.storage}/runs/job"), read_scores(path)
+    assert again.digest == first.digest
+    assert again.protocol.startswith("i3d (Quo Vadis")
+    for stream, logits in first.all_logits.items():
+        assert again.all_logits[stream] == pytest.approx(logits, rel=1e-4, abs=1e-4)
+    assert re.search(rf"{re.escape(MODEL)} on test, data digest {first.digest}, 0 clips missing", out)
+    assert re.search(r"two-stream( +\d+\.\d){5} +8\n", out)
+
+    job("evaluate").main(
+        ["--fuse", path, f"{trained.storage}/runs/job", "--weights", "1,0,0,1", "--average", "softmax",
+         "--storage", trained.storage, "--tracking.uri", trained.tracking.uri, "--tracking.experiment", "demo"]
+    )  # fmt: skip
+    fused = read_scores(re.search(r"scores (\S+)", capsys.readouterr().out)[1])
+    assert list(fused.logits) == ["rgb", "flow", "rgb_2", "flow_2"]
+    assert fused.weights == (1, 0, 0, 1)
+
+    client = MlflowClient(trained.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id], order_by=["start_time DESC"])
+    assert runs[0].data.tags["fusion"] == "softmax"
+    tested = runs[1]
+    assert tested.data.tags["source"] == MODEL
+    assert tested.data.metrics["test/clips"] == 8
+    names = {item.path for item in client.list_artifacts(tested.info.run_id)}
+    each = ("confusion_{}.png", "classes_{}.png", "classes_{}.csv", "reliability_{}.png", "hardest_pairs_{}.csv")
+    assert {name.format(stream) for name in each for stream in first.all_logits} <= names
+    listed = Path(client.download_artifacts(tested.info.run_id, "misclassified.csv")).read_text()
+    pictures = [row["picture"] for row in csv.DictReader(listed.splitlines())]
+    wrong = 8 - round(8 * again.accuracy("two_stream").top1)
+    assert len(pictures) == wrong
+    assert {item.path for item in client.list_artifacts(tested.info.run_id, "misclassified")} == set(pictures)
 
 
 @pytest.mark.ray

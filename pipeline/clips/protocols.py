@@ -1,0 +1,144 @@
+"""Test protocols, as published: which windows and crops of a clip are its views, and how their scores are averaged.
+
+A window is as long, and its frames as far apart, as in training (`clips.frames`, `clips.stride`): every paper tests on
+the windows on which it has trained, I3D and the ConvNet+LSTM excepted, which take the whole clip at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clips.windows import (
+    centre_window,
+    consecutive_windows,
+    sliding_windows,
+    snapshots,
+    spread_windows,
+    whole_clip,
+)
+from pipeline.config import ClipsConfig, Config, ConfigError
+
+Average = Literal["logits", "softmax"]
+Windows = Callable[[int, ClipsConfig, str], NDArray[np.int64]]
+SNAPSHOTS, STACK = 25, 10  # RGB frames, and flow frames around each: Quo Vadis, Table 1 (c), (d)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is averaged over.
+
+    Attributes:
+        name: as in `evaluation.protocol`.
+        source: where it is published.
+        windows: (frames of the clip, clips config, stream) to the frames of each window, (windows, T).
+        crops: under which each window is seen: 1, 3, 5 or 10 (`pipeline.clips.crops.view_crops`).
+        average: of logits, or of probabilities after the softmax.
+        whole_side: whether frames are resized until the crop spans their shorter side, instead of to
+            `clips.short_side`.
+    """
+
+    name: str
+    source: str
+    windows: Windows
+    crops: int = 1
+    average: Average = "logits"
+    whole_side: bool = False
+
+    def __str__(self) -> str:
+        crops = "centre crop" if self.crops == 1 else f"{self.crops} crops"
+        return f"{self.name} ({self.source}; {crops}, {self.average} averaged)"
+
+
+def _whole(length: int, clips: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+    return whole_clip(length, clips.stride)[None]
+
+
+def _consecutive(length: int, clips: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+    return consecutive_windows(length, clips.frames, clips.stride)
+
+
+def _sliding(length: int, clips: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+    return sliding_windows(length, clips.frames, clips.stride)
+
+
+def _snapshots(length: int, clips: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+    return snapshots(length, SNAPSHOTS, 1 if stream == "rgb" else STACK)[None]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        # The whole video at once, of which the network averages the logits; streams are summed (`evaluate_sample.py`).
+        Protocol("i3d", "Quo Vadis, section 2.5 and kinetics-i3d", _whole),
+        # One frame in five, 50 of 10 s; the network gives the last step.
+        Protocol("lstm", "Quo Vadis, section 2.1 and Table 1 (a)", _whole),
+        # 240 of 250 frames, so 15 windows of 16 that fit.
+        Protocol("c3d", "Quo Vadis, Table 1 (b)", _consecutive),
+        # 25 frames and 250 flow frames of 10 s, given to the network at once.
+        Protocol("two_stream", "Quo Vadis, Table 1 (c), (d)", _snapshots),
+        # Windows of 32; what is done with the rest of a video is not stated: it is left out.
+        Protocol("t3d", "Temporal 3D ConvNets, section 4", _consecutive),
+        # Windows of 16 over all frames, the shorter side resized to 112.
+        Protocol("resnet3d", "3D ResNets, section 3.2 and CVPR2018/test.py", _sliding, 1, "softmax", whole_side=True),
+    )
+}
+
+DEFAULTS: dict[str, str] = {
+    **dict.fromkeys(["i3d", "two_stream_i3d"], "i3d"),
+    "i3d_resnet50": "views",  # 10 clips x 3 crops: Non-local Neural Networks, section 5.1
+    "convnet_lstm": "lstm",
+    "c3d": "c3d",
+    **dict.fromkeys(["two_stream", "fused_two_stream"], "two_stream"),
+    **dict.fromkeys(["t3d121", "t3d169", "densenet3d121", "densenet3d169"], "t3d"),
+    **dict.fromkeys([f"resnet3d{depth}" for depth in (18, 34, 50, 101, 152, 200)], "resnet3d"),
+    **dict.fromkeys(["preact_resnet3d200", "wide_resnet3d50", "resnext3d101"], "resnet3d"),
+    **dict.fromkeys(["hara_densenet3d121", "hara_densenet3d201"], "resnet3d"),
+}
+
+
+def views(clips: int, crops: int) -> Protocol:
+    """N clips x M crops, spread evenly over the video, softmax averaged (Non-local Neural Networks, section 5.1)."""
+
+    def spread(length: int, config: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+        return spread_windows(length, config.frames, config.stride, clips)
+
+    return Protocol("views", f"{clips} clips", spread, crops, "softmax")
+
+
+def central(frames: int) -> Protocol:
+    """One window in the middle of the clip: I3D's protocol for those who cannot afford the whole clip."""
+
+    def centre(length: int, config: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+        return centre_window(length, frames, config.stride)[None]
+
+    return Protocol("i3d", f"the {frames} frames in the middle", centre)
+
+
+def protocol_of(config: Config) -> Protocol:
+    """The protocol that a config asks for; `auto` is the published one of its network.
+
+    Raises:
+        ConfigError: the network has no published one, cannot take it, or `evaluation.frames` is given for another than
+            I3D's.
+    """
+    asked = config.evaluation
+    if asked.protocol == "auto" and config.model.name not in DEFAULTS:
+        known = ", ".join([*PROTOCOLS, "views"])
+        raise ConfigError(f"evaluation.protocol: none is published for {config.model.name}; name one of {known}")
+    name = DEFAULTS[config.model.name] if asked.protocol == "auto" else asked.protocol
+    if (name == "two_stream") != (DEFAULTS.get(config.model.name) == "two_stream"):
+        raise ConfigError(
+            f"evaluation.protocol: {name} does not fit {config.model.name}: two_stream is that of the networks which "
+            f"take RGB and flow at once, and theirs only"
+        )
+    if asked.frames is not None:
+        if name != "i3d":
+            raise ConfigError(
+                f"evaluation.frames: {asked.frames} is for evaluation.protocol i3d, not {name}, whose windows have "
+                f"clips.frames"
+            )
+        return central(asked.frames)
+    return views(asked.views, asked.crops) if name == "views" else PROTOCOLS[name]

@@ -1,0 +1,96 @@
+"""Trained networks by where they are: a registered model, a checkpoint's folder, a run under its name."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import Config, ConfigError, from_dict, load
+from pipeline.tracking.registry import fetch
+from pipeline.training.checkpoints import WEIGHTS
+from pipeline.training.loop import SELECT
+from pipeline.training.scores import FUSED
+
+STREAMS = ("rgb", "flow", FUSED)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Networks that have been trained.
+
+    Attributes:
+        name: short, for a run's name.
+        origin: the URI or folder they come from.
+        config: with which they were trained.
+        weights: state dict file of each stream.
+        labels: class names in the order of the logits; None where they are not stored beside the weights.
+    """
+
+    name: str
+    origin: str
+    config: Config
+    weights: dict[str, Path]
+    labels: tuple[str, ...] | None = None
+
+
+def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = "") -> Source:
+    """A model of the registry, or one stream of it.
+
+    Args:
+        tracking_uri: of the registry.
+        model_uri: such as `models:/video-i3d-two-stream@candidate`.
+        folder: to download to.
+        stream: to take alone; empty for all.
+    """
+    model = fetch(tracking_uri, model_uri, folder)
+    name = model_uri.removeprefix("models:/")
+    return Source(
+        name, model_uri, from_dict(Config, model.config), _only(model.weights, stream, model_uri), model.labels
+    )
+
+
+def checkpointed(folder: Path, stream: str = "") -> Source:
+    """A checkpoint of the training loop.
+
+    Args:
+        folder: with `model.pt` and `config.yaml`.
+        stream: whose it is; empty where the config has one only, or the folder lies in that of its stream.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it does not say whose it is.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"--checkpoint {folder}: no {WEIGHTS} there; a run's lie in runs/NAME/STREAM/checkpoint_*")
+    config = load(Config, folder / "config.yaml")
+    place = folder.resolve().parent.name
+    known = [place] if place in STREAMS else list(config.model.streams)
+    if not stream and len(known) != 1:
+        raise ConfigError(f"--checkpoint {folder}: trained with {', '.join(known)}; name its own by --stream")
+    stream = stream or known[0]
+    return Source(f"{config.name or folder.name}-{stream}", str(folder), config, {stream: folder / WEIGHTS})
+
+
+def trained_run(storage: str, name: str, stream: str = "") -> Source:
+    """The best checkpoints of a run of `jobs/pretrain_kinetics.py`, by validation loss.
+
+    Raises:
+        ConfigError: there is no such run, or no checkpoint in it.
+    """
+    folder = Path(storage) / "runs" / name
+    if Path(name).name != name or not (folder / "run.json").is_file():
+        raise ConfigError(f"--run {name}: no such run in {storage}/runs")
+    config = from_dict(Config, json.loads((folder / "run.json").read_text())["config"])
+    found = {each: sorted(folder.glob(f"{each}/checkpoint_*/{WEIGHTS}")) for each in STREAMS}
+    weights = {each: min(paths, key=_validation_loss) for each, paths in found.items() if paths}
+    if not weights:
+        raise ConfigError(f"--run {name}: no checkpoint in {folder} yet")
+    return Source(name, str(folder), config, _only(weights, stream, f"--run {name}"))
+
+
+def _only(weights: dict[str, Path], stream: str, origin: str) -> dict[str, Path]:
+    if stream and stream not in weights:
+        raise ConfigError(f"--stream {stream}: {origin} has {', '.join(weights)}")
+    return {stream: weights[stream]} if stream else weights
+
+
+def _validation_loss(weights: Path) -> float:
+    return float(json.loads(weights.with_name("history.json").read_text())[-1][SELECT])

@@ -1,0 +1,115 @@
+"""A test: trained networks under a protocol, or stored scores fused, into stored scores and an MLflow run.
+
+STORAGE/evaluations/NAME/
+scores.parquet  logits of every clip, with what they stand on
+rgb.pt, flow.pt the weights of a registered model, where every worker can read them
+"""
+
+import datetime
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.protocols import Average, protocol_of
+from pipeline.config import Config, to_dict
+from pipeline.shards import read_manifest
+from pipeline.shards.store import make_folder
+from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.analysis import Analysis
+from pipeline.training.evaluation import EvaluationError, evaluate
+from pipeline.training.fusion import fuse
+from pipeline.training.report import log_misclassified, log_scores
+from pipeline.training.scores import Scores, read_scores, write_scores
+from pipeline.training.sources import Source
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a test came to.
+
+    Attributes:
+        title: what was tested.
+        name: of the MLflow run.
+        run: the MLflow run.
+        path: of the stored scores.
+        scores: of every clip.
+        analyses: of each stream, and of the fusion last.
+    """
+
+    title: str
+    name: str
+    run: Run
+    path: str
+    scores: Scores
+    analyses: dict[str, Analysis]
+
+
+def score_networks(config: Config, source: Source) -> Tested:
+    """Score a split with trained networks.
+
+    Args:
+        config: resolved: that of the source, with other settings of the test where these are wanted.
+        source: the networks.
+
+    Raises:
+        EvaluationError: the shard set has other classes than the networks.
+    """
+    protocol = protocol_of(config)
+    index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
+    if source.labels not in (None, index.labels):
+        raise EvaluationError(
+            f"{source.origin}: its {len(source.labels or ())} classes are not the {len(index.labels)} of "
+            f"{config.ingest.shards}"
+        )
+    name, folder = _new(config, f"{source.name}-{protocol.name}")
+    weights = {stream: str(path) for stream, path in source.weights.items()}
+    if source.labels is not None:  # downloaded to this machine alone
+        weights = {stream: str(shutil.copy(path, f"{folder}/{stream}.pt")) for stream, path in weights.items()}
+    tags = {"source": source.origin, "model": config.model.name, "protocol": protocol.name}
+    with _run(config, name, {**tags, "dataset_digest": index.digest}) as run:
+        run.log_config(to_dict(config))
+        run.log_shards(config.ingest.shards, read_manifest(config.ingest.shards), {index.split: "testing"})
+        scores = evaluate(config, weights, index.split)
+        write_scores(scores, f"{folder}/scores.parquet")
+        analyses = log_scores(run, scores)
+        log_misclassified(run, scores, list(analyses)[-1], index, config.ingest.flow.bound)
+    return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
+
+
+def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights: Sequence[float] = ()) -> Tested:
+    """Fuse stored scores, without a network or a clip.
+
+    Args:
+        config: resolved; its storage and tracking are used.
+        paths: of two or more scores files.
+        average: of what the fusion is the mean, logits or softmax.
+        weights: of each stream; equal where empty.
+    """
+    scores = fuse([read_scores(path) for path in paths], average, weights)
+    name, folder = _new(config, "fusion")
+    shares = {f"weight_{stream}": weight for stream, weight in zip(scores.logits, weights, strict=False)}
+    tags = {"source": ", ".join(paths), "protocol": scores.protocol, "fusion": average, **shares}
+    with _run(config, name, {**tags, "dataset_digest": scores.digest}) as run:
+        write_scores(scores, f"{folder}/scores.parquet")
+        analyses = log_scores(run, scores)
+    title = " + ".join(Path(path).parent.name or path for path in paths)
+    return Tested(title, name, run, f"{folder}/scores.parquet", scores, analyses)
+
+
+def _new(config: Config, about: str) -> tuple[str, str]:
+    """A name that was never used, and its folder."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', about).strip('.-')}-{stamp}-{secrets.token_hex(2)}"
+    folder = f"{config.storage}/evaluations/{name}"
+    make_folder(folder)
+    return name, folder
+
+
+def _run(config: Config, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
+    artifacts = f"{config.storage}/mlartifacts" if config.tracking.uri.startswith("sqlite:") else None
+    return tracked_run(config.tracking.uri, config.tracking.experiment, name, artifacts=artifacts, tags=tags)
