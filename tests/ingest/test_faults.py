@@ -11,7 +11,7 @@ from pipeline.command_line import override
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.faults import IngestError, explained
 from pipeline.ingest.run import ingest
-from pipeline.shards import read_clips, verify
+from pipeline.shards import Verification, read_clips, verify
 
 
 def test_errors_of_the_system_are_said_and_bugs_pass():
@@ -57,7 +57,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_finished(shards, tmp_path)
         lines: list[str] = []
         manifest = ingest(config, configured_catalog(config), lines.append)
         assert any("done before" in line for line in lines)
-        assert verify(config.ingest.shards) == len(read_clips(shards.ingest.shards))
+        assert verify(config.ingest.shards) == Verification(len(read_clips(shards.ingest.shards)), [])
         assert manifest["digest"] == ingest(shards, configured_catalog(shards), lambda line: None)["digest"]
     finally:
         subprocess.run(["umount", "-l", disk], check=False, capture_output=True)

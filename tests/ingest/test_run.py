@@ -189,7 +189,7 @@ def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
     monitored.join()
     assert killed[0], "the run ended before a worker was seen"
     assert manifest["digest"] == read_manifest(shards.ingest.shards)["digest"]
-    assert verify(config.ingest.shards) == read_clips(shards.ingest.shards).num_rows
+    assert verify(config.ingest.shards) == Verification(read_clips(shards.ingest.shards).num_rows, [])
 
 
 def _at_work(command: list[str] | None) -> bool:

@@ -12,7 +12,7 @@ from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
-from pipeline.shards import read_clips, verify
+from pipeline.shards import Verification, read_clips, verify
 from tests.ingest.fetch.server import FileServer, status
 
 pytestmark = pytest.mark.ray
@@ -102,7 +102,7 @@ def test_archives_with_a_replacement_give_the_shards_of_local_files(listed, from
     sources = {name: row["source"] for name, row in rows.items()}
     first = Path(names[0]).name.split("_0000")[0]
     assert sources[first] == f"{folder}/replacement.tgz#fixed/{Path(names[0]).name}"
-    assert verify(config.ingest.shards)
+    assert verify(config.ingest.shards) == Verification(5, [])
 
 
 def test_an_address_of_files_gives_the_same_and_what_is_not_there_is_said(listed, from_files):
