@@ -10,8 +10,7 @@ from pipeline.flow.cpu.vectors import (
     from_left,
     from_right,
     load,
-    reciprocal_estimate,
-    root_reciprocal_estimate,
+    root_estimate,
     splat,
     store,
     total,
@@ -19,18 +18,8 @@ from pipeline.flow.cpu.vectors import (
 )
 
 TINY = np.float32(1e-30)
-ONE, TWO = np.float32(1), np.float32(2)
+ONE = np.float32(1)
 FIXED = 4 * LANES
-
-
-@inlined
-def shrinkage(ux, uy, taut):
-    """1 / (1 + taut |grad u|)."""
-    square = ux * ux + (uy * uy + TINY)
-    length = square * root_reciprocal_estimate(square)
-    grown = length * taut + ONE
-    estimate = reciprocal_estimate(grown)
-    return estimate * (TWO - grown * estimate)
 
 
 def _iterations(components):
@@ -47,16 +36,21 @@ def _iterations(components):
         return change, here
 
     @inlined
-    def dual(state, old, new, here, right, below, edge, bottom, tau, taut):
+    def dual(state, old, here, right, below, edge, bottom, tau, taut):
+        """Both p + tau grad u of a block, and 1 + taut |grad u|, by which they are to be divided."""
         ux = from_right(here, right) - here
         if edge >= 0:
             ux = without_lane(ux, edge)
         uy = splat(ZERO)
         if not bottom:
             uy = below - here
-        shrink = shrinkage(ux, uy, taut)
-        store(state, new, (ux * tau + load(state, old)) * shrink)
-        store(state, new + LANES, (uy * tau + load(state, old + LANES)) * shrink)
+        length = root_estimate(ux * ux + (uy * uy + TINY))
+        return ux * tau + load(state, old), uy * tau + load(state, old + LANES), length * taut + ONE
+
+    @inlined
+    def scaled(state, new, x, y, factor):
+        store(state, new, x * factor)
+        store(state, new + LANES, y * factor)
 
     def _rows(top, bottom):
         @inlined
@@ -89,12 +83,16 @@ def _iterations(components):
                 right1, right2, right3 = splat(ZERO), splat(ZERO), splat(ZERO)
                 if not last:
                     right1, right2 = load(state, new_above + size), load(state, new_above + size + 3 * LANES)
-                dual(state, above + LANES, new_above + LANES, here1, right1, u1, edge, bottom, tau, taut)
-                dual(state, above + 4 * LANES, new_above + 4 * LANES, here2, right2, u2, edge, bottom, tau, taut)
+                x1, y1, grown1 = dual(state, above + LANES, here1, right1, u1, edge, bottom, tau, taut)
+                x2, y2, grown2 = dual(state, above + 4 * LANES, here2, right2, u2, edge, bottom, tau, taut)
+                both = ONE / (grown1 * grown2)  # a division takes as long as twenty products
+                scaled(state, new_above + LANES, x1, y1, grown2 * both)
+                scaled(state, new_above + 4 * LANES, x2, y2, grown1 * both)
                 if third:
                     if not last:
                         right3 = load(state, new_above + size + 6 * LANES)
-                    dual(state, above + 7 * LANES, new_above + 7 * LANES, here3, right3, u3, edge, bottom, tau, taut)
+                    x3, y3, grown3 = dual(state, above + 7 * LANES, here3, right3, u3, edge, bottom, tau, taut)
+                    scaled(state, new_above + 7 * LANES, x3, y3, ONE / grown3)
                 here1, here2, here3 = right1, right2, right3
             return error, p1, p2, p3, here1, here2, here3
 

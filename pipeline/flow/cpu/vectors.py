@@ -155,35 +155,21 @@ def _call(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:
     return builder.call(builder.module.declare_intrinsic(f"{name}.v{value.type.count}f32", fnty=kind), [value])
 
 
-def _estimate(name: str, exact: Callable[..., ir.Value]) -> Callable[..., Any]:
-    """One instruction of AVX-512 that is right to 14 bits, or the exact value on other machines."""
+@intrinsic
+def root_estimate(typing: Any, vector: Any) -> Any:
+    """The square root of numbers above zero: right to 14 bits where AVX-512 has an instruction for it, else exact."""
 
-    @intrinsic
-    def estimate(typing: Any, vector: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            (value,) = args
-            if not (AVX512 and vector.lanes == 16):
-                return exact(builder, value)
-            mask = ir.IntType(16)
-            kind = ir.FunctionType(value.type, [value.type, value.type, mask])
-            function = builder.module.declare_intrinsic(f"llvm.x86.avx512.{name}14.ps.512", fnty=kind)
-            return builder.call(function, [value, ir.Constant(value.type, None), ir.Constant(mask, -1)])
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (value,) = args
+        if not (AVX512 and vector.lanes == 16):
+            return _call(builder, "llvm.sqrt", value)
+        mask = ir.IntType(16)
+        kind = ir.FunctionType(value.type, [value.type, value.type, mask])
+        function = builder.module.declare_intrinsic("llvm.x86.avx512.rsqrt14.ps.512", fnty=kind)
+        estimate = builder.call(function, [value, ir.Constant(value.type, None), ir.Constant(mask, -1)])
+        return builder.fmul(value, estimate, flags=_FLAGS)
 
-        return vector(vector), generate
-
-    return estimate
-
-
-def _one_over(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    return builder.fdiv(ir.Constant(value.type, [1.0] * value.type.count), value, flags=_FLAGS)
-
-
-def _one_over_root(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    return _one_over(builder, _call(builder, "llvm.sqrt", value))
-
-
-reciprocal_estimate = _estimate("rcp", _one_over)
-root_reciprocal_estimate = _estimate("rsqrt", _one_over_root)
+    return vector(vector), generate
 
 
 @intrinsic
