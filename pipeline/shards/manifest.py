@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -28,13 +29,16 @@ def digest(clips: pa.Table) -> str:
     return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:16]
 
 
-def summarise(clips: pa.Table, plan: dict[str, Any], rate: dict[str, Any] | None = None) -> dict[str, Any]:
+def summarise(
+    clips: pa.Table, plan: dict[str, Any], rate: dict[str, Any] | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The manifest of a finished set, from its table of clips.
 
     Args:
         clips: one row a clip of the catalog (`CLIPS_SCHEMA`).
         plan: what made it.
         rate: what the run that finished it did: its clips, its seconds, what each stage took.
+        notes: what the catalog has to say of itself, such as how its lists differ from the published counts.
     """
     splits: dict[str, Any] = {}
     for split in sorted(set(clips["split"].to_pylist())):
@@ -65,6 +69,7 @@ def summarise(clips: pa.Table, plan: dict[str, Any], rate: dict[str, Any] | None
             "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
         },
         "duplicates": _duplicates(clips),
+        "notes": list(notes),
         "rate": rate or {},
         "plan": plan,
     }
