@@ -64,6 +64,14 @@ def test_an_actor_that_fails_costs_one_clip(cluster, tiny):
     assert "memory_gib" in failed["error_message"]
 
 
+def test_a_killed_actor_begins_anew(cluster):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8)
+    compute = on_gpus(count=1, memory_gib=0.5, gpus_each=0)
+    before = compute(frames, "cuda", nscales=1, warps=1)
+    ray.kill(compute.actors[0], no_restart=False)
+    assert np.array_equal(compute(frames, "cuda", nscales=1, warps=1), before)
+
+
 def test_auto_is_the_cpu_where_there_is_no_gpu(cluster, tiny, tmp_path):
     config = again(tiny, tmp_path)
     ingest(config, configured_catalog(config), silent)
