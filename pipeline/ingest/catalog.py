@@ -55,6 +55,10 @@ def _read(config: Config) -> pa.Table:
         case "youtube8m" | "youtube8m_segments":
             return _youtube8m(config)
         case _:
+            if not wanted.annotations:
+                raise CatalogError(
+                    "catalog.annotations: empty; give the CSV of each split, as --catalog.annotations.train FILE"
+                )
             strange = set(wanted.archives) - set(wanted.annotations) - {"replacements"}
             if strange:
                 raise CatalogError(f"catalog.archives.{min(strange)}: no such split in catalog.annotations")

@@ -50,7 +50,7 @@ def test_help_works_and_shows_commands(name, capsys):
     [
         ("ingest", ["--catalog.video", "x"], "--catalog.video: no such field; did you mean --catalog.videos?"),
         ("ingest", ["--catalog.dataset", "kinetics40"], r"catalog\.dataset: 'kinetics40'.*did you mean kinetics400"),
-        ("ingest", [], r"catalog\.videos: empty; give the folder of the video files"),
+        ("ingest", [], r"catalog\.annotations: empty; give the CSV of each split"),
         ("pretrain_kinetics", ["--resume", "gone"], r"--resume gone: no such run in .*outputs/runs"),
         ("pretrain_kinetics", ["--name", "../x"], r"--name '\.\./x': use letters, digits"),
         (
