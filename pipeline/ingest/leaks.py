@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.faults import IngestError
+from pipeline.shards.overlaps import video_of
 
 _SHOWN = 3
 
@@ -19,7 +20,7 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for row in catalog.select(["clip_id", "split", "error_class"]).to_pylist():
         if row["error_class"] is None:
-            splits[row["clip_id"].split(".")[1]].add(row["split"])
+            splits[video_of(row["clip_id"])].add(row["split"])
     leaks = {video: sorted(names) for video, names in splits.items() if len(names) > 1}
     if leaks and not allowed:
         shown = ", ".join(f"{video} ({', '.join(names)})" for video, names in list(leaks.items())[:_SHOWN])

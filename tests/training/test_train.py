@@ -131,7 +131,8 @@ def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):
         Config(),
         {
             "storage": str(tmp_path), "catalog.dataset": "folder", "catalog.videos": str(tmp_path / "videos"),
-            "ingest.streams": "rgb", "model.streams": "rgb", "clips.frames": "64", "clips.crop": "224",
+            "ingest.streams": "rgb", "ingest.allow_leaks": "true", "model.streams": "rgb",
+            "clips.frames": "64", "clips.crop": "224",
             "training.batch_size": "1", "training.steps": "2", "training.epochs": "1", "evaluation.val_frames": "16",
             "resources.workers": "1", "resources.loader_cpus": "0.5",
         },
