@@ -21,8 +21,8 @@ VIDEO_BYTES, FLOW_BYTES = 0.055, 0.18
 """Stored of a pixel: 4.8 and 15.7 kB of a frame of 340x256."""
 RGB_PIXELS_PER_SECOND = 10e6
 """Decoded, resized, encoded and checked by a core: 115 frames a second of 340x256."""
-FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 2.2e6, "auto": 2.2e6, "opencv": 0.09e6}
-"""Of TV-L1 by a core with OpenCV's parameters: 25 pairs a second of 340x256 with `cpu`, one with `opencv`."""
+FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 1.8e6, "auto": 1.8e6, "opencv": 0.086e6}
+"""Of TV-L1 by a core with OpenCV's parameters, encoded and checked: of 340x256 21 pairs a second, one with `opencv`."""
 
 
 @dataclass(frozen=True)
