@@ -10,20 +10,20 @@ DenseNet-121's ImageNet weights where they cannot be downloaded.
 
 from pipeline.catalog import catalog_notes
 from pipeline.cluster import connect, resolve
-from pipeline.command_line import one_line_errors, parse
+from pipeline.command_line import given, one_line_errors, parse
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.recipes import TRANSFER
 from pipeline.reports import ingested, transferred
-from pipeline.training.pretrain import named
+from pipeline.training.names import named
 from pipeline.training.supervision import check_transfer, transfer
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse, ingest what is missing, train on pairs, say what came of it."""
     with one_line_errors():
-        config = named(resolve(parse(Config, TRANSFER, argv, __doc__)))
+        config = named(resolve(parse(Config, TRANSFER, argv, __doc__)), given(argv))
         catalog = configured_catalog(config)
         for note in catalog_notes(catalog):
             print(note)

@@ -34,19 +34,20 @@ def connect(config: Config, need_training: bool = True, trials: int = 1) -> None
     quiet()
     resources, cpus = config.resources, ray.cluster_resources().get("CPU", 0)
     drivers = trials * TRIAL_CPUS if trials > 1 else 0
-    training = trials * resources.workers * resources.worker_cpus + resources.loader_cpus + drivers
+    workers = resources.least_workers
+    training = trials * workers * resources.worker_cpus + resources.loader_cpus + drivers
     if need_training and training > cpus:
         each = f"{trials} trials at a time, each of " if trials > 1 else ""
         raise ConfigError(
-            f"resources: {each}{resources.workers} workers of {resources.worker_cpus:g} CPUs, and one loader of "
+            f"resources: {each}{workers} workers of {resources.worker_cpus:g} CPUs, and one loader of "
             f"{resources.loader_cpus:g}, need {training:g} CPUs, the cluster has {cpus:g}; "
             f"lower {'concurrent' if trials > 1 else 'resources.workers'}"
         )
     if resources.ingest_cpus > cpus:
         raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {cpus:g}")
-    if resources.gpu == "yes" and ray.cluster_resources().get("GPU", 0) < resources.workers:
+    if resources.gpu == "yes" and ray.cluster_resources().get("GPU", 0) < workers:
         raise ConfigError(
-            f"resources.gpu: {resources.workers} workers need a GPU each, "
+            f"resources.gpu: {workers} workers need a GPU each, "
             f"the cluster has {ray.cluster_resources().get('GPU', 0):g}"
         )
 
@@ -54,7 +55,7 @@ def connect(config: Config, need_training: bool = True, trials: int = 1) -> None
 def use_gpu(config: Config) -> bool:
     """Whether training workers get a GPU each."""
     if config.resources.gpu == "auto":
-        return ray.cluster_resources().get("GPU", 0) >= config.resources.workers
+        return ray.cluster_resources().get("GPU", 0) >= config.resources.least_workers
     return config.resources.gpu == "yes"
 
 

@@ -49,6 +49,11 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
         fail(str(error))
 
 
+def given(argv: Sequence[str] | None = None) -> list[str]:
+    """Names of the fields that a command line sets, `sys.argv[1:]` when None."""
+    return list(overrides(sys.argv[1:] if argv is None else argv))
+
+
 def overrides(argv: Sequence[str]) -> dict[str, str]:
     """The `--FIELD VALUE` pairs of a command line as `override` takes them.
 

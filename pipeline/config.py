@@ -304,6 +304,8 @@ class TrainingConfig:
     """Split trained on."""
     val_split: str = "val"
     """Split of the validation loss, which steers a plateau schedule and picks the best checkpoint."""
+    checkpoint_steps: PositiveInt | None = None
+    """Optimiser steps between checkpoints inside an epoch; none for one at the end of each epoch only."""
     keep: Literal["best", "last"] = "best"
     """The checkpoint that is evaluated and registered: of the lowest validation loss, or of the last epoch, for data
     sets without a validation split, where val_split is the test split."""
@@ -336,6 +338,8 @@ class ResourcesConfig:
 
     workers: PositiveInt = 2
     """Training workers (DDP ranks), one a GPU where there are GPUs."""
+    min_workers: PositiveInt | None = None
+    """Train with so few where there is no room for all, each doing more of the same steps; none for all or nothing."""
     gpu: Literal["auto", "yes", "no"] = "auto"
     """Train on GPUs; auto where the cluster has one for each worker."""
     worker_cpus: PositiveFloat = 0.5
@@ -348,6 +352,17 @@ class ResourcesConfig:
     """GiB of a GPU's memory that TV-L1 may take for a batch of frame pairs."""
     max_failures: Annotated[int, Field(ge=-1)] = 2
     """Restarts of the training workers from the last checkpoint before the run fails; -1 for any number."""
+    wait_minutes: NonNegativeFloat = 30.0
+    """How long, in all, a training waits for room for its workers, such as after the loss of a node."""
+
+    def __post_init__(self) -> None:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ConfigError(f"min_workers: {self.min_workers} is more than workers, which is {self.workers}")
+
+    @property
+    def least_workers(self) -> int:
+        """With how many a training starts."""
+        return self.workers if self.min_workers is None else self.min_workers
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -371,7 +386,8 @@ class Config:
     name: str = ""
     """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
     resume: str = ""
-    """Name of an interrupted run to continue; every other field must be as it was."""
+    """Name of an interrupted run to continue, as it was: of other fields only the learning rate, resources, and how the
+    clips of a step are cut may change."""
     retry: tuple[str, ...] = ()
     """Classes of error whose clips ingest tries again, by name or all that are retryable; else a failure is final."""
     storage: str = "outputs"

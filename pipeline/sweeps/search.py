@@ -27,6 +27,7 @@ from pipeline.shards.store import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
 from pipeline.tracking import figures
 from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.reporting import is_whole
 from pipeline.training.trainer import train_stream
 
 METRIC, MODE = "val/top1", "max"
@@ -120,8 +121,16 @@ def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
         config.tracking.uri, config.tracking.experiment, label, parent=parent, tags={"trial": trial_id, **point}
     ) as run:
         run.log_config(to_dict(config))
-        callbacks = [TuneReportCallback()]
-        train_stream(config, values["stream"], run, f"{values['folder']}/trials/{trial_id}", callbacks)
+        train_stream(config, values["stream"], run, f"{values['folder']}/trials/{trial_id}", [ReportEpochs()])
+
+
+class ReportEpochs(TuneReportCallback):
+    """Tells Tune of whole epochs; a checkpoint inside one is none of its business."""
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """See Ray."""
+        if is_whole(metrics[0]):
+            super().after_report(run_context, metrics, checkpoint)
 
 
 def _row(result: tune.Result) -> dict[str, Any]:

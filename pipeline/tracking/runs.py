@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ import yaml
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+
+from pipeline.tracking.outages import OutageError, check_reachable, unreachable
 
 MAX_PARAM = 6000  # MLflow cuts longer values; the whole config is an artifact anyway
 
@@ -43,9 +46,23 @@ class Run:
             self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()]
         )
 
+    def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log those epochs, numbered from 1, that the server has not yet: after a crash or an outage several."""
+        if not history:
+            return
+        name = next(iter(history[0]))
+        logged = {metric.step for metric in self.client.get_metric_history(self.run_id, name)}
+        for epoch, metrics in enumerate(history, start=1):
+            if epoch not in logged:
+                self.log_metrics(metrics, step=epoch)
+
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Log a nested config as parameters with dotted names, and whole as `config.yaml`."""
-        params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items()]
+        """Log a nested config as parameters with dotted names, and whole as `config.yaml`.
+
+        Parameters cannot change: those of a resumed run stay, and `config.yaml` says what it goes on with.
+        """
+        known = self.client.get_run(self.run_id).data.params
+        params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items() if name not in known]
         for start in range(0, len(params), 100):  # MLflow's limit of one request
             self.client.log_batch(self.run_id, params=params[start : start + 100])
         self.log_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
@@ -124,7 +141,12 @@ def tracked_run(
         resume: id of an interrupted run to continue instead of making one.
         artifacts: URI of the artifact root of a new experiment; the server's own where None.
         tags: set on the run.
+
+    Raises:
+        ConfigError: there is no server.
+        OutageError: it went away, and what was to be logged last is not.
     """
+    check_reachable(uri)
     client = MlflowClient(uri)
     if resume is None:
         experiment_id = _experiment(client, experiment, artifacts)
@@ -137,14 +159,24 @@ def tracked_run(
         run.set_tags(tags or {})
         with _terminated_is_interrupted():
             yield run
-    except (KeyboardInterrupt, SystemExit):
+        run.end(RunStatus.FINISHED)
+    except BaseException as error:
+        if reason := unreachable(uri):
+            if isinstance(error, MlflowException):
+                says = f"MLflow at {uri} does not answer ({reason}); what was computed stays"
+                raise OutageError(f"{says}, --resume NAME goes on when it is back") from error
+            raise
+        with contextlib.suppress(MlflowException):  # such as of a SQLite file on a disk that is full
+            _end_early(run, error)
+        raise
+
+
+def _end_early(run: Run, error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt | SystemExit):
         run.end(RunStatus.KILLED)
-        raise
-    except BaseException:
-        if client.get_run(run.run_id).info.status == RunStatus.to_string(RunStatus.RUNNING):
-            run.end(RunStatus.FAILED)  # unless a parent that had it stopped has ended it already
-        raise
-    run.end(RunStatus.FINISHED)
+    elif run.client.get_run(run.run_id).info.status == RunStatus.to_string(RunStatus.RUNNING):
+        run.set_tags({"last_failure": (" ".join(str(error).split()) or type(error).__name__)[:1000]})
+        run.end(RunStatus.FAILED)  # unless a parent that had it stopped has ended it already
 
 
 def use(uri: str) -> None:

@@ -1,10 +1,12 @@
-"""What a run needs to go on: written by rank 0 at the end of every epoch, read by every rank.
+"""What a run needs to go on: written by rank 0 at the end of every epoch and inside it, read by every rank.
 
     model.pt      the evaluated network's state dict  training.pt  optimiser, schedule, counters; with a moving
                                                                    average, which model.pt is then, the network itself
     history.json  metrics of every epoch so far       config.yaml  the resolved config
+    rank-N.pt     of every rank, inside an epoch only: see `position`
 
-Random numbers need no state: windows, crops, order and dropout are functions of (seed, epoch, rank or clip).
+Random numbers need no state: windows, crops and order are functions of (seed, epoch, clip), dropout and mixup of
+(seed, step, micro-batch).
 """
 
 import json
@@ -19,6 +21,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.config import Config, save
+from pipeline.training.faults import save_tensors
+from pipeline.training.position import Position, load_rank, save_rank
 
 WEIGHTS = "model.pt"
 
@@ -34,6 +38,8 @@ class State:
     epoch: int = 0  # epochs done
     step: int = 0  # optimiser steps done
     history: list[dict[str, float]] = field(default_factory=list)
+    restarts: int = 0  # times that a checkpoint was gone on from
+    position: Position = field(default_factory=Position)  # in the epoch that is not done
 
     @property
     def evaluated(self) -> nn.Module:
@@ -41,14 +47,15 @@ class State:
         return self.model if self.average is None else self.average.module
 
     def save(self, folder: Path, config: Config) -> None:
-        """Write the four files."""
-        torch.save(self.evaluated.state_dict(), folder / WEIGHTS)
+        """Write the four files that are of all ranks."""
+        save_tensors(self.evaluated.state_dict(), folder / WEIGHTS)
         rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
+        rest |= {"steps_in_epoch": self.position.steps, "restarts": self.restarts}
         if self.plateau is not None:
             rest["plateau"] = _plain(self.plateau.state_dict())
         if self.average is not None:
             rest["network"], rest["averaged"] = self.model.state_dict(), self.average.n_averaged
-        torch.save(rest, folder / "training.pt")
+        save_tensors(rest, folder / "training.pt")
         (folder / "history.json").write_text(json.dumps(self.history))
         save(config, folder / "config.yaml")
 
@@ -64,7 +71,30 @@ class State:
             self.plateau.load_state_dict(rest["plateau"])
         self.optimiser.load_state_dict(rest["optimiser"])
         self.epoch, self.step = rest["epoch"], rest["step"]
+        self.position.steps, self.restarts = rest["steps_in_epoch"], rest["restarts"] + 1
         self.history = json.loads((folder / "history.json").read_text())
+
+    def save_rank(self, folder: Path, rank: int) -> None:
+        """Write what is this rank's own inside an epoch."""
+        save_rank(folder, rank, self._networks, self.position)
+
+    def load_rank(self, folder: Path, rank: int, world: int) -> None:
+        """Read it again, after `load`."""
+        load_rank(folder, rank, world, self._networks, self.position)
+
+    def check_finite(self, name: str) -> None:
+        """Keep weights that have gone astray out of checkpoints.
+
+        Raises:
+            FloatingPointError: naming the step.
+        """
+        finite = [value.isfinite().all() for value in self.model.state_dict().values() if value.is_floating_point()]
+        if not torch.stack(finite).all():
+            raise FloatingPointError(f"{name}: weights are not finite after step {self.step}; lower optimiser.lr")
+
+    @property
+    def _networks(self) -> list[nn.Module]:
+        return [self.model] if self.average is None else [self.model, self.average.module]
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,7 @@ rgb/, flow/     Ray Train: checkpoints and state of each stream
 scores.parquet  logits of every test clip
 """
 
-import datetime
-import re
-import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,13 +16,15 @@ import numpy as np
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import protocol_of
-from pipeline.config import Config, ConfigError, from_dict, to_dict
+from pipeline.config import Config, ConfigError, to_dict
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
-from pipeline.shards.store import exists, make_folder, read_json, write_json
+from pipeline.shards.store import make_folder, read_json, write_json
 from pipeline.tracking import figures
+from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
+from pipeline.training.claims import claimed
 from pipeline.training.evaluation import evaluate
 from pipeline.training.report import log_scores
 from pipeline.training.scores import FUSED, Accuracy, Scores, write_scores
@@ -54,28 +53,6 @@ class Pretrained:
     version: str | None
 
 
-def named(config: Config, now: Callable[[], datetime.datetime] | None = None) -> Config:
-    """The config with the name of a new run, or the config of the run that is resumed.
-
-    Ray Train goes on under a name that it knows, whatever the config says: so a used name is refused, and a resumed
-    run takes its own config, not this one.
-
-    Raises:
-        ConfigError: the name is taken, or there is no run to resume.
-    """
-    if config.resume:
-        stored = f"{config.storage}/runs/{_plain_name('resume', config.resume)}/run.json"
-        if not exists(stored):
-            raise ConfigError(f"--resume {config.resume}: no such run in {config.storage}/runs")
-        return replace(from_dict(Config, read_json(stored)["config"]), resume=config.resume)
-    if not config.name:
-        stamp = (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
-        config = replace(config, name=f"{config.tracking.experiment}-{stamp}-{secrets.token_hex(2)}")
-    if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
-        raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")
-    return config
-
-
 def check(config: Config, splits: Collection[str]) -> None:
     """Find what would fail only after hours: a split that is not there, a network, option or weights that do not fit.
 
@@ -87,6 +64,7 @@ def check(config: Config, splits: Collection[str]) -> None:
         ConfigError: naming the field.
     """
     check_splits(config, splits)
+    check_reachable(config.tracking.uri)
     import torch
 
     loads = config.model.weights or config.model.inflate
@@ -121,10 +99,9 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         config: resolved and named.
         tags: of the MLflow run, such as the commit.
     """
-    config, folder, state = begin(config)
     manifest = read_manifest(config.ingest.shards)
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
-    with run_of(config, config.name, state, folder, "all", tags=tags) as run:
+    with begun(config) as (config, folder, state), run_of(config, config.name, state, folder, "all", tags=tags) as run:
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained: dict[str, Trained] = {
@@ -138,12 +115,18 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 
 
-def begin(config: Config) -> tuple[Config, str, dict[str, Any]]:
-    """The config, folder and remembered run ids of a new or resumed run."""
+@contextmanager
+def begun(config: Config) -> Iterator[tuple[Config, str, dict[str, Any]]]:
+    """The config, folder and remembered run ids of a new or resumed run, which is this process's until the end.
+
+    Raises:
+        ConfigError: another process has it.
+    """
     folder = f"{config.storage}/runs/{config.name}"
-    if config.resume:
-        return replace(config, resume=""), folder, read_json(f"{folder}/run.json")  # it is the run that it was
-    return config, folder, {"config": to_dict(config), "runs": {}}
+    with claimed(folder, config.name, resume=bool(config.resume)):
+        runs = read_json(f"{folder}/run.json")["runs"] if config.resume else {}
+        config = replace(config, resume="")  # it is the run that it was
+        yield config, folder, {"config": to_dict(config), "runs": runs}
 
 
 def train_tracked(
@@ -155,6 +138,7 @@ def train_tracked(
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained = train_stream(config, stream, run, folder)
+        run.log_history(trained.history)
         run.log_figure("curves.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
         parent.log_figure(f"curves_{stream}.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
         return trained
@@ -173,7 +157,7 @@ def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: s
         **options,
     ) as run:
         state["runs"][key] = run.run_id
-        make_folder(folder)
+        make_folder(folder)  # of object stores
         write_json(f"{folder}/run.json", state)
         yield run
 
@@ -199,10 +183,3 @@ def _register(
         index.blob(shortest, "rgb"),
         tags={"top1": f"{best.top1:.4f}", "clips": best.clips, "split": scores.split, "dataset_digest": best.digest},
     )
-
-
-def _plain_name(field: str, name: str) -> str:
-    """A run's name becomes a folder: letters, digits, dots, dashes and underscores, no dot first."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
-        raise ConfigError(f"--{field} {name!r}: use letters, digits, '.', '-' and '_' only")
-    return name

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config import Config, ConfigError, from_dict, load
 from pipeline.tracking.registry import fetch
 from pipeline.training.checkpoints import WEIGHTS
-from pipeline.training.loop import SELECT
+from pipeline.training.reporting import SELECT
 from pipeline.training.scores import FUSED
 
 STREAMS = ("rgb", "flow", FUSED)

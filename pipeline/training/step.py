@@ -12,6 +12,7 @@ from pipeline.clips.normalise import normalise
 from pipeline.config import Config
 from pipeline.training.checkpoints import State
 from pipeline.training.mixup import Mixing
+from pipeline.training.portions import Portion, seed_dropout
 from pipeline.training.rank import Rank
 
 
@@ -21,12 +22,27 @@ def network_clips(batch: Batch, streams: tuple[str, ...], device: torch.device) 
 
 
 def train_step(
-    config: Config, model: nn.Module, batches: Sequence[Batch], streams: tuple[str, ...], here: Rank, state: State
+    config: Config,
+    model: nn.Module,
+    batches: Sequence[Batch],
+    streams: tuple[str, ...],
+    here: Rank,
+    state: State,
+    portion: Portion | None = None,
 ) -> Tensor:
     """Gradients of all batches added up, one update; the logits of all clips, (N, classes).
 
     Batches of one size give the step that one batch of all their clips would give, but for batch norm, whose statistics
     are of one batch. A network with `loss_on_every_step` learns from all time steps; its logits are the last one's.
+
+    Args:
+        config: of the training.
+        model: as DDP trains it.
+        batches: micro-batches of the step.
+        streams: what of them the network takes.
+        here: this worker.
+        state: moves on by the step.
+        portion: which micro-batches these are; all of the step by default.
 
     Raises:
         FloatingPointError: the loss is not finite; the network is left as it was.
@@ -34,10 +50,12 @@ def train_step(
     every_step = {"every_step": True} if getattr(state.model, "loss_on_every_step", False) else {}
     state.optimiser.zero_grad(set_to_none=True)
     scored = []
-    for number, batch in enumerate(batches, start=1):
+    portion = portion or Portion(0, len(batches), len(batches), 1 / len(batches))
+    for number, batch in enumerate(batches, start=portion.first):
         labels = batch.labels.to(here.device)
-        mixing = Mixing.drawn(config.training.mixup, config.seed, state.step, here.rank, number)
-        wait = isinstance(model, DistributedDataParallel) and number < len(batches)
+        seed_dropout(config.seed, state.step, number)
+        mixing = Mixing.drawn(config.training.mixup, config.seed, state.step, number)
+        wait = isinstance(model, DistributedDataParallel) and number < portion.first + len(batches) - 1
         with model.no_sync() if wait else nullcontext():  # type: ignore[operator]  # gradients are summed once a step
             with here.autocast():
                 clips = map(mixing.clips, network_clips(batch, streams, here.device))
@@ -46,7 +64,7 @@ def train_step(
             if not torch.isfinite(loss):
                 name = "+".join(streams)
                 raise FloatingPointError(f"{name}: loss is {loss.item()} at step {state.step}; lower optimiser.lr")
-            (loss / len(batches)).backward()
+            (loss * portion.share).backward()
         scored.append(logits[..., -1] if every_step else logits)
     if config.training.clip_gradient is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_gradient)

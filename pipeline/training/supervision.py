@@ -15,8 +15,9 @@ import torch
 from pipeline.config import Config, to_dict
 from pipeline.shards import read_manifest
 from pipeline.shards.store import write_atomically
+from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run
-from pipeline.training.pretrain import begin, check_splits, run_of, train_tracked
+from pipeline.training.pretrain import begun, check_splits, run_of, train_tracked
 from pipeline.training.trainer import Trained
 from pipeline.training.transfer import MATCHING, build_matching, student_state
 
@@ -45,6 +46,7 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
         ConfigError: naming the field.
     """
     check_splits(config, splits)
+    check_reachable(config.tracking.uri)
     build_matching(config)
 
 
@@ -54,10 +56,9 @@ def transfer(config: Config) -> Transferred:
     Args:
         config: resolved and named.
     """
-    config, folder, state = begin(config)
     manifest = read_manifest(config.ingest.shards)
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name}
-    with run_of(config, config.name, state, folder, "all", tags=tags) as run:
+    with begun(config) as (config, folder, state), run_of(config, config.name, state, folder, "all", tags=tags) as run:
         run.log_config(to_dict(config))
         trained = train_tracked(config, MATCHING, run, state, folder, manifest)
         content = io.BytesIO()

@@ -1,5 +1,6 @@
 """The Ray Train run around the loop: started by the driver, restarted when a worker dies, resumed under its name."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import WEIGHTS
-from pipeline.training.loop import SELECT, SELECT_MODE, Job, train_loop
+from pipeline.training.faults import EndAtOnce, explained
+from pipeline.training.job import Job
+from pipeline.training.leftovers import KeepCopy, tidy
+from pipeline.training.loop import train_loop
+from pipeline.training.reporting import SELECT, SELECT_MODE
 
-
-class TrainingError(RuntimeError):
-    """Training failed more often than allowed; one line, for the user."""
+ROOM_S = 60  # Ray Train waits so long for room for its workers before it counts a failure
+RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint
 
 
 @dataclass(frozen=True)
@@ -53,30 +57,37 @@ def train_stream(
         callbacks: of Ray Train.
 
     Raises:
-        TrainingError: the loop failed more often than `resources.max_failures`.
+        TrainingError: an error that would come back, or workers lost more often than `resources.max_failures`.
     """
-    gpu = use_gpu(config)
+    gpu, resources = use_gpu(config), config.resources
+    least = resources.min_workers
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=Job(config, stream, run).to_dict(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.resources.workers,
+            num_workers=resources.workers if least is None else (least, resources.workers),
             use_gpu=gpu,
-            resources_per_worker={"CPU": config.resources.worker_cpus, **({"GPU": 1} if gpu else {})},
+            resources_per_worker={"CPU": resources.worker_cpus, **({"GPU": 1} if gpu else {})},
+            elastic_resize_monitor_interval_s=RESIZE_S,
         ),
         run_config=ray.train.RunConfig(
             name=stream,
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(max_failures=config.resources.max_failures),
+            failure_config=ray.train.FailureConfig(
+                max_failures=resources.max_failures,
+                controller_failure_limit=math.ceil(60 * resources.wait_minutes / ROOM_S),
+            ),
             checkpoint_config=_keep(config),
-            callbacks=list(callbacks),
+            callbacks=[KeepCopy(f"{folder}/{stream}"), *callbacks, EndAtOnce()],
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
+    tidy(f"{folder}/{stream}")
     try:
         result = trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(f"{stream}: {_reason(error)}; --resume {config.name} continues it") from error
+        tidy(f"{folder}/{stream}")
+        raise explained(error, config, stream, folder) from error
     kept = result.best_checkpoints  # in the order of training
     best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
     return Trained(stream, best.path, metrics, result.return_value or [metrics])
@@ -89,10 +100,3 @@ def _keep(config: Config) -> ray.train.CheckpointConfig:
     return ray.train.CheckpointConfig(
         num_to_keep=1, checkpoint_score_attribute=SELECT, checkpoint_score_order=SELECT_MODE
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of what the first failing worker said."""
-    failures = getattr(error, "worker_failures", {})
-    first = next(iter(failures.values()), error)
-    return str(first).strip().splitlines()[-1].strip()

@@ -15,8 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.command_line import override
-from pipeline.config import Config, ConfigError, save
-from pipeline.training.pretrain import named
+from pipeline.config import Config, save
 from pipeline.training.scores import read_scores
 
 CHECKOUT = Path(__file__).parents[2]
@@ -80,21 +79,6 @@ def test_a_mistake_is_one_line_that_says_what_is_right(name, argv, line, capsys,
     err = capsys.readouterr().err.strip().splitlines()
     assert stopped.value.code == 2
     assert re.search(line, err[-1]), err
-
-
-def test_a_used_name_is_refused_and_a_resumed_run_takes_its_own_config(tmp_path, tiny):
-    config = override(tiny, {"storage": str(tmp_path), "name": "mine"})
-    assert named(config).name == "mine"
-    folder = tmp_path / "runs" / "mine"
-    folder.mkdir(parents=True)
-    from pipeline.config import to_dict
-
-    (folder / "run.json").write_text(json.dumps({"config": to_dict(config), "runs": {}}))
-    with pytest.raises(ConfigError, match="--name mine: taken; --resume mine continues it"):
-        named(config)
-    again = named(override(config, {"name": "other", "resume": "mine", "training.epochs": "99"}))
-    assert (again.name, again.training.epochs) == ("mine", config.training.epochs)
-    assert named(override(config, {"name": ""})).name.startswith("demo-")
 
 
 @pytest.fixture(scope="module")

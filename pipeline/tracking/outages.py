@@ -1,0 +1,73 @@
+"""When the MLflow server is away: said before a job begins, borne while it trains, made good when it is back."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import ConfigError
+
+
+class OutageError(RuntimeError):
+    """MLflow is away for longer than its client waits; one line, for the user."""
+
+
+PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
+
+
+def impatient() -> None:
+    """Let requests of this process fail within a minute, instead of MLflow's four minutes and more.
+
+    For training workers: while one waits for MLflow all wait for it. What the user has set stays.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
+def check_reachable(uri: str) -> None:
+    """Find a server that does not answer before anything is computed.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    if reason := unreachable(uri):
+        raise ConfigError(
+            f"tracking.uri: no MLflow at {uri} ({reason}); start it, give another URI, or leave it empty for a file in "
+            "STORAGE"
+        )
+
+
+def unreachable(uri: str) -> str | None:
+    """Why a server does not answer; None where it does, or where there is no server but a file."""
+    if not uri.startswith(("http:", "https:")):
+        return None
+    before = {name: os.environ.get(name) for name in PATIENCE}
+    impatient()
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        return _reason(error)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+    return None
+
+
+@contextmanager
+def tolerated(uri: str) -> Iterator[None]:
+    """Go on without MLflow, saying so; what it has missed is sent later."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        sys.stderr.write(f"MLflow at {uri} failed ({_reason(error)}); training goes on, its metrics follow\n")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost words: of `... Caused by NewConnectionError("...: [Errno 111] Connection refused"))` the last."""
+    words = " ".join(str(error).split())
+    return words.rpartition(": ")[2].rstrip("'\")>") or type(error).__name__

@@ -1,0 +1,125 @@
+"""What an epoch is made of: training steps, batch-norm statistics to evaluate with, an exact validation."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.loader import Batch, load_batches
+from pipeline.clips.order import Batches, evaluation_batches
+from pipeline.training.checkpoints import State
+from pipeline.training.job import Job
+from pipeline.training.metrics import Sums
+from pipeline.training.portions import Portion, seed_dropout
+from pipeline.training.position import Position
+from pipeline.training.rank import Rank
+from pipeline.training.schedules import planned_rate, set_rate
+from pipeline.training.starts import set_training_mode
+from pipeline.training.statistics import average_statistics, precise_statistics
+from pipeline.training.step import network_clips, train_step
+
+
+def train_epoch(
+    job: Job, model: nn.Module, state: State, index: ClipIndex, here: Rank, after_step: Callable[[], None]
+) -> dict[str, float]:
+    """What is left of one pass over the training split, or as much of it as `training.steps` leaves.
+
+    Args:
+        job: of this worker.
+        model: as DDP trains it.
+        state: moves with every step; its position says where in the epoch to start.
+        index: the training split.
+        here: this worker.
+        after_step: called after every step but the last.
+    """
+    config, training = job.config, job.config.training
+    set_training_mode(config.model, model)
+    portion, position = Portion.cut(config, here.rank, here.world), state.position
+    rows = portion.batches(config, len(index), state.epoch)
+    steps = len(rows) // portion.count
+    planned = training.epochs * steps
+    if training.steps is not None:
+        planned = min(planned, training.steps)
+        steps = min(steps, training.steps - (state.step - position.steps))
+    rows = rows[position.steps * portion.count : steps * portion.count]
+    batches = _waited_for(_training_windows(job, index, rows, here, state.epoch), position)
+    start = time.monotonic() - position.seconds
+    while step := list(itertools.islice(batches, portion.count)):
+        rate = planned_rate(config.schedule, config.optimiser.lr, state.step, state.epoch, planned)
+        set_rate(state.optimiser, rate)
+        logits = train_step(config, model, step, job.streams, here, state, portion)
+        position.sums.add(logits, torch.cat([batch.labels for batch in step]))
+        position.steps += 1
+        position.seconds = time.monotonic() - start
+        if position.steps < steps:
+            after_step()
+    metrics = position.sums.all_reduce().means("train")
+    seconds = time.monotonic() - start
+    state.position = Position()
+    return {
+        **metrics,
+        "perf/clips_per_second": metrics["train/clips"] / seconds,
+        "perf/data_wait": position.waited / seconds,
+        "perf/workers": here.world,
+        "perf/restarts": state.restarts,
+    }
+
+
+def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> None:
+    """Give the evaluated network batch-norm statistics that are its own, and all ranks the same."""
+    config = job.config
+    if count := config.training.precise_batch_norm:
+        rows = Portion.cut(config, here.rank, here.world).batches(config, len(index), state.epoch)[:count]
+        batches = _training_windows(job, index, rows, here, state.epoch)
+        set_training_mode(config.model, state.evaluated)
+        seed_dropout(config.seed, state.step, here.rank)
+        with here.autocast():
+            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here.device) for batch in batches))
+    average_statistics(state.model)
+    if state.average is not None:
+        average_statistics(state.evaluated)
+
+
+@torch.no_grad()
+def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict[str, float]:
+    """Every clip of the split exactly once, over all workers.
+
+    Raises:
+        AssertionError: a clip was lost or counted twice.
+        FloatingPointError: the loss is not finite.
+    """
+    network.eval()
+    config, streams = job.config, job.streams
+    index, sample = job.task.validation(index)
+    rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
+    sums = Sums()
+    for batch in load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world):
+        with here.autocast():
+            logits = network(*network_clips(batch, streams, here.device))
+        sums.add(logits, batch.labels)
+    metrics = sums.all_reduce().means("val")
+    assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101
+    if not math.isfinite(metrics["val/loss"]):
+        raise FloatingPointError(f"{job.stream}: validation loss is {metrics['val/loss']}; lower optimiser.lr")
+    return metrics
+
+
+def _waited_for(batches: Iterator[Batch], position: Position) -> Iterator[Batch]:
+    """The same batches; the time until each comes is added to the position's `waited`."""
+    for _ in itertools.count():
+        start = time.monotonic()
+        batch = next(batches, None)
+        position.waited += time.monotonic() - start
+        if batch is None:
+            return
+        yield batch
+
+
+def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:
+    index, sample = job.task.training(index, epoch)
+    cpus = job.config.resources.loader_cpus
+    return load_batches(index, job.streams, rows, sample, cpus, share=1 / here.world)

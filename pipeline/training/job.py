@@ -1,0 +1,44 @@
+"""What a worker is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Config, from_dict, to_dict
+from pipeline.tracking.runs import Run
+from pipeline.training.tasks import Task, task_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told: it reads no command line, environment or working directory.
+
+    Attributes:
+        config: resolved.
+        stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
+        run: of MLflow.
+    """
+
+    config: Config
+    stream: str
+    run: Run
+
+    @property
+    def task(self) -> Task:
+        """What the network learns."""
+        return task_of(self.config, self.stream)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What the network takes."""
+        return self.task.streams
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, the way Ray Train carries it."""
+        run = {"uri": self.run.uri, "run_id": self.run.run_id}
+        return {"config": to_dict(self.config), "stream": self.stream, "run": run}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Job":
+        """The reverse of `to_dict`."""
+        return cls(from_dict(Config, values["config"]), values["stream"], Run(**values["run"]))

@@ -1,0 +1,88 @@
+"""The names of runs: a new one is never used twice, and under an old one the run goes on that has it."""
+
+import datetime
+import re
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from pipeline.config import Config, ConfigError, from_dict, to_dict
+from pipeline.shards.store import exists, read_json
+
+# What may be another in a run that goes on: it changes how a step is computed, and not which clips are in it.
+MAY_CHANGE = (
+    "optimiser.lr", "training.batch_size", "training.accumulate", "training.checkpoint_steps", "evaluation.batch_size",
+    "resources.", "tracking.uri",
+)  # fmt: skip
+ABOUT_THE_RUN = ("resume", "name", "storage", "recipe", "config")
+
+
+def named(config: Config, given: Collection[str] = (), now: Callable[[], datetime.datetime] | None = None) -> Config:
+    """The config with the name of a new run, or the config of the run that is resumed.
+
+    Ray Train goes on under a name that it knows, whatever the config says: so a used name is refused, and a resumed
+    run takes its own config, but for what may change.
+
+    Args:
+        config: resolved.
+        given: names of the fields that were asked for on the command line, such as `training.batch_size`.
+        now: tells the time.
+
+    Raises:
+        ConfigError: the name is taken, there is no run to resume, or it cannot go on with another value.
+    """
+    if config.resume:
+        stored = f"{config.storage}/runs/{_plain_name('resume', config.resume)}/run.json"
+        if not exists(stored):
+            raise ConfigError(f"--resume {config.resume}: no such run in {config.storage}/runs")
+        before = from_dict(Config, read_json(stored)["config"])
+        return replace(changed(before, config, given), resume=config.resume)
+    if not config.name:
+        stamp = (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
+        config = replace(config, name=f"{config.tracking.experiment}-{stamp}-{secrets.token_hex(2)}")
+    if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
+        raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")
+    return config
+
+
+def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
+    """A run's config with those of the fields that were asked for which may change.
+
+    Raises:
+        ConfigError: a field that may not, or a step of another number of clips.
+    """
+    values, wanted = to_dict(before), to_dict(asked)
+    for name in given:
+        old, new = _at(values, name), _at(wanted, name)
+        if old == new or name in ABOUT_THE_RUN:
+            continue
+        if not name.startswith(MAY_CHANGE):
+            raise ConfigError(f"--{name}: a resumed run keeps its {old}; a new run may have another")
+        *parents, leaf = name.split(".")
+        _at(values, ".".join(parents))[leaf] = new
+    after = from_dict(Config, values)
+    if clips_of_a_step(before) != clips_of_a_step(after):
+        raise ConfigError(
+            f"--resume: steps of {clips_of_a_step(after)} clips, and they were of {clips_of_a_step(before)}; keep "
+            "training.batch_size x training.accumulate x resources.workers"
+        )
+    return after
+
+
+def clips_of_a_step(config: Config) -> int:
+    """The global batch."""
+    return config.training.batch_size * config.training.accumulate * config.resources.workers
+
+
+def _at(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _plain_name(field: str, name: str) -> str:
+    """A run's name becomes a folder: letters, digits, dots, dashes and underscores, no dot first."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+        raise ConfigError(f"--{field} {name!r}: use letters, digits, '.', '-' and '_' only")
+    return name

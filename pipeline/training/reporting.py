@@ -1,0 +1,83 @@
+"""What a training says while it runs: checkpoints to Ray Train, metrics to MLflow, a line an epoch to the user."""
+
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import ray.train
+
+from pipeline.progress import duration
+from pipeline.tracking.outages import tolerated
+from pipeline.training.checkpoints import State
+from pipeline.training.job import Job
+from pipeline.training.rank import Rank
+
+SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
+
+
+class Occasions:
+    """When a checkpoint is due inside an epoch: every `training.checkpoint_steps`, and on a notice of preemption.
+
+    All ranks ask after the same steps, and are told the same: asking Ray Train for a notice is a barrier.
+    """
+
+    def __init__(self, every: int | None) -> None:
+        self.every, self.notice = every, None
+
+    def due(self, steps: int) -> bool:
+        """Whether after so many steps of the epoch."""
+        before, self.notice = self.notice, ray.train.get_preemption_info()
+        noticed = self.notice is not None and self.notice != before
+        return noticed or (self.every is not None and steps % self.every == 0)
+
+
+def report_epoch(job: Job, state: State, here: Rank) -> None:
+    """An epoch's metrics and the checkpoint at its end: to Ray Train, a barrier for all ranks, then to MLflow."""
+    _report(job, state, here, state.history[-1])
+    if here.rank == 0:
+        with tolerated(job.run.uri):
+            job.run.log_history(state.history)
+
+
+def report_inside(job: Job, state: State, here: Rank) -> None:
+    """A checkpoint inside an epoch, which is never the best one."""
+    _report(job, state, here, {SELECT: math.inf})
+
+
+def is_whole(metrics: dict[str, float]) -> bool:
+    """Whether a report is of a whole epoch."""
+    return math.isfinite(metrics[SELECT])
+
+
+def say(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> None:
+    """The line of an epoch.
+
+    Not by print: Ray Train turns that into log records, which its log level, raised to spare us its own, drops.
+    """
+    sys.stdout.write(_line(stream, state, epochs, seconds_an_epoch) + "\n")
+    sys.stdout.flush()
+
+
+def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> None:
+    state.check_finite(job.stream)
+    inside = state.position.steps > 0
+    with tempfile.TemporaryDirectory() as folder:
+        if here.rank == 0:
+            state.save(Path(folder), job.config)
+        if inside:
+            state.save_rank(Path(folder), here.rank)
+        stored = ray.train.Checkpoint.from_directory(folder) if inside or here.rank == 0 else None
+        ray.train.report(metrics, checkpoint=stored)
+
+
+def _line(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> str:
+    """Such as `flow epoch 3/12: train 1.52 (45.0 %), val 1.31 (52.5 % of 80 clips), 14.2 clips/s, 3:10 left`."""
+    last = state.history[-1]
+    return (
+        f"{stream} epoch {state.epoch}/{epochs}: "
+        f"train {last['train/loss']:.2f} ({100 * last['train/top1']:.1f} %), "
+        f"val {last['val/loss']:.2f} ({100 * last['val/top1']:.1f} % of {last['val/clips']:.0f} clips), "
+        f"lr {last['lr']:.2g}, {last['perf/clips_per_second']:.1f} clips/s, "
+        f"data wait {100 * last['perf/data_wait']:.0f} %, {duration((epochs - state.epoch) * seconds_an_epoch)} left"
+    )

@@ -1,0 +1,142 @@
+"""An MLflow server that goes away and comes back: a real one, behind a gate that can be shut."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
+from ray.train import UserCallback
+from werkzeug.serving import make_server
+
+from pipeline.command_line import override
+from pipeline.config import ConfigError
+from pipeline.tracking.outages import OutageError, check_reachable, tolerated
+from pipeline.tracking.runs import tracked_run
+from pipeline.training.trainer import train_stream
+
+HISTORY = [{"val/loss": 3.0, "lr": 0.1}, {"val/loss": 2.0, "lr": 0.1}, {"val/loss": 1.0, "lr": 0.01}]
+
+
+class Gate:
+    """Hands connections on to a server; while its file is there it cuts them all off."""
+
+    def __init__(self, target: int, file: Path) -> None:
+        self.target, self.file, self.refused = target, file, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self.listener.accept()
+            if self.file.exists():
+                self.refused += 1
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self.target))
+            for one, other in ((client, server), (server, client)):
+                one.settimeout(0.1)
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while not self.file.exists():
+                try:
+                    data = one.recv(1 << 16)
+                except TimeoutError:
+                    continue
+                if not data:
+                    break
+                other.sendall(data)
+        except OSError:
+            pass  # the other side is gone
+        one.close()
+        other.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[int]:
+    """The port of MLflow's own server application."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("server")
+        patch.setenv(BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{folder}/mlflow.db")
+        patch.setenv(ARTIFACT_ROOT_ENV_VAR, str(folder / "artifacts"))
+        from mlflow.server import app
+
+        app.test_client().get("/api/2.0/mlflow/experiments/get?experiment_id=0")  # it makes its tables now
+        served = make_server("127.0.0.1", 0, app, threaded=True)
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield served.server_port
+        served.shutdown()
+
+
+@pytest.fixture
+def gate(server, tmp_path) -> Gate:
+    return Gate(server, tmp_path / "shut")
+
+
+def steps(run) -> list[tuple[int, float]]:
+    return [(metric.step, metric.value) for metric in run.client.get_metric_history(run.run_id, "val/loss")]
+
+
+def test_a_server_that_is_not_there_is_one_line_before_anything_is_computed():
+    check_reachable("sqlite:////nowhere/mlflow.db")
+    line = r"tracking\.uri: no MLflow at http://127\.0\.0\.1:9 \(.*Connection refused\); start it, give another URI"
+    with pytest.raises(ConfigError, match=line):
+        check_reachable("http://127.0.0.1:9")
+
+
+def test_what_an_outage_has_missed_is_sent_once(gate, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracked_run(gate.uri, "e", "a") as run:
+        run.log_history(HISTORY[:1])
+        gate.file.touch()
+        with tolerated(run.uri):
+            run.log_history(HISTORY[:2])
+        gate.file.unlink()
+        assert steps(run) == [(1, 3.0)]
+        run.log_history(HISTORY)
+        run.log_history(HISTORY)
+    assert steps(run) == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert "training goes on" in capfd.readouterr().err
+    assert gate.refused
+
+
+def test_an_outage_at_the_end_is_one_line_and_the_run_can_be_ended_later(gate, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with (
+        pytest.raises(OutageError, match=rf"MLflow at {gate.uri} does not answer .*--resume NAME goes on"),
+        tracked_run(gate.uri, "e", "parent"),
+        tracked_run(gate.uri, "e", "a") as run,
+    ):
+        gate.file.touch()
+    gate.file.unlink()
+    with tracked_run(gate.uri, "e", "a", resume=run.run_id):
+        run.log_history(HISTORY)
+    assert steps(run)[-1] == (3, 1.0)
+    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+class ShutAfterFirst(UserCallback):
+    """Shuts the gate when the first epoch is reported."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def after_report(self, run_context, metrics, checkpoint):
+        self.file.touch()
+
+
+@pytest.mark.ray
+def test_training_goes_on_without_the_server_and_its_metrics_are_complete(gate, shards, tmp_path):
+    fields = {"training.epochs": "2", "resources.workers": "1", "training.val_split": "test"}
+    with tracked_run(gate.uri, "e", "training") as run:
+        trained = train_stream(override(shards, fields), "flow", run, str(tmp_path), [ShutAfterFirst(gate.file)])
+        gate.file.unlink()
+        assert gate.refused
+        assert len(trained.history) == 2
+        assert len(steps(run)) < 2
+        run.log_history(trained.history)
+    assert steps(run) == [(epoch, row["val/loss"]) for epoch, row in enumerate(trained.history, start=1)]

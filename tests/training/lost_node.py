@@ -1,0 +1,72 @@
+"""A cluster of its own, of a head and two nodes, one of which is announced to go and then goes; see `test_faults`.
+
+python -m tests.training.lost_node CONFIG.yaml FOLDER
+"""
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import ray
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+from ray.train import UserCallback
+
+from pipeline.config import Config, load
+from pipeline.training.faults import TrainingError
+from tests.training.faults import fit
+
+NOTICE_S = 120
+
+
+class Announce(UserCallback):
+    """After the first report announces a node's end, as clouds do; at the next one, touches a file."""
+
+    def __init__(self, gcs: str, node: str, file: Path) -> None:
+        self.gcs, self.node, self.file, self.announced = gcs, node, file, False
+
+    def after_report(self, run_context, metrics, checkpoint):
+        if not self.announced:
+            deadline = time.time_ns() // 1_000_000 + 1000 * NOTICE_S
+            reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+            self.announced, _ = GcsClient(address=self.gcs).drain_node(self.node, reason, "test", deadline)
+        elif math.isinf(metrics[0]["val/loss"]):
+            self.file.touch()
+
+
+def main(config: Config, folder: Path) -> None:
+    """Lose a node after its notice; then ask for more workers than there is room for."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
+    ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+    noticed = folder / "noticed"
+
+    def remove() -> None:
+        while not noticed.exists():
+            time.sleep(0.1)
+        cluster.remove_node(nodes[1], allow_graceful=False)
+
+    threading.Thread(target=remove, daemon=True).start()
+    elastic = dataclasses.replace(config.resources, worker_cpus=2, loader_cpus=0.25, min_workers=1)
+    announce = Announce(cluster.address, nodes[1].node_id, noticed)
+    trained, _ = fit(dataclasses.replace(config, resources=elastic), folder, callbacks=(announce,))
+    fixed = dataclasses.replace(elastic, min_workers=None, wait_minutes=0.01)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "1"
+    try:
+        fit(dataclasses.replace(config, resources=fixed), folder, folder=folder / "fixed")
+        line = ""
+    except TrainingError as error:
+        line = str(error)
+    print(json.dumps({"history": trained.history, "noticed": noticed.exists(), "line": line}))
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(load(Config, Path(sys.argv[1])), Path(sys.argv[2]))

@@ -1,0 +1,52 @@
+"""Names of runs: refused, resumed, and resumed with what may change."""
+
+import json
+
+import pytest
+
+from pipeline.command_line import given, override
+from pipeline.config import ConfigError, to_dict
+from pipeline.training.names import named
+
+
+@pytest.fixture
+def mine(tiny, tmp_path):
+    """The config of a run that is there, of steps of 2 x 4 clips."""
+    config = override(tiny, {"storage": str(tmp_path), "name": "mine"})
+    assert named(config) == config
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"config": to_dict(config), "runs": {}}))
+    return config
+
+
+def resumed(config, *argv):
+    """As a job does it."""
+    asked = override(config, {"resume": "mine", **dict(zip([word[2:] for word in argv[::2]], argv[1::2], strict=True))})
+    return named(asked, given(argv))
+
+
+def test_a_used_name_is_refused_and_a_new_one_made(mine):
+    with pytest.raises(ConfigError, match="--name mine: taken; --resume mine continues it"):
+        named(mine)
+    assert named(override(mine, {"name": ""})).name.startswith("demo-")
+
+
+def test_a_resumed_run_takes_its_own_config(mine):
+    other = override(mine, {"name": "other", "resume": "mine", "training.epochs": "99"})  # a recipe's, not asked for
+    assert (named(other).name, named(other).training.epochs) == ("mine", mine.training.epochs)
+
+
+def test_a_resumed_run_may_do_the_same_steps_in_less_memory_or_at_a_lower_rate(mine):
+    config = resumed(mine, "--training.batch_size", "2", "--training.accumulate", "2", "--optimiser.lr", "0.01")
+    assert (config.training.batch_size, config.training.accumulate, config.optimiser.lr) == (2, 2, 0.01)
+    assert config.training.epochs == mine.training.epochs
+    assert resumed(mine, "--resources.workers", "1", "--training.accumulate", "2").resources.workers == 1
+
+
+def test_what_a_resumed_run_cannot_change_is_said(mine):
+    with pytest.raises(ConfigError, match=r"--training\.epochs: a resumed run keeps its 1; a new run may have another"):
+        resumed(mine, "--training.epochs", "9")
+    with pytest.raises(ConfigError, match=r"--resume: steps of 4 clips, and they were of 8; keep training\."):
+        resumed(mine, "--training.batch_size", "2")
+    assert resumed(mine, "--training.epochs", "1", "--storage", mine.storage).training.epochs == 1
