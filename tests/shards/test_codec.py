@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.shards import CodecError, decode_flow, decode_video, encode_flow, encode_video
+from pipeline.shards import Area, CodecError, decode_flow, decode_video, encode_flow, encode_video
 from pipeline.shards.codec import measure
 
 
@@ -277,3 +277,13 @@ def test_what_does_not_decode_is_not_measured(content):
 def test_a_stream_cut_short_is_not_measured_as_whole(video):
     with pytest.raises(CodecError, match="stored clip does not decode"):
         measure(video[: len(video) // 2])
+
+
+# ---------------------------------------------------------------- a part of the frames
+@pytest.mark.parametrize("area", [Area(0, 0, 16, 24), Area(3, 5, 8, 7), Area(15, 23, 1, 1)])
+def test_a_part_of_the_frames_is_cut_from_them(video, flow, area):
+    indices = np.array([13, 2, 2])
+    for decode, encoded in ((decode_video, video), (decode_flow, flow)):
+        whole, part = decode(encoded, indices), decode(encoded, indices, area)
+        assert np.array_equal(part, whole[:, area.top : area.top + area.height, area.left : area.left + area.width])
+        assert part.flags.c_contiguous
