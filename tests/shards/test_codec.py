@@ -174,6 +174,15 @@ def test_key_frames_come_every_gop_and_there_are_no_b_frames(gop):
     assert all(packet.pts == packet.dts for packet in packets)
 
 
+def test_what_is_stored_is_quick_to_decode(video, flow):
+    for encoded in (video, flow):
+        with av.open(io.BytesIO(encoded)) as container:
+            header = container.streams.video[0].codec_context.extradata
+        parameters = header[11 + int.from_bytes(header[6:8], "big") :]  # of pictures, behind those of the sequence
+        assert parameters[0] & 31 == 8
+        assert parameters[1] >> 5 == 0b110  # two ids of 0, and entropy_coding_mode_flag: not CABAC
+
+
 def test_a_cut_does_not_add_a_key_frame():
     frames = np.concatenate([scene(6), 255 - scene(6)])
     with av.open(io.BytesIO(encode_video(frames, fps=25, crf=20, gop=12))) as container:
