@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ClipsConfig
+from pipeline.shards import Area
 
 SCALES = tuple(2 ** (-step / 4) for step in range(5))  # 3D ResNets: 1 to 1/2, section 3.2 of arXiv 1711.09577
 
@@ -34,10 +35,23 @@ class Crop:
         """
         frames = _resize(frames, *resized(frames.shape[1], frames.shape[2], self.short_side), is_flow)
         window = frames[:, self.top : self.top + self.side, self.left : self.left + self.side]
-        window = _resize(window, self.size or self.side, self.size or self.side, is_flow)
+        return self.turn(_resize(window, self.size or self.side, self.size or self.side, is_flow), is_flow)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether frames are resized, before or after the cut."""
+        return self.short_side is not None or self.size is not None
+
+    @property
+    def area(self) -> Area:
+        """What is cut out of the resized frames, or of those of a clip that nothing resizes."""
+        return Area(self.top, self.left, self.side, self.side)
+
+    def turn(self, window: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
+        """What was cut, (T, H, W, C), mirrored where that is asked for."""
         if not self.flip:
             return np.ascontiguousarray(window)
-        mirrored = np.ascontiguousarray(window[:, :, ::-1])
+        mirrored = mirror(window)
         if is_flow:
             mirrored[..., 0] = 255 - mirrored[..., 0]  # the exact negative once levels are mapped to [-1, 1]
         return mirrored
@@ -128,6 +142,14 @@ def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
         return height, width
     scale = short_side / min(height, width)
     return round(height * scale), round(width * scale)
+
+
+def mirror(window: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A window (T, H, W) or (T, H, W, C) from right to left, in an array of its own."""
+    mirrored = np.empty(window.shape, np.uint8)
+    for frame, target in zip(window, mirrored, strict=True):
+        cv2.flip(frame, 1, dst=target)  # several times as fast as a view with a negative step
+    return mirrored
 
 
 def _resize(frames: NDArray[np.uint8], height: int, width: int, is_flow: bool) -> NDArray[np.uint8]:

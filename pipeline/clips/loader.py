@@ -5,6 +5,7 @@ Every rank runs a dataset of its own over its own part of the order (`pipeline.c
 exact evaluation nor a repeatable training could be built on it.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 from ray.data.collate_fn import ArrowBatchCollateFn
 
 from pipeline.clips.index import ClipIndex
+from pipeline.clips.normalise import Planes
 from pipeline.clips.order import Batches
 from pipeline.clips.pacing import Paced
+from pipeline.clips.planes import Window, columns
 
-Sampler = Callable[[ClipIndex, int, str], NDArray[np.uint8]]
+Sampler = Callable[[ClipIndex, int, str], Window]
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,13 @@ class Batch:
     """Windows of some clips.
 
     Attributes:
-        windows: of each stream, (N, T, H, W, C) uint8; flow as quantised levels.
+        windows: of each stream, (N, T, H, W, C) uint8, or the planes of RGB; flow as quantised levels. `normalise`
+            takes both.
         labels: (N,) int64, -1 where unlabelled.
         rows: (N,) int64, positions in the `ClipIndex`.
     """
 
-    windows: dict[str, torch.Tensor]
+    windows: dict[str, torch.Tensor | Planes]
     labels: torch.Tensor
     rows: torch.Tensor
 
@@ -45,9 +49,13 @@ class CollateClips(ArrowBatchCollateFn):
 
     def __call__(self, batch: pa.Table) -> Batch:
         """See the class."""
-        columns = {name: _tensor(batch[name]) for name in batch.column_names}
-        labels, rows = columns.pop("labels"), columns.pop("rows")
-        return Batch(columns, labels, rows)
+        tensors = {name: _tensor(batch[name]) for name in batch.column_names}
+        labels, rows = tensors.pop("labels"), tensors.pop("rows")
+        windows: dict[str, torch.Tensor | Planes] = {}
+        for stream in [name for name in tensors if "." not in name]:
+            luma, planes = tensors[stream], [f"{stream}.chroma", f"{stream}.phase"]
+            windows[stream] = Planes(luma, *(tensors[name] for name in planes)) if planes[0] in tensors else luma
+        return Batch(windows, labels, rows)
 
 
 def load_batches(
@@ -76,13 +84,13 @@ def load_batches(
 def decoding_dataset(
     index: ClipIndex, streams: tuple[str, ...], batches: Batches, sample: Sampler, cpus: float, share: float = 1.0
 ) -> ray.data.Dataset:
-    """The dataset behind `load_batches`: a block a batch, columns `rows`, `labels` and one for each stream."""
+    """The dataset behind `load_batches`: a block a batch, columns `rows`, `labels` and those of each stream."""
     _configure(share)
 
     def decode(step: dict[str, NDArray[np.int64]]) -> dict[str, NDArray]:
         rows = batches[int(step["item"][0])]
-        windows = {stream: np.stack([sample(index, int(row), stream) for row in rows]) for stream in streams}
-        return {"rows": rows, "labels": index.label[rows], **windows}
+        windows = [columns(stream, [sample(index, int(row), stream) for row in rows]) for stream in streams]
+        return {"rows": rows, "labels": index.label[rows], **dict(ChainMap(*windows))}
 
     # A block a batch, made here: `range` and `from_arrow` start tasks of a whole CPU each, which a cluster whose CPUs
     # the training workers have reserved may never have.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.clips.crops import Crop, training_crop, whole_crop
 from pipeline.clips.index import ClipIndex
+from pipeline.clips.planes import Window, plane_window
 from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 from pipeline.config import ClipsConfig
 from pipeline.shards import decode_flow, decode_video
@@ -31,8 +32,8 @@ class TrainingSampler:
     epoch: int
     paired: bool = False
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
-        """The window, (T, crop, crop, C) uint8."""
+    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+        """The window, (T, crop, crop, C) uint8, of RGB that nothing resizes its planes."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
         length = int(index.length("flow" if self.paired else stream)[row])
         frames = random_window(length, self.clips.frames, self.clips.stride, rng)
@@ -58,8 +59,8 @@ class CentreSampler:
         lengths = -(-index.length("flow" if self.paired else stream) // self.clips.stride)
         return np.maximum(lengths // self.clips.rgb_every, 1) * self.clips.rgb_every if self.paired else lengths
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
-        """The window, (T, crop, crop, C) uint8."""
+    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+        """The window, (T, crop, crop, C) uint8, of RGB that nothing resizes its planes."""
         length = int(index.length("flow" if self.paired else stream)[row])
         if self.frames is None and not self.paired:
             frames = whole_clip(length, self.clips.stride)
@@ -71,5 +72,8 @@ class CentreSampler:
         return _decode(index, row, stream, frames, whole_crop(self.clips, height, width))
 
 
-def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> NDArray[np.uint8]:
-    return crop.apply(DECODE[stream](index.blob(row, stream), frames), is_flow=stream == "flow")
+def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> Window:
+    blob, is_flow = index.blob(row, stream), stream == "flow"
+    if crop.resizes:
+        return crop.apply(DECODE[stream](blob, frames), is_flow)
+    return crop.turn(decode_flow(blob, frames, crop.area), is_flow) if is_flow else plane_window(blob, frames, crop)

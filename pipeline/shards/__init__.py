@@ -1,6 +1,6 @@
 """Parquet shards: the contract between ingest and training."""
 
-from pipeline.shards.codec import CodecError, decode_flow, decode_video, encode_flow, encode_video
+from pipeline.shards.codec import Area, CodecError, decode_flow, decode_planes, decode_video, encode_flow, encode_video
 from pipeline.shards.manifest import ShardError, digest, read_catalog, read_clips, read_manifest
 from pipeline.shards.overlaps import overlaps
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION, SHARD_SCHEMA
@@ -11,11 +11,13 @@ __all__ = [
     "CLIPS_SCHEMA",
     "FORMAT_VERSION",
     "SHARD_SCHEMA",
+    "Area",
     "CodecError",
     "Problem",
     "ShardError",
     "Verification",
     "decode_flow",
+    "decode_planes",
     "decode_video",
     "digest",
     "encode_flow",

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Sampler
+from pipeline.clips.planes import Window
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.config import Config
 from pipeline.models import LoadReport
@@ -24,8 +25,8 @@ class EvaluationSampler(Protocol):
     def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
         """(clips,) frames that the network will see of every clip."""
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
-        """The window, (T, crop, crop, C) uint8."""
+    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+        """The window, (T, crop, crop, C) uint8 or planes."""
 
 
 class Task(Protocol):

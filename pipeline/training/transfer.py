@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Sampler
+from pipeline.clips.planes import Window
 from pipeline.config import Config, ConfigError
 from pipeline.models import imagenet_weights
 from pipeline.networks import LEVELS, build_network
@@ -70,8 +71,8 @@ class PairSampler:
         """(clips,) frames of every window."""
         return self.sample.lengths(index, "rgb")  # type: ignore[attr-defined]
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
-        """The window, (T, crop, crop, 3) uint8."""
+    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+        """The window, (T, crop, crop, 3) uint8 or planes."""
         return self.sample(index, int(self.rows[row]) if stream == "frames" else row, "rgb")
 
 

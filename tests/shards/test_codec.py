@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.shards import CodecError, decode_flow, decode_video, encode_flow, encode_video
+from pipeline.shards import Area, CodecError, decode_flow, decode_video, encode_flow, encode_video
 from pipeline.shards.codec import measure
 
 
@@ -174,6 +174,15 @@ def test_key_frames_come_every_gop_and_there_are_no_b_frames(gop):
     assert all(packet.pts == packet.dts for packet in packets)
 
 
+def test_what_is_stored_is_quick_to_decode(video, flow):
+    for encoded in (video, flow):
+        with av.open(io.BytesIO(encoded)) as container:
+            header = container.streams.video[0].codec_context.extradata
+        parameters = header[11 + int.from_bytes(header[6:8], "big") :]  # of pictures, behind those of the sequence
+        assert parameters[0] & 31 == 8
+        assert parameters[1] >> 5 == 0b110  # two ids of 0, and entropy_coding_mode_flag: not CABAC
+
+
 def test_a_cut_does_not_add_a_key_frame():
     frames = np.concatenate([scene(6), 255 - scene(6)])
     with av.open(io.BytesIO(encode_video(frames, fps=25, crf=20, gop=12))) as container:
@@ -277,3 +286,13 @@ def test_what_does_not_decode_is_not_measured(content):
 def test_a_stream_cut_short_is_not_measured_as_whole(video):
     with pytest.raises(CodecError, match="stored clip does not decode"):
         measure(video[: len(video) // 2])
+
+
+# ---------------------------------------------------------------- a part of the frames
+@pytest.mark.parametrize("area", [Area(0, 0, 16, 24), Area(3, 5, 8, 7), Area(15, 23, 1, 1)])
+def test_a_part_of_the_frames_is_cut_from_them(video, flow, area):
+    indices = np.array([13, 2, 2])
+    for decode, encoded in ((decode_video, video), (decode_flow, flow)):
+        whole, part = decode(encoded, indices), decode(encoded, indices, area)
+        assert np.array_equal(part, whole[:, area.top : area.top + area.height, area.left : area.left + area.width])
+        assert part.flags.c_contiguous

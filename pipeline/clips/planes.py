@@ -1,0 +1,64 @@
+"""RGB windows as H.264 holds them, light apart from colour: half the bytes of RGB, and no conversion before the device.
+
+The network sees what `decode_video` would have given it: `pipeline.clips.normalise` makes the same levels of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clips.crops import Crop, mirror
+from pipeline.shards import decode_planes
+
+WHOLE = -1  # phase of a clip that is stored with full colour resolution
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneWindow:
+    """One window.
+
+    Attributes:
+        luma: (T, H, W) uint8.
+        chroma: U before V, (T, 2, h, w) uint8; h, w = H, W where colour is whole, else H // 2 + 1, W // 2 + 1.
+        phase: (2,) int64, rows and columns: pixel i takes the colour at (i + phase) // 2, or its own for `WHOLE`.
+    """
+
+    luma: NDArray[np.uint8]
+    chroma: NDArray[np.uint8]
+    phase: NDArray[np.int64]
+
+
+Window = NDArray[np.uint8] | PlaneWindow
+
+
+def plane_window(video: bytes, frames: NDArray[np.int64], crop: Crop) -> PlaneWindow:
+    """What a crop that resizes nothing cuts out of an encoded clip."""
+    luma, chroma, whole = decode_planes(video, frames, crop.area)
+    phase = np.array([WHOLE, WHOLE] if whole else [crop.top % 2, crop.left % 2])
+    if not crop.flip:
+        return PlaneWindow(luma, chroma, phase)
+    if not whole:
+        phase[1] = 2 * chroma.shape[3] - crop.side - phase[1]
+    mirrored = mirror(chroma.reshape(-1, *chroma.shape[2:])).reshape(chroma.shape)
+    return PlaneWindow(mirror(luma), mirrored, phase)
+
+
+def columns(stream: str, windows: Sequence[Window]) -> dict[str, NDArray]:
+    """The windows of a batch as columns of a table: `stream`, and for planes `stream.chroma` and `stream.phase`.
+
+    Chroma of half resolution stands in the upper left corner where another clip of the batch has it whole.
+    """
+    if arrays := [window for window in windows if not isinstance(window, PlaneWindow)]:  # a sampler gives one kind
+        return {stream: np.stack(arrays)}
+    planes = [window for window in windows if isinstance(window, PlaneWindow)]
+    height, width = np.max([window.chroma.shape[2:] for window in planes], axis=0)
+    chroma = np.zeros((len(planes), len(planes[0].luma), 2, height, width), np.uint8)
+    for window, target in zip(planes, chroma, strict=True):
+        target[:, :, : window.chroma.shape[2], : window.chroma.shape[3]] = window.chroma
+    return {
+        stream: np.stack([window.luma for window in planes]),
+        f"{stream}.chroma": chroma,
+        f"{stream}.phase": np.stack([window.phase for window in planes]),
+    }
