@@ -27,6 +27,7 @@ from pipeline.tracking import figures
 from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.evaluation import evaluate
+from pipeline.training.examples import log_clips
 from pipeline.training.report import log_scores
 from pipeline.training.scores import FUSED, Accuracy, Scores, write_scores
 from pipeline.training.starts import freeze, load_start
@@ -134,6 +135,8 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
         write_scores(scores, f"{folder}/scores.parquet")
         log_scores(run, scores, step=config.training.epochs)
+        weights = {stream: one.weights for stream, one in trained.items()}
+        log_clips(run, config, weights, scores, ClipIndex.load(config.ingest.shards, scores.split))
         version = _register(config, run, trained, scores, accuracy) if config.tracking.registered_model else None
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 

@@ -125,7 +125,17 @@ def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
         "confusion_flow.png",
         "confusion_two_stream.png",
         "curves_flow.png",
+        "attention.csv",
+        "misclassified.csv",
     } <= artifacts
+    listed = Path(client.download_artifacts(parent.info.run_id, "attention.csv")).read_text()
+    looked = list(csv.DictReader(listed.splitlines()))
+    assert len(looked) == 8
+    for row in looked:
+        assert row["picture"].endswith("_right.gif" if row["label"] == row["predicted"] else "_wrong.gif")
+    assert {item.path for item in client.list_artifacts(parent.info.run_id, "attention")} == {
+        row["picture"] for row in looked
+    }
     assert {used.dataset.name for used in parent.inputs.dataset_inputs} == {
         "motion_shapes-train", "motion_shapes-val", "motion_shapes-test",
     }  # fmt: skip

@@ -112,10 +112,10 @@ def moving(steps, top, left, frames=8, size=20, side=4):
 
 def test_of_a_trained_network_the_map_goes_with_the_thing_that_moves():
     torch.manual_seed(0)
-    model, labels = Small(), torch.arange(32) % 2
+    model, labels = Small(), torch.arange(16) % 2
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(40):
-        tops = torch.randint(0, 16, (32,)).tolist()
+        tops = torch.randint(0, 16, (16,)).tolist()
         clips = [moving(1, t, 3) if right else moving(-1, t, 13) for t, right in zip(tops, labels, strict=True)]
         optimiser.zero_grad()
         loss = nn.functional.cross_entropy(model(torch.stack(clips)[:, None]), labels)
