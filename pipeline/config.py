@@ -370,6 +370,8 @@ class Config:
 
     name: str = ""
     """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
+    recipe: str = ""
+    """Name of the recipe that the rest began as; --recipe sets it."""
     resume: str = ""
     """Name of an interrupted run to continue; every other field must be as it was."""
     retry: tuple[str, ...] = ()

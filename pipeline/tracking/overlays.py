@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-INK, RULE, PAPER = (32, 36, 40), (216, 220, 224), (255, 255, 255)
+INK, FAINT, RULE, PAPER = (32, 36, 40), (120, 126, 132), (216, 220, 224), (255, 255, 255)
 COLOURS = ((194, 65, 12), (29, 78, 216), (21, 128, 61), (124, 58, 237))
 SIDE, GAP, LINE, STRIP = 144, 8, 17, 36  # pixels
 
@@ -44,7 +44,7 @@ def heat(frames: NDArray[np.uint8], maps: NDArray[np.float32], most: float) -> N
         share = np.clip(share / most, 0, 1)[..., None] if most > 0 else np.zeros((height, width, 1))
         colours = cv2.applyColorMap((90 + 165 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None] * 0.7 + 50
-        weight = 0.8 * share
+        weight = 0.8 * share**0.7
         shown.append((grey * (1 - weight) + colours * weight).astype(np.uint8))
     return np.stack(shown)
 
@@ -73,13 +73,15 @@ def attention_animation(title: Sequence[str], rows: Sequence[Row], classes: Sequ
         frames, maps = row.frames[when], row.maps[:, when]
         _write(draw, (GAP, top), row.name, width - 2 * GAP, 12)
         labels = ["what it sees", *(f"for {name}" for name in classes)]
-        pictures = [frames, *(heat(frames, one, float(maps.max())) for one in maps)]
+        most = float(np.percentile(maps, 99.5))  # a single bright place would leave the rest in the dark
+        pictures = [frames, *(heat(frames, one, most) for one in maps)]
         for number, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
             left = GAP + number * (SIDE + GAP)
             _write(draw, (left, top + LINE), label, SIDE, 11, COLOURS[number - 1] if number else INK)
             panels.append((left, top + 2 * LINE, np.stack([_square(each) for each in picture])))
         top += 2 * LINE + SIDE + GAP
         _course(draw, maps.mean(axis=(2, 3)), (GAP, top, width - GAP, top + STRIP))
+        _write(draw, (GAP + 3, top), "mean over the picture", width - 2 * GAP, 9, FAINT)
         cursors.append((top, top + STRIP))
         top += STRIP + 2 * GAP
     return _gif([_at(page, panels, cursors, step, steps) for step in range(steps)], fps)

@@ -7,23 +7,28 @@ from dataclasses import astuple, fields
 from typing import Any
 
 from pipeline.tracking import figures
-from pipeline.tracking.runs import Run
+from pipeline.tracking.runs import Run, data_name
 from pipeline.training.analysis import Analysis, ClassAccuracy, Pair, analyse
 from pipeline.training.scores import Scores
 
 
-def log_scores(run: Run, scores: Scores, step: int = 0) -> dict[str, Analysis]:
+def log_scores(
+    run: Run, scores: Scores, step: int = 0, model_id: str | None = None, dataset: str | None = None
+) -> dict[str, Analysis]:
     """Log every stream, and the fusion: numbers, confusion, classes, hardest pairs, calibration.
 
     Args:
         run: to log to.
         scores: of a split.
         step: of the metrics.
+        model_id: of the logged model whose scores they are.
+        dataset: name of the data set; its split and digest then go with the metrics.
 
     Returns:
         What was logged, by stream.
     """
     found = {name: analyse(scores, name) for name in scores.all_logits}
+    data = None if dataset is None else (data_name(dataset, scores.split), scores.digest)
     about = {"split": scores.split, "protocol": scores.protocol, "fusion": scores.average}
     run.log_json("evaluation.json", {**about, "streams": {name: one.to_dict() for name, one in found.items()}})
     for name, one in found.items():
@@ -38,7 +43,9 @@ def log_scores(run: Run, scores: Scores, step: int = 0) -> dict[str, Analysis]:
                 "test/clips": worth.clips,
                 "test/missing": worth.missing,
             },
-            step=step,
+            step,
+            model_id,
+            data,
         )
         title = f"{name.replace('_', '-')}: {worth}, data {worth.digest}"
         run.log_figure(f"confusion_{name}.png", figures.confusion(one.confusion, scores.labels, title))

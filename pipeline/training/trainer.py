@@ -11,7 +11,8 @@ from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import WEIGHTS
-from pipeline.training.loop import SELECT, SELECT_MODE, Job, train_loop
+from pipeline.training.loop import SELECT, SELECT_MODE, Job
+from pipeline.training.monitored import monitored_loop
 
 
 class TrainingError(RuntimeError):
@@ -57,7 +58,7 @@ def train_stream(
     """
     gpu = use_gpu(config)
     trainer = TorchTrainer(
-        train_loop,
+        monitored_loop,
         train_loop_config=Job(config, stream, run).to_dict(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.resources.workers,
