@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
 import pipeline
@@ -114,6 +115,7 @@ def log_classifier(
                 pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIRED],
                 input_example=[example],
             )
+    run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early
     mlflow.clear_active_model()  # trying the example made it one: system metrics would be logged as the model's
     return LoggedModel(info.model_id, info.model_uri)
 
