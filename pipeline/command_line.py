@@ -108,6 +108,8 @@ def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -
     lines = [doc.strip(), "", "  --recipe NAME", textwrap.indent(textwrap.fill(names, 110), "      ")]
     lines += ["  --config FILE", "      A saved config.yaml instead of a recipe."]
     for name, value, text in fields(config):
+        if name == "recipe":  # said above
+            continue
         shown = json.dumps(value) if isinstance(value, str | dict) else _text(value)
         lines += [f"  --{name} (default: {shown})", textwrap.indent(textwrap.fill(text, 110), "      ")]
     return "\n".join(lines)
@@ -137,7 +139,8 @@ def _base(kind: type[T], recipes: Mapping[str, Callable[[], T]], arguments: dict
     recipe = arguments.pop("recipe", next(iter(recipes)))
     if recipe not in recipes:
         raise ConfigError(f"--recipe {recipe}: no such recipe; {nearest(recipe, list(recipes))}")
-    return recipes[recipe]()
+    config = recipes[recipe]()
+    return override(config, {"recipe": recipe}) if "recipe" in _annotations(config) else config
 
 
 def _set(config: Any, values: dict[str, Any], name: str, text: str) -> None:

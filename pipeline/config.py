@@ -385,6 +385,8 @@ class Config:
 
     name: str = ""
     """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
+    recipe: str = ""
+    """Name of the recipe that the rest began as; --recipe sets it."""
     resume: str = ""
     """Name of an interrupted run to continue, as it was: of other fields only the learning rate, resources, and how the
     clips of a step are cut may change."""

@@ -138,7 +138,9 @@ def test_a_saved_tree_reads_back_equal(tmp_path):
     save(config, tmp_path / "config.yaml")
     assert load(Config, tmp_path / "config.yaml") == config
     text = (tmp_path / "config.yaml").read_text()
-    assert text.startswith("name: ''\nresume: ''\nretry: []\nstorage: outputs\n")  # in the order of the fields
+    assert text.startswith(
+        "name: ''\nrecipe: ''\nresume: ''\nretry: []\nstorage: outputs\n"
+    )  # in the order of the fields
 
 
 def test_a_saved_sweep_reads_back_equal(tmp_path):

@@ -18,7 +18,7 @@ ROOMS = {
     "ingest": {"catalog", "flow", "shards"},
     "clips": {"shards"},
     "tracking": {"models", "clips", "flow", "ingest"},
-    "training": {"clips", "models", "tracking", "shards"},
+    "training": {"cards", "clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
     "benchmarks": {"catalog", "flow", "ingest", "shards"},
@@ -31,6 +31,7 @@ TOP = {
     "command_line": {"config"},
     "cluster": {"command_line", "config"},
     "networks": {"clips", "config", "models"},
+    "scoring": {"clips"},
     "reports": {"config", "ingest", "shards", "sweeps", "training"},
 }
 USES = {
@@ -38,8 +39,8 @@ USES = {
     "shards": {"progress"},
     "ingest": {"config", "progress"},
     "clips": {"config"},
-    "tracking": {"config", "networks"},
-    "training": {"cluster", "config", "networks", "progress"},
+    "tracking": {"config", "networks", "scoring"},
+    "training": {"cluster", "config", "networks", "progress", "scoring"},
     "sweeps": {"cluster", "config"},
     "recipes": {"config"},
 }
@@ -59,6 +60,7 @@ FORBIDDEN = {
     "command_line": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "progress": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "networks": CLUSTER | {"cv2", "av"},
+    "scoring": CLUSTER | {"cv2", "av"},
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
 APART = {"pipeline/flow/cuda": {"torch"}}

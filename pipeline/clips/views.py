@@ -29,9 +29,12 @@ class ViewSampler:
     def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
         """The frames that are shown under every crop, (crops, shown, crop, crop, C) uint8."""
         shown, _ = self.views(int(index.length(stream)[row]), stream)
-        height, width = map(int, index.size[row])
+        return self.crops(DECODE[stream](index.blob(row, stream), shown), stream)
+
+    def crops(self, frames: NDArray[np.uint8], stream: str) -> NDArray[np.uint8]:
+        """Frames (shown, H, W, C) under every crop, (crops, shown, crop, crop, C) uint8."""
+        height, width = frames.shape[1:3]
         short_side = self.clips.crop if self.protocol.whole_side else self.clips.short_side
-        frames = DECODE[stream](index.blob(row, stream), shown)
         crops = view_crops(height, width, short_side, self.clips.crop, self.protocol.crops)
         return np.stack([crop.apply(frames, is_flow=stream == "flow") for crop in crops])
 

@@ -9,7 +9,12 @@ first convolution on both sides alike: option ``stem_padding="symmetric"`` of th
 ``imagenet_weights``.
 """
 
+from pathlib import Path
+
+import torch
 from torch import Tensor
+
+from pipeline.models.downloads import download
 
 
 def inflate_weight(weight: Tensor, depth: int, in_channels: int | None = None) -> Tensor:
@@ -51,8 +56,7 @@ def imagenet_weights(name: str, weights: str = "DEFAULT") -> dict[str, Tensor]:
     except (KeyError, ValueError) as error:
         raise ValueError(f'torchvision has no weights "{weights}" of a network "{name}"') from error
     try:
-        return dict(entry.get_state_dict(progress=False, check_hash=True))
-    except OSError as error:
-        raise ConnectionError(
-            f"cannot download {entry.url} ({error}): bring the file and give its path to load_published"
-        ) from error
+        path = download(entry.url, Path(torch.hub.get_dir()) / "checkpoints")  # where torchvision puts them too
+    except ConnectionError as error:
+        raise ConnectionError(f"{error}: bring the file and give its path instead of {name}") from error
+    return dict(torch.load(path, map_location="cpu", weights_only=True))

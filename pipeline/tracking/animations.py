@@ -22,19 +22,34 @@ def animate(
     Args:
         frames: (T, H, W, 3) uint8 RGB.
         flow: (T or T - 1, H, W, 2) uint8 levels; the last field stays where there is one fewer. None for none.
-        bound: of the flow, in pixels; half of it is fully saturated.
+        bound: of the flow, in pixels.
         height: of the picture.
         fps: pictures a second.
     """
     pictures = [_resized(frame, height) for frame in frames]
     if flow is not None:
         fields = flow[np.minimum(np.arange(len(frames)), len(flow) - 1)]
-        beside = [_resized(colour(dequantise(field, bound), bound / 2), height) for field in fields]
+        beside = [_resized(picture, height) for picture in flow_pictures(fields, bound)]
         pictures = [np.concatenate(pair, axis=1) for pair in zip(pictures, beside, strict=True)]
     first, *rest = (Image.fromarray(picture).quantize(128) for picture in pictures)
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
     return buffer.getvalue()
+
+
+def flow_pictures(flow: NDArray[np.uint8], bound: float) -> NDArray[np.uint8]:
+    """Quantised flow in colours, so that most of the clip's motion is seen.
+
+    Args:
+        flow: (T, H, W, 2) uint8 levels.
+        bound: of the flow, in pixels.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB; fully saturated is what 1 % of the places exceed, half a pixel at least.
+    """
+    fields = dequantise(flow, bound)
+    radius = max(1.01 * float(np.percentile(np.linalg.norm(fields, axis=-1), 99)), 0.5)
+    return colour(fields, radius)
 
 
 def _resized(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:

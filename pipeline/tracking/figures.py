@@ -19,16 +19,16 @@ def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
         title: of the figure.
     """
     figure = Figure(figsize=(9, 3.4))
-    epochs = np.arange(1, len(history) + 1)
+    epochs, lower = np.arange(1, len(history) + 1), _lower_rates(history)
     for place, (what, label) in enumerate((("loss", "cross-entropy"), ("top1", "top-1, %")), start=1):
         axes = figure.add_subplot(1, 2, place)
         scale = 100 if what == "top1" else 1
         for color, part in zip(SERIES, ("train", "val"), strict=False):
             values = [scale * row[f"{part}/{what}"] for row in history]
             axes.plot(epochs, values, color=color, marker="o", markersize=3, label=part)
-        for epoch in _lower_rates(history):
+        for epoch in lower:
             axes.axvline(epoch + 0.5, color=RULE, zorder=0)
-        axes.set_xlabel("epoch (lines: learning rate lowered)")
+        axes.set_xlabel("epoch (lines: learning rate lowered)" if lower else "epoch")
         axes.set_ylabel(label)
         axes.legend(frameon=False)
         _plain(axes)
@@ -151,8 +151,10 @@ def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Fig
 
 
 def _lower_rates(history: Sequence[Mapping[str, float]]) -> list[int]:
+    """After which epochs the learning rate fell; none where it falls all the time, as along a cosine."""
     rates = [row["lr"] for row in history]
-    return [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1] * 0.99]
+    lower = [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1] * 0.99]
+    return lower if len(lower) <= max(1, len(rates) // 2) else []
 
 
 def _plain(axes: Axes) -> None:

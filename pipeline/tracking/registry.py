@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
 import pipeline
 from pipeline.tracking.runs import Run, use
 
+CARD = "model_card.md"
+MAX_DESCRIPTION = 5000  # characters, of MLflow's tables; the whole card is an artifact anyway
 REQUIRED = ("av", "mlflow", "numpy", "opencv-contrib-python-headless", "pyarrow", "pydantic", "pyyaml", "torch")
 
 
@@ -78,30 +81,25 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None
 
 
-def register(
-    run: Run,
-    name: str,
-    alias: str,
-    weights: Mapping[str, str],
-    labels: Sequence[str],
-    config: Mapping[str, Any],
-    example: bytes,
-    tags: Mapping[str, object],
-) -> str:
-    """Log a video classifier to a run, register it as a new version and move the alias to it.
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model in a run, not in the registry yet."""
+
+    model_id: str
+    uri: str
+
+
+def log_classifier(
+    run: Run, weights: Mapping[str, str], labels: Sequence[str], config: Mapping[str, Any], example: bytes
+) -> LoggedModel:
+    """Log a video classifier to the run that trained it.
 
     Args:
-        run: that trained it.
-        name: of the registered model.
-        alias: such as `candidate`.
+        run: of MLflow.
         weights: state dict file of each stream.
         labels: class names in the order of the logits.
         config: the resolved config, as a dict.
         example: one encoded video, stored as the input example.
-        tags: of the version.
-
-    Returns:
-        The version.
     """
     use(run.uri)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
@@ -117,11 +115,38 @@ def register(
                 pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIRED],
                 input_example=[example],
             )
+    run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early
+    mlflow.clear_active_model()  # trying the example made it one: system metrics would be logged as the model's
+    return LoggedModel(info.model_id, info.model_uri)
+
+
+def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tags: Mapping[str, object]) -> str:
+    """Register a logged model as a new version with its card, and move the alias to it.
+
+    Args:
+        run: that trained it.
+        model: logged to that run.
+        name: of the registered model.
+        alias: such as `candidate`.
+        card: Markdown; the version's description, and `model_card.md` of the run and of the model.
+        tags: of the version, and of the logged model.
+
+    Returns:
+        The version.
+    """
     client = MlflowClient(run.uri)
+    texts = {key: str(value) for key, value in tags.items()}
+    client.set_logged_model_tags(model.model_id, texts)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / CARD
+        file.write_text(card, encoding="utf-8")
+        client.log_model_artifact(model.model_id, str(file))
+        client.log_artifact(run.run_id, str(file))
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Video in, actions out: see the version's run for its data.")
-    version = client.create_model_version(name, info.model_uri, run.run_id, model_id=info.model_id).version
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, str(value))
-    client.set_registered_model_alias(name, alias, version)
-    return str(version)
+        client.create_registered_model(name, description="Video in, actions out: each version has its model card.")
+    made = client.create_model_version(
+        name, model.uri, run.run_id, tags=texts, description=card[:MAX_DESCRIPTION], model_id=model.model_id
+    )
+    client.set_registered_model_alias(name, alias, made.version)
+    run.set_tags({"registered_model": f"{name}/{made.version}"})
+    return str(made.version)

@@ -39,12 +39,21 @@ class Run:
         """A client of the run's server."""
         return MlflowClient(self.uri)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log numbers of one step in one request."""
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int, model_id: str | None = None, data: tuple[str, str] | None = None
+    ) -> None:
+        """Log numbers of one step in one request.
+
+        Args:
+            metrics: by their names.
+            step: which all of them have.
+            model_id: of the logged model that they are of; MLflow then shows them with it too.
+            data: name and digest of the data they stand on, as `log_shards` names it.
+        """
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()]
-        )
+        name, digest = data or (None, None)
+        logged = [Metric(key, float(value), now, step, model_id, name, digest) for key, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=logged)
 
     def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Log those epochs, numbered from 1, that the server has not yet: after a crash or an outage several."""
@@ -104,7 +113,7 @@ class Run:
         inputs = []
         for split, context in contexts.items():
             counts = manifest["splits"][split]
-            dataset = MetaDataset(source, name=f"{manifest['dataset']}-{split}", digest=manifest["digest"])
+            dataset = MetaDataset(source, name=data_name(manifest["dataset"], split), digest=manifest["digest"])
             tags = {"mlflow.data.context": context, "split": split, "clips": str(counts["present"])}
             entity = dataset._to_mlflow_entity()
             inputs.append(DatasetInput(entity, [InputTag(key, value) for key, value in tags.items()]))
@@ -177,6 +186,11 @@ def _end_early(run: Run, error: BaseException) -> None:
     elif run.client.get_run(run.run_id).info.status == RunStatus.to_string(RunStatus.RUNNING):
         run.set_tags({"last_failure": (" ".join(str(error).split()) or type(error).__name__)[:1000]})
         run.end(RunStatus.FAILED)  # unless a parent that had it stopped has ended it already
+
+
+def data_name(dataset: str, split: str) -> str:
+    """What a split of a shard set is called among a run's inputs."""
+    return f"{dataset}-{split}"
 
 
 def use(uri: str) -> None:

@@ -3,7 +3,8 @@
     model = mlflow.pyfunc.load_model("models:/video-i3d-two-stream@candidate")
     model.predict([open("clip.mp4", "rb").read()])
 
-Decoding, rate, size, flow and crop are those with which the networks were trained; flow is computed here.
+Decoding, rate, size and flow are those of the stored clips, views and their average those of the test; so the answer
+is what the test said of the same clip. Flow is computed here.
 """
 
 import json
@@ -13,17 +14,16 @@ from typing import Any
 import mlflow
 import numpy as np
 import pydantic
-import torch
 from numpy.typing import NDArray
 
-from pipeline.clips.crops import whole_crop
-from pipeline.clips.normalise import normalise
-from pipeline.clips.windows import centre_window, middle_frames, whole_clip
+from pipeline.clips.protocols import protocol_of
+from pipeline.clips.views import ViewSampler
 from pipeline.config import Config, from_dict
 from pipeline.flow import quantise, tvl1
 from pipeline.ingest.child import decode_in_child
 from pipeline.ingest.stages import flow_parameters
-from pipeline.networks import BOTH, load_network, network_inputs
+from pipeline.networks import load_network, network_inputs
+from pipeline.scoring import mean_scores, score_views
 
 TOP = 5
 
@@ -55,35 +55,32 @@ class VideoClassifier(mlflow.pyfunc.PythonModel):
 
     def classify(self, video: bytes) -> Actions:
         """The five most likely actions of one video with their probabilities."""
-        windows = self.windows(video)
-        with torch.inference_mode():
-            logits = [
-                network(*(normalise(windows[stream][None]) for stream in self.inputs[name]))
-                for name, network in self.networks.items()
-            ]
-        probabilities = torch.stack(logits).mean(dim=0)[0].softmax(dim=0)
-        best = probabilities.topk(min(TOP, len(self.labels)))
-        return Actions(labels=[self.labels[i] for i in best.indices], probabilities=best.values.tolist())
+        scores = self.scores(self.arrays(video))
+        probabilities = np.exp(scores - np.logaddexp.reduce(scores))
+        best = np.argsort(-probabilities, kind="stable")[:TOP]
+        return Actions(labels=[self.labels[i] for i in best], probabilities=probabilities[best].tolist())
 
-    def windows(self, video: bytes) -> dict[str, torch.Tensor]:
-        """What each network sees: the whole clip, (T, H, W, C) uint8."""
-        ingest, clips = self.config.ingest, self.config.clips
+    def scores(self, arrays: dict[str, NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """(classes,): logits, or logarithms of probabilities where the test averages these."""
+        sample, size = ViewSampler(self.config.clips, protocol_of(self.config)), self.config.evaluation.batch_size
+        by_network = []
+        for name, network in self.networks.items():
+            views = {stream: sample.views(len(arrays[stream]), stream) for stream in self.inputs[name]}
+            frames = {stream: sample.crops(arrays[stream][shown], stream)[None] for stream, (shown, _) in views.items()}
+            places = {stream: windows for stream, (_, windows) in views.items()}
+            by_network.append(score_views(network, frames, places, sample.protocol.average, size))
+        return mean_scores(np.stack(by_network), sample.protocol.average)[0].astype(np.float64)
+
+    def arrays(self, video: bytes) -> dict[str, NDArray[np.uint8]]:
+        """The whole clip as it would be stored, (T, H, W, C) uint8 of each stream that the networks take."""
+        ingest = self.config.ingest
         frames, _ = decode_in_child(  # what was sent is of unknown origin: it may hang or crash a decoder
             video, None, None, ingest.fps, ingest.short_side, ingest.max_seconds, ingest.decode_timeout_s
         )
         arrays: dict[str, NDArray[np.uint8]] = {"rgb": frames}
-        if self.networks.keys() != {"rgb"}:
+        if any("flow" in self.inputs[name] for name in self.networks):
             arrays["flow"] = quantise(tvl1(frames, ingest.flow.backend, **flow_parameters(ingest)), ingest.flow.bound)
-        shown = {stream: whole_clip(len(array), clips.stride) for stream, array in arrays.items()}
-        if BOTH in self.networks:  # as many frames of flow as those of RGB need
-            count = max(len(shown["flow"]) // clips.rgb_every, 1) * clips.rgb_every
-            shown["flow"] = centre_window(len(arrays["flow"]), count, clips.stride)
-            shown["rgb"] = middle_frames(shown["flow"], clips.rgb_every)
-        crop = whole_crop(clips, frames.shape[1], frames.shape[2])
-        return {
-            stream: torch.from_numpy(crop.apply(array[shown[stream]], is_flow=stream == "flow"))
-            for stream, array in arrays.items()
-        }
+        return arrays
 
 
 mlflow.models.set_model(VideoClassifier())

@@ -5,7 +5,6 @@ few at a time and averages them: all views of a clip are in one place, so that t
 of workers nor on the size of a batch, and memory holds a batch's frames, not its views.
 """
 
-import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,15 +14,15 @@ from numpy.typing import NDArray
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import decoding_dataset
-from pipeline.clips.normalise import normalise
 from pipeline.clips.order import view_batches
 from pipeline.clips.protocols import protocol_of
 from pipeline.clips.views import ViewSampler
 from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.networks import build_network, load_network
+from pipeline.scoring import score_views
 from pipeline.shards import read_manifest
-from pipeline.training.scores import FUSED, Accuracy, Scores, mean_scores
+from pipeline.training.scores import FUSED, Accuracy, Scores
 
 __all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate"]
 
@@ -52,34 +51,14 @@ class Scorer:
     def __call__(self, batch: dict[str, NDArray]) -> dict[str, NDArray]:
         """Replace the frames of each clip, (N, crops, shown, H, W, C) uint8, by its scores, (N, classes) float32."""
         scored, first = {"rows": batch["rows"]}, int(batch["rows"][0])
-        with torch.inference_mode():
-            for name, network in self.networks.items():
-                frames = {stream: torch.from_numpy(np.ascontiguousarray(batch[stream])) for stream in inputs(name)}
-                places = {  # the same for all clips of the batch
-                    stream: torch.from_numpy(self.sample.views(int(self.index.length(stream)[first]), stream)[1])
-                    for stream in frames
-                }
-                scored[name] = self.score(network, frames, places)
-        return scored
-
-    def score(
-        self, network: torch.nn.Module, frames: dict[str, torch.Tensor], places: dict[str, torch.Tensor]
-    ) -> NDArray[np.float32]:
-        """Cut views a batch at a time, score them, and average those of each clip."""
-        clips, crops = next(iter(frames.values())).shape[:2]
-        windows = len(next(iter(places.values())))
-        logits = []
-        views = list(itertools.product(range(clips), range(crops), range(windows)))
-        for start in range(0, len(views), self.batch_size):
-            some = views[start : start + self.batch_size]
-            seen = {
-                stream: normalise(torch.stack([each[n, c, places[stream][w]] for n, c, w in some]).to(self.device))
-                for stream, each in frames.items()
+        for name, network in self.networks.items():
+            places = {  # the same for all clips of the batch
+                stream: self.sample.views(int(self.index.length(stream)[first]), stream)[1] for stream in inputs(name)
             }
-            output = network(**seen) if len(seen) > 1 else network(*seen.values())
-            logits.append(output.float().cpu().numpy())
-        by_clip = np.concatenate(logits).reshape(clips, crops * windows, -1)
-        return mean_scores(by_clip.swapaxes(0, 1), self.sample.protocol.average)
+            frames = {stream: batch[stream] for stream in places}
+            average = self.sample.protocol.average
+            scored[name] = score_views(network, frames, places, average, self.batch_size, self.device)
+        return scored
 
 
 def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:

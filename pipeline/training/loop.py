@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, load
-from pipeline.tracking.outages import impatient, tolerated
+from pipeline.tracking.outages import tolerated
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
@@ -33,7 +33,6 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     last checkpoint that was reported, at the end of an epoch or inside it.
     """
     quiet_worker()
-    impatient()
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # 1x1x1 kernels have no one layout
     job = Job.from_dict(values)
     config = job.config

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import protocol_of
 from pipeline.config import Config, ConfigError, to_dict
@@ -21,13 +19,15 @@ from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, read_json, write_json
 from pipeline.tracking import figures
+from pipeline.tracking.environment import system_metrics
 from pipeline.tracking.outages import check_reachable
-from pipeline.tracking.registry import register
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.claims import claimed
 from pipeline.training.evaluation import evaluate
+from pipeline.training.examples import log_clips
+from pipeline.training.publish import describe, log_model, publish
 from pipeline.training.report import log_scores
-from pipeline.training.scores import FUSED, Accuracy, Scores, write_scores
+from pipeline.training.scores import Accuracy, write_scores
 from pipeline.training.starts import freeze, load_start
 from pipeline.training.trainer import Trained, train_stream
 
@@ -100,18 +100,26 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         tags: of the MLflow run, such as the commit.
     """
     manifest = read_manifest(config.ingest.shards)
-    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
-    with begun(config) as (config, folder, state), run_of(config, config.name, state, folder, "all", tags=tags) as run:
-        run.log_config(to_dict(config))
-        run.log_shards(config.ingest.shards, manifest, _contexts(config))
+    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe, **(tags or {})}
+    with (
+        begun(config) as (config, folder, state),
+        run_of(config, config.name, state, folder, "all", tags=tags) as run,
+        system_metrics(run),
+    ):
+        describe(run, config, manifest, _contexts(config))
         trained: dict[str, Trained] = {
             name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
         }
-        scores = evaluate(config, {stream: one.weights for stream, one in trained.items()}, config.evaluation.split)
-        accuracy = {name: scores.accuracy(name) for name in scores.all_logits}
+        weights = {stream: one.weights for stream, one in trained.items()}
+        scores = evaluate(config, weights, config.evaluation.split)
         write_scores(scores, f"{folder}/scores.parquet")
-        log_scores(run, scores, step=config.training.epochs)
-        version = _register(config, run, trained, scores, accuracy) if config.tracking.registered_model else None
+        index = ClipIndex.load(config.ingest.shards, scores.split)
+        model = log_model(config, run, trained, index)
+        model_id = model.model_id if model else None
+        analyses = log_scores(run, scores, config.training.epochs, model_id, manifest["dataset"])
+        log_clips(run, config, weights, scores, index)
+        version = publish(config, run, model, manifest, trained, scores, analyses) if model else None
+    accuracy = {name: one.accuracy for name, one in analyses.items()}
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 
 
@@ -165,21 +173,3 @@ def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: s
 def _contexts(config: Config) -> dict[str, str]:
     used = {config.evaluation.split: "testing", config.training.val_split: "validation"}
     return {**used, config.training.train_split: "training"}
-
-
-def _register(
-    config: Config, run: Run, trained: dict[str, Trained], scores: Scores, accuracy: dict[str, Accuracy]
-) -> str:
-    best = accuracy[FUSED if FUSED in accuracy else next(iter(accuracy))]
-    index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
-    shortest = int(np.argmin(index.num_frames))
-    return register(
-        run,
-        config.tracking.registered_model,
-        config.tracking.alias,
-        {stream: one.weights for stream, one in trained.items()},
-        scores.labels,
-        to_dict(config),
-        index.blob(shortest, "rgb"),
-        tags={"top1": f"{best.top1:.4f}", "clips": best.clips, "split": scores.split, "dataset_digest": best.digest},
-    )

@@ -5,7 +5,6 @@ what the rows stand on: split, data digest, missing clips, classes, protocol.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.clips.protocols import Average
+from pipeline.scoring import mean_scores
 from pipeline.shards.store import exists
 from pipeline.shards.tables import read_table, write_table
 
@@ -120,24 +120,6 @@ class Scores:
         )
         names = ("split", "digest", "missing", "labels", "protocol", "average", "weights")
         return rows.replace_schema_metadata({_METADATA: json.dumps({name: getattr(self, name) for name in names})})
-
-
-def mean_scores(scores: NDArray[np.float32], average: Average, weights: Sequence[float] = ()) -> NDArray[np.float32]:
-    """The mean over the first axis, in float64.
-
-    Args:
-        scores: (K, ..., classes) logits of K views or streams.
-        average: logits; or softmax, the logarithm of the mean probabilities, whose softmax they are.
-        weights: (K,); equal where empty.
-    """
-    values = scores.astype(np.float64)
-    shares = np.asarray(weights if len(weights) else [1.0] * len(scores), np.float64)
-    shares = (shares / shares.sum()).reshape(-1, *[1] * (scores.ndim - 1))
-    if average == "logits":
-        return (values * shares).sum(axis=0).astype(np.float32)
-    values -= np.logaddexp.reduce(values, axis=-1, keepdims=True)
-    with np.errstate(divide="ignore"):  # a weight of 0
-        return np.logaddexp.reduce(values + np.log(shares), axis=0).astype(np.float32)
 
 
 def write_scores(scores: Scores, uri: str) -> None:

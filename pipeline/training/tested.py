@@ -22,8 +22,9 @@ from pipeline.shards.store import make_folder
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.analysis import Analysis
 from pipeline.training.evaluation import EvaluationError, evaluate
+from pipeline.training.examples import log_clips
 from pipeline.training.fusion import fuse
-from pipeline.training.report import log_misclassified, log_scores
+from pipeline.training.report import log_scores
 from pipeline.training.scores import Scores, read_scores, write_scores
 from pipeline.training.sources import Source
 
@@ -77,7 +78,7 @@ def score_networks(config: Config, source: Source) -> Tested:
         scores = evaluate(config, weights, index.split)
         write_scores(scores, f"{folder}/scores.parquet")
         analyses = log_scores(run, scores)
-        log_misclassified(run, scores, list(analyses)[-1], index, config.ingest.flow.bound)
+        log_clips(run, config, weights, scores, index)
     return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
 
 

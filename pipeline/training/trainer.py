@@ -15,7 +15,7 @@ from pipeline.training.checkpoints import WEIGHTS
 from pipeline.training.faults import EndAtOnce, explained
 from pipeline.training.job import Job
 from pipeline.training.leftovers import KeepCopy, tidy
-from pipeline.training.loop import train_loop
+from pipeline.training.monitored import monitored_loop
 from pipeline.training.reporting import SELECT, SELECT_MODE
 
 ROOM_S = 60  # Ray Train waits so long for room for its workers before it counts a failure
@@ -62,7 +62,7 @@ def train_stream(
     gpu, resources = use_gpu(config), config.resources
     least = resources.min_workers
     trainer = TorchTrainer(
-        train_loop,
+        monitored_loop,
         train_loop_config=Job(config, stream, run).to_dict(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.workers if least is None else (least, resources.workers),

@@ -109,14 +109,48 @@ def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
         "confusion_flow.png",
         "confusion_two_stream.png",
         "curves_flow.png",
+        "attention.csv",
+        "misclassified.csv",
     } <= artifacts
+    listed = Path(client.download_artifacts(parent.info.run_id, "attention.csv")).read_text()
+    looked = list(csv.DictReader(listed.splitlines()))
+    right = round(8 * parent.data.metrics["test/two_stream_top1"])
+    wrong = min(4, 8 - right)
+    assert len(looked) == wrong + min(8 - wrong, right)
+    for row in looked:
+        assert row["picture"].endswith("_right.gif" if row["label"] == row["predicted"] else "_wrong.gif")
+    assert {item.path for item in client.list_artifacts(parent.info.run_id, "attention")} == {
+        row["picture"] for row in looked
+    }
     assert {used.dataset.name for used in parent.inputs.dataset_inputs} == {
         "motion_shapes-train", "motion_shapes-val", "motion_shapes-test",
     }  # fmt: skip
+    assert {"data_card.html", "environment.json", "model_card.md"} <= artifacts
+
+
+@pytest.mark.ray
+def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_so_in_its_card(trained):
+    client = MlflowClient(trained.tracking.uri)
     version = client.get_model_version_by_alias("video-i3d-two-stream", "candidate")
-    assert version.run_id == parent.info.run_id
-    assert version.tags["clips"] == "8"
-    assert version.tags["dataset_digest"] == parent.data.tags["dataset_digest"]
+    run = client.get_run(version.run_id)
+    assert run.data.tags["registered_model"] == f"video-i3d-two-stream/{version.version}"
+    assert version.tags["shards"] == trained.ingest.shards
+    assert version.tags["dataset_digest"] == run.data.tags["dataset_digest"]
+    assert (version.tags["clips"], version.tags["missing"]) == ("8", "0")
+    model = client.get_logged_model(version.model_id)
+    assert model.source_run_id == version.run_id
+    (top1,) = (metric for metric in model.metrics if metric.key == "test/two_stream_top1")
+    assert top1.value == run.data.metrics["test/two_stream_top1"]
+    assert (top1.dataset_name, top1.dataset_digest) == ("motion_shapes-test", version.tags["dataset_digest"])
+    card = version.description
+    assert Path(client.download_artifacts(version.run_id, "model_card.md")).read_text() == card
+    for row in ("rgb", "flow", "two_stream"):
+        top1, top5 = (100 * run.data.metrics[f"test/{row}_{name}"] for name in ("top1", "top5"))
+        assert f"| {row.replace('_', '-')} | {top1:.1f} | {top5:.1f} |" in card
+    assert "| val | validation (steers the learning rate, picks the checkpoint) | 101 | 101 | 0 |" in card
+    assert "| test | test | 8 | 8 | 0 |" in card
+    assert card.count("from scratch") == 2
+    assert f"digest `{version.tags['dataset_digest']}`" in card
 
 
 @pytest.mark.ray

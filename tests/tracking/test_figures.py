@@ -28,6 +28,13 @@ def test_curves_show_both_parts_and_where_the_rate_fell():
     assert png(figure).startswith(b"\x89PNG")
 
 
+def test_a_rate_that_always_falls_has_no_lines():
+    row = {"train/loss": 2.0, "val/loss": 2.1, "train/top1": 0.1, "val/top1": 0.12}
+    figure = figures.curves([{**row, "lr": lr} for lr in (0.1, 0.09, 0.07, 0.04, 0.01)], "cosine")
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    assert figure.axes[0].get_xlabel() == "epoch"
+
+
 @pytest.mark.parametrize("classes", [2, 8, 400])
 def test_a_confusion_matrix_is_drawn_for_few_and_many_classes(classes):
     figure = figures.confusion(np.eye(classes, dtype=np.int64) * 3, [f"class {i}" for i in range(classes)], "flow")

@@ -1,17 +1,24 @@
-"""The registered model's code, for what a network may take; through MLflow it runs in tests/jobs."""
+"""The registered model's code: what it says of a video is what the test said of the same clip."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.protocols import protocol_of
+from pipeline.clips.views import ViewSampler
 from pipeline.command_line import override
 from pipeline.config import Config, to_dict
 from pipeline.networks import build_network
 from pipeline.shards import encode_video
 from pipeline.tracking.video_classifier import VideoClassifier
+from pipeline.training.evaluation import Scorer
+from pipeline.training.scores import FUSED, mean_scores
+from tests.shards.sets import make_set
 
 SMALL = {
     "ingest.short_side": "32", "ingest.flow.nscales": "1", "ingest.flow.warps": "1", "ingest.flow.epsilon": "0.1",
@@ -26,32 +33,84 @@ def video():
     return encode_video(frames, 25, 17, 6)
 
 
-def classifier(tmp_path, fields, stream):
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> ClipIndex:
+    """One stored clip of 12 frames of 32 x 48."""
+    return ClipIndex.load(make_set(tmp_path_factory.mktemp("set")).path, "val")
+
+
+def classifier(tmp_path, fields, *networks):
+    """A model of untrained networks, whose classifiers are so large that scores differ."""
     config = override(Config(), {**SMALL, **fields})
-    torch.manual_seed(0)
-    torch.save(build_network(config.model, stream, 3).state_dict(), tmp_path / "network.pt")
-    stored = {"labels": ["a", "b", "c"], "streams": [stream], "config": to_dict(config)}
+    artifacts = {"model": str(tmp_path / "model.json")}
+    for seed, name in enumerate(networks):
+        torch.manual_seed(seed)
+        network = build_network(config.model, name, 3)
+        with torch.no_grad():
+            next(p for n, p in network.named_parameters() if n.endswith(f"{network.head}.weight")).mul_(1e3)
+        torch.save(network.state_dict(), tmp_path / f"{name}.pt")
+        artifacts[name] = str(tmp_path / f"{name}.pt")
+    stored = {"labels": ["a", "b", "c"], "streams": list(networks), "config": to_dict(config)}
     (tmp_path / "model.json").write_text(json.dumps(stored))
     model = VideoClassifier()
-    artifacts = {"model": str(tmp_path / "model.json"), stream: str(tmp_path / "network.pt")}
     model.load_context(SimpleNamespace(artifacts=artifacts))
     return model
 
 
-def test_a_network_of_both_streams_sees_whole_stacks_of_flow_and_their_frames(tmp_path, video):
-    fields = {"model.name": "two_stream", "clips.frames": "10", "clips.rgb_every": "10"}
-    model = classifier(tmp_path, fields, "two_stream")
-    windows = model.windows(video)  # of 11 fields of flow one stack
-    assert {stream: tuple(window.shape) for stream, window in windows.items()} == {
-        "rgb": (1, 32, 32, 3),
-        "flow": (10, 32, 32, 2),
-    }
-    (actions,) = model.predict([video])
+def by_the_test(model, tmp_path, index):
+    """(classes,) scores of the clip as `evaluate` comes to them, in a Ray task's code without Ray."""
+    config = replace(model.config, ingest=replace(model.config.ingest, shards=index.shards))
+    weights = {name: str(tmp_path / f"{name}.pt") for name in model.networks}
+    scorer, sample = Scorer(config, weights, index.split, gpu=False), ViewSampler(config.clips, protocol_of(config))
+    streams = {stream for name in weights for stream in model.inputs[name]}
+    batch = {stream: sample(index, 0, stream)[None] for stream in streams}
+    scored = scorer({"rows": np.array([0]), **batch})
+    return mean_scores(np.stack([scored[name][0] for name in weights]), sample.protocol.average)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"model.name": "resnet3d18", "model.levels": "activitynet", "clips.frames": "5", "clips.crop": "16"},
+        {"clips.frames": "4", "clips.crop": "24", "evaluation.protocol": "views", "evaluation.views": "3"},
+        {"evaluation.frames": "6"},
+    ],
+    ids=["whole clip", "windows end to end, softmax", "views x crops", "the middle"],
+)
+def test_of_a_stored_clip_it_says_what_the_test_said(tmp_path, index, fields):
+    model = classifier(tmp_path, {"model.streams": "rgb", **fields}, "rgb")
+    blob = index.blob(0, "rgb")
+    expected = by_the_test(model, tmp_path, index)
+    assert np.ptp(expected) > 0.02
+    assert model.scores(model.arrays(blob)) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    (actions,) = model.predict([blob])
+    shares = np.exp(expected) / np.exp(expected).sum()
+    assert actions.labels == [model.labels[i] for i in np.argsort(-shares)]
+    assert actions.probabilities == pytest.approx(np.sort(shares)[::-1].tolist(), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "networks"),
+    [({}, ("rgb", "flow")), ({"model.name": "two_stream", "clips.rgb_every": "4"}, (FUSED,))],
+    ids=["a network a stream", "one network of both"],
+)
+def test_of_the_same_frames_and_flow_it_says_what_the_test_said(tmp_path, index, fields, networks):
+    model = classifier(tmp_path, fields, *networks)
+    sample = ViewSampler(replace(model.config.clips, crop=32), replace(protocol_of(Config()), windows=every_frame))
+    stored = {stream: sample(index, 0, stream)[0] for stream in ("rgb", "flow")}
+    assert {stream: each.shape for stream, each in stored.items()} == {"rgb": (12, 32, 32, 3), "flow": (11, 32, 32, 2)}
+    assert model.scores(stored) == pytest.approx(by_the_test(model, tmp_path, index), rel=1e-3, abs=1e-3)
+
+
+def every_frame(length, clips, stream):
+    return np.arange(length)[None]
+
+
+def test_flow_is_computed_for_networks_that_take_it_and_for_no_others(tmp_path, video):
+    both = classifier(tmp_path, {"model.name": "two_stream", "clips.rgb_every": "4"}, FUSED)
+    arrays = both.arrays(video)
+    assert {stream: each.shape for stream, each in arrays.items()} == {"rgb": (12, 32, 48, 3), "flow": (11, 32, 48, 2)}
+    assert classifier(tmp_path, {"model.streams": "rgb"}, "rgb").arrays(video).keys() == {"rgb"}
+    (actions,) = both.predict([video])
     assert sum(actions.probabilities) == pytest.approx(1, abs=1e-5)
-
-
-def test_a_network_of_many_scales_sees_the_whole_shorter_side_and_no_flow(tmp_path, video):
-    fields = {"model.name": "resnet3d18", "model.streams": "rgb", "model.levels": "activitynet", "clips.crop": "16",
-              "clips.augment": "multi_scale_corner_crop"}  # fmt: skip
-    windows = classifier(tmp_path, fields, "rgb").windows(video)
-    assert {stream: tuple(window.shape) for stream, window in windows.items()} == {"rgb": (12, 16, 16, 3)}

@@ -1,0 +1,95 @@
+"""Weights files from the web: resumed where they broke off, checked by the digest in their name, never half there."""
+
+import fcntl
+import hashlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+TIMEOUT_S = 30.0  # without a byte
+TRIES = 3
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # of sha256, its first digits: resnet18-f37072fd.pth
+_CHUNK = 2**20
+
+
+def download(url: str, folder: Path, timeout_s: float = TIMEOUT_S, tries: int = TRIES) -> Path:
+    """The file behind an address, from `folder` where it is there already.
+
+    What has come of it lies in NAME.part, where another call goes on; of several processes one downloads.
+
+    Args:
+        url: that ends in the file's name, with a digest in it as PyTorch's weights have one.
+        folder: made where there is none.
+        timeout_s: longest wait for a byte.
+        tries: connections in all.
+
+    Raises:
+        ConnectionError: it cannot be had, or is not what its name says; one line.
+    """
+    name = url.rpartition("/")[2]
+    path, part = folder / name, folder / f"{name}.part"
+    if path.is_file():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # whoever waited here finds it done
+            if path.is_file():
+                part.unlink(missing_ok=True)
+                return path
+            _complete(url, file, timeout_s, tries)
+            if not _is_whole(file, name):
+                file.truncate(0)
+                raise ConnectionError("its content is not what its name says; try again")
+            part.replace(path)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"cannot download {url} ({_line(error)})") from error
+    return path
+
+
+def _complete(url: str, file: IO[bytes], timeout_s: float, tries: int) -> None:
+    for number in range(1, tries + 1):
+        try:
+            return _append(url, file, timeout_s)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # all of it is there, or more
+                return None
+            if error.code < 500 or number == tries:
+                raise
+        except (OSError, http.client.HTTPException):
+            if number == tries:
+                raise
+        time.sleep(number)
+    return None
+
+
+def _append(url: str, file: IO[bytes], timeout_s: float) -> None:
+    """Ask for what is missing, and write it behind what is there."""
+    have = file.seek(0, 2)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - ours
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+        if answer.status != 206:
+            file.truncate(0)
+        left = answer.length
+        while chunk := answer.read1(_CHUNK if left is None else min(_CHUNK, left)):
+            file.write(chunk)
+            left = None if left is None else left - len(chunk)
+        file.flush()
+        if left:
+            raise http.client.IncompleteRead(b"", left)
+
+
+def _is_whole(file: IO[bytes], name: str) -> bool:
+    asked = _DIGEST.search(name)
+    file.seek(0)
+    return asked is None or hashlib.file_digest(file, "sha256").hexdigest().startswith(asked[1])  # type: ignore[arg-type]
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return f"it broke off {error.expected} bytes before its end"
+    return " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__

@@ -1,0 +1,104 @@
+"""What a run ran on: versions, processor, GPUs, commit; and its use of them over time."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.tracking.runs import Run
+
+PACKAGES = (
+    "av", "mlflow", "numba", "numpy", "opencv-contrib-python-headless", "pyarrow", "ray", "torch", "torchvision",
+)  # fmt: skip
+SAMPLE_S, SAMPLES = 10.0, 3  # system metrics are taken every 10 s, and the mean of three is logged
+
+
+def environment() -> dict[str, Any]:
+    """This process's machine and libraries, as plain values; what cannot be found out is left out."""
+    found = {
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": platform.platform(),
+        "processor": _field("/proc/cpuinfo", "model name") or platform.processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _gib(_field("/proc/meminfo", "MemTotal")),
+        "commit": commit(),
+        **_cuda(),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def commit(folder: Path = Path(__file__).parent) -> str:
+    """The commit of the code, with `-dirty` where tracked files differ from it; empty where there is no repository."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no input
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def system_metrics(run: Run, node: str | None = None) -> Iterator[None]:
+    """Log use of processor, memory, disk, network and GPUs to a run as `system/...`, twice a minute.
+
+    Nothing is logged where psutil is not installed; GPUs need nvidia-ml-py.
+
+    Args:
+        run: that is running.
+        node: put into the names, where several machines log to one run.
+    """
+    if importlib.util.find_spec("psutil") is None:
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    monitor = SystemMetricsMonitor(
+        run.run_id, SAMPLE_S, SAMPLES, resume_logging=True, node_id=node, tracking_uri=run.uri
+    )
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _field(path: str, name: str) -> str:
+    """The first value under a name in one of Linux's lists of `name : value`."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _gib(kilobytes: str) -> float:
+    return round(int(kilobytes.split()[0]) / 2**20, 1) if kilobytes else 0.0
+
+
+def _cuda() -> dict[str, Any]:
+    import torch  # slow to import
+
+    if not torch.cuda.is_available():
+        return {"cuda": torch.version.cuda}
+    driver = _field("/proc/driver/nvidia/version", "NVRM version").split("  ")
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": driver[1] if len(driver) > 1 else "",
+        "gpus": [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())],
+    }

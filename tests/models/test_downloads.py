@@ -1,0 +1,106 @@
+"""Weights from the web, served by this machine: whole or not at all, resumed, checked, shared by processes."""
+
+import hashlib
+import io
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torchvision
+
+from pipeline.models import imagenet_weights
+from pipeline.models.downloads import download
+from tests.ingest.fetch.server import FileServer, cut, stall, status
+
+CONTENT = bytes(range(256)) * 4000
+NAME = f"/weights-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr("pipeline.models.downloads.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def server():
+    server = FileServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_file_is_fetched_once(server, tmp_path):
+    url = server.put(NAME, CONTENT)
+    assert download(url, tmp_path / "new").read_bytes() == CONTENT
+    assert download(url, tmp_path / "new") == tmp_path / "new" / NAME[1:]
+    assert len(server.asked) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [NAME[1:]]
+
+
+def test_a_transfer_that_breaks_off_or_stalls_goes_on_where_it_was(server, tmp_path):
+    url = server.put(NAME, CONTENT, cut(300_000), stall(200_000))
+    assert download(url, tmp_path, timeout_s=0.3).read_bytes() == CONTENT
+    ranges = [headers.get("Range") for _, headers in server.asked]
+    assert ranges[0] is None
+    assert ranges[1] == "bytes=300000-"
+    assert 300_000 < int(ranges[2].removeprefix("bytes=").removesuffix("-")) <= 500_000
+
+
+def test_what_another_call_left_is_used_also_of_a_server_that_knows_no_ranges(server, tmp_path):
+    url = server.put(NAME, CONTENT, cut(300_000))
+    with pytest.raises(ConnectionError, match=r"cannot download http.*it broke off 724000 bytes before its end"):
+        download(url, tmp_path, tries=1)
+    assert not (tmp_path / NAME[1:]).exists()
+    server.files[NAME].ranges = False
+    assert download(url, tmp_path).read_bytes() == CONTENT
+
+
+def test_content_that_is_not_what_the_name_says_is_refused_and_forgotten(server, tmp_path):
+    url = server.put(NAME, CONTENT[:-1] + b"x")
+    with pytest.raises(ConnectionError, match="its content is not what its name says"):
+        download(url, tmp_path)
+    server.files[NAME].content = CONTENT
+    assert download(url, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason", "asked"),
+    [([status(404)], "Not Found", 1), ([status(503)] * 3, "Service Unavailable", 3), ([stall(0)] * 3, "timed out", 3)],
+)
+def test_what_cannot_be_had_is_one_line_in_bounded_time(server, tmp_path, steps, reason, asked):
+    url = server.put(NAME, CONTENT, *steps)
+    with pytest.raises(ConnectionError, match=f"^cannot download {url} .*{reason}.*$") as raised:
+        download(url, tmp_path, timeout_s=0.2)
+    assert "\n" not in str(raised.value)
+    assert len(server.asked) == asked
+
+
+def test_of_two_who_want_it_one_downloads(server, tmp_path):
+    url, found = server.put(NAME, CONTENT), []
+    threads = [threading.Thread(target=lambda: found.append(download(url, tmp_path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path.read_bytes() == CONTENT for path in found] == [True] * 4
+    assert len(server.asked) == 1
+
+
+def test_imagenet_weights_come_from_torchvisions_address_into_its_folder(server, tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    torch.save({"conv1.weight": torch.ones(2)}, buffer)
+    content = buffer.getvalue()
+    url = server.put(f"/models/resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth", content, status(404))
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: {"DEFAULT": SimpleNamespace(url=url)})
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(
+        ConnectionError, match=rf"cannot download {url} .*bring the file and give its path instead of r"
+    ):
+        imagenet_weights("resnet18")
+    assert imagenet_weights("resnet18")["conv1.weight"].tolist() == [1, 1]
+    assert [path.parent.name for path in tmp_path.rglob("*.pth")] == ["checkpoints"]
