@@ -1,6 +1,5 @@
 """The training loop that every DDP worker runs; Ray Train starts one on each rank."""
 
-import inspect
 import itertools
 import sys
 import tempfile
@@ -25,6 +24,9 @@ from pipeline.progress import duration
 from pipeline.tracking.runs import Run
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
+from pipeline.training.compute import compiled, distributed_options, lay_out, set_multiplication
+from pipeline.training.convolutions import check_device
+from pipeline.training.feed import Feed
 from pipeline.training.metrics import Sums
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.rank import Rank
@@ -83,6 +85,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     job = Job.from_dict(values)
     config, stream = job.config, job.stream
     here = Rank.here(config.training.precision)
+    set_multiplication(config.training.precision, here.device)
     if here.device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // here.world))
     train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
@@ -119,21 +122,20 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
         ConfigError: a network, weights or an option that the config cannot have.
     """
     config = job.config
+    check_device(config.training.precision, here)
     torch.manual_seed(config.seed)
     network, loaded = job.task.network(num_classes)
     if loaded is not None and here.rank == 0:
         job.run.log_text("weights.txt", str(loaded))
     if config.training.sync_batch_norm:
         network = synchronise(network, here.device)
-    if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d):  # the 2D network of supervision transfer has no such layout
-                module.to(memory_format=torch.channels_last_3d)
-    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=_local_statistics())
+    network = lay_out(network, here.device)
+    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=distributed_options())
     network = model.module if here.world > 1 else model
     optimiser = build_optimiser(config.optimiser, network)
     average = build_average(network, config.training.average)
-    return model, State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+    state = State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+    return compiled(model, config.training), state
 
 
 def train_epoch(job: Job, model: nn.Module, state: State, index: ClipIndex, here: Rank, epoch: int) -> dict[str, float]:
@@ -145,9 +147,9 @@ def train_epoch(job: Job, model: nn.Module, state: State, index: ClipIndex, here
     if training.steps is not None:
         planned = min(planned, training.steps)
         rows = rows[: (training.steps - state.step) * training.accumulate]
-    batches = _training_windows(job, index, rows, here, epoch)
-    sums, start, clock = Sums(), time.monotonic(), Clock()
-    for step in _grouped(clock.waiting(batches), training.accumulate):
+    sums, start = Sums(), time.monotonic()
+    feed = Feed(_training_windows(job, index, rows, here, epoch), here.device)
+    for step in _grouped(iter(feed), training.accumulate):
         set_rate(state.optimiser, planned_rate(config.schedule, config.optimiser.lr, state.step, epoch, planned))
         logits = train_step(config, model, step, job.streams, here, state)
         sums.add(logits, torch.cat([batch.labels for batch in step]))
@@ -156,7 +158,7 @@ def train_epoch(job: Job, model: nn.Module, state: State, index: ClipIndex, here
     return {
         **metrics,
         "perf/clips_per_second": metrics["train/clips"] / seconds,
-        "perf/data_wait": clock.waited / seconds,
+        "perf/data_wait": feed.waited / seconds,
         "perf/workers": here.world,
     }
 
@@ -192,7 +194,8 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     index, sample = job.task.validation(index)
     rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
-    for batch in load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world):
+    batches = load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world)
+    for batch in Feed(batches, here.device):
         with here.autocast():
             logits = network(*network_clips(batch, streams, here.device))
         sums.add(logits, batch.labels)
@@ -213,31 +216,8 @@ def report(job: Job, state: State, here: Rank) -> None:
     job.run.log_metrics(metrics, step=state.epoch)
 
 
-class Clock:
-    """Measures how long the loop waits for data."""
-
-    def __init__(self) -> None:
-        self.waited = 0.0
-
-    def waiting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the time until each comes is added to `waited`."""
-        for _ in itertools.count():
-            start = time.monotonic()
-            batch = next(batches, None)
-            self.waited += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
-
-
 def _rate(state: State) -> float:
     return state.optimiser.param_groups[0]["lr"]
-
-
-def _local_statistics() -> dict[str, bool]:
-    """DDP's option to leave batch-norm statistics to each rank between evaluations, under its name of this torch."""
-    names = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
-    return {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
 
 
 def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:

@@ -1,16 +1,18 @@
 """One optimiser step: forward and backward of one or more batches, update."""
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import normalise
 from pipeline.config import Config
 from pipeline.training.checkpoints import State
+from pipeline.training.compute import fastest_algorithms
+from pipeline.training.losses import Reading
 from pipeline.training.mixup import Mixing
 from pipeline.training.rank import Rank
 
@@ -20,6 +22,7 @@ def network_clips(batch: Batch, streams: tuple[str, ...], device: torch.device) 
     return tuple(normalise(batch.windows[stream].to(device, non_blocking=True)) for stream in streams)
 
 
+@fastest_algorithms()
 def train_step(
     config: Config, model: nn.Module, batches: Sequence[Batch], streams: tuple[str, ...], here: Rank, state: State
 ) -> Tensor:
@@ -28,26 +31,31 @@ def train_step(
     Batches of one size give the step that one batch of all their clips would give, but for batch norm, whose statistics
     are of one batch. A network with `loss_on_every_step` learns from all time steps; its logits are the last one's.
 
+    A GPU never waits for the host: the loss is read while the backward pass runs, before the update is asked for.
+
     Raises:
-        FloatingPointError: the loss is not finite; the network is left as it was.
+        FloatingPointError: the loss of a worker is not finite; on all of them the network's weights are left as they
+            were.
     """
     every_step = {"every_step": True} if getattr(state.model, "loss_on_every_step", False) else {}
     state.optimiser.zero_grad(set_to_none=True)
-    scored = []
+    scored, losses = [], []
     for number, batch in enumerate(batches, start=1):
-        labels = batch.labels.to(here.device)
+        labels = batch.labels.to(here.device, non_blocking=True)
         mixing = Mixing.drawn(config.training.mixup, config.seed, state.step, here.rank, number)
-        wait = isinstance(model, DistributedDataParallel) and number < len(batches)
-        with model.no_sync() if wait else nullcontext():  # type: ignore[operator]  # gradients are summed once a step
+        last = number == len(batches)
+        with nullcontext() if last else getattr(model, "no_sync", nullcontext)():  # gradients are summed once a step
             with here.autocast():
                 clips = map(mixing.clips, network_clips(batch, streams, here.device))
                 logits = model(*clips, **every_step)
                 loss = mixing.loss(logits, labels, config.training.label_smoothing)
-            if not torch.isfinite(loss):
-                name = "+".join(streams)
-                raise FloatingPointError(f"{name}: loss is {loss.item()} at step {state.step}; lower optimiser.lr")
+            losses.append(loss.detach())
+            if last:
+                reading = Reading(torch.stack(losses).sum())
             (loss / len(batches)).backward()
         scored.append(logits[..., -1] if every_step else logits)
+    if not math.isfinite(total := reading.value()):
+        raise FloatingPointError(f"{'+'.join(streams)}: loss is {total} at step {state.step}; lower optimiser.lr")
     if config.training.clip_gradient is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_gradient)
     state.optimiser.step()
