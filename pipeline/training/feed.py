@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,8 +47,7 @@ class Feed:
             if batch is None:
                 return None
             with torch.cuda.stream(copies):
-                batch = on_device(batch, self.device)
-            return batch, copies.record_event()
+                return _copied(batch, self.device, compute), copies.record_event()
 
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(fetch)
@@ -62,22 +62,22 @@ class Feed:
                 coming = thread.submit(fetch)
                 batch, copied = fetched
                 compute.wait_event(copied)
-                for tensor in _tensors(batch):
-                    tensor.record_stream(compute)  # its memory is not given to a later copy before it was used
                 yield batch
 
 
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """A copy of the batch on a GPU, through pinned memory and without waiting for it; elsewhere the batch itself."""
-    if device.type != "cuda":
-        return batch
+def _copied(batch: Batch, device: torch.device, user: torch.cuda.Stream) -> Batch:
+    """The batch with its bytes and labels on a GPU, through pinned memory, without waiting for them."""
 
     def copied(tensor: Tensor) -> Tensor:
-        return tensor.pin_memory().to(device, non_blocking=True)
+        there = tensor.pin_memory().to(device, non_blocking=True)
+        there.record_stream(user)  # whose work with it is done before its memory is given to a later batch
+        return there
 
-    windows = {stream: copied(window) for stream, window in batch.windows.items()}
+    def window(given: Any) -> Any:
+        if isinstance(given, Tensor):
+            return copied(given)
+        parts = {each.name: getattr(given, each.name) for each in fields(given)}  # as planes
+        return replace(given, **{name: copied(part) for name, part in parts.items() if part.dtype == torch.uint8})
+
+    windows = {stream: window(given) for stream, given in batch.windows.items()}
     return replace(batch, windows=windows, labels=copied(batch.labels))
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    return [*batch.windows.values(), batch.labels]

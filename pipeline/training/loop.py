@@ -176,7 +176,7 @@ def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank, epoc
         batches = _training_windows(job, index, epoch_batches(job.config, len(index), here, epoch)[:count], here, epoch)
         set_training_mode(job.config.model, state.evaluated)
         with here.autocast():
-            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here.device) for batch in batches))
+            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here) for batch in batches))
     average_statistics(state.model)
     if state.average is not None:
         average_statistics(state.evaluated)
@@ -197,7 +197,7 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     batches = load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world)
     for batch in Feed(batches, here.device):
         with here.autocast():
-            logits = network(*network_clips(batch, streams, here.device))
+            logits = network(*network_clips(batch, streams, here))
         sums.add(logits, batch.labels)
     metrics = sums.all_reduce().means("val")
     assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101

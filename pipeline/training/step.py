@@ -11,15 +11,16 @@ from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import normalise
 from pipeline.config import Config
 from pipeline.training.checkpoints import State
-from pipeline.training.compute import fastest_algorithms
+from pipeline.training.compute import clip_format, fastest_algorithms
 from pipeline.training.losses import Reading
 from pipeline.training.mixup import Mixing
 from pipeline.training.rank import Rank
 
 
-def network_clips(batch: Batch, streams: tuple[str, ...], device: torch.device) -> tuple[Tensor, ...]:
+def network_clips(batch: Batch, streams: tuple[str, ...], here: Rank) -> tuple[Tensor, ...]:
     """A batch as a network takes it: of each stream (N, C, T, H, W) floats from -1 to 1, on the device."""
-    return tuple(normalise(batch.windows[stream].to(device, non_blocking=True)) for stream in streams)
+    clips = (normalise(batch.windows[stream].to(here.device, non_blocking=True)) for stream in streams)
+    return tuple(clip.contiguous(memory_format=clip_format(here.device, here.dtype)) for clip in clips)
 
 
 @fastest_algorithms()
@@ -46,7 +47,7 @@ def train_step(
         last = number == len(batches)
         with nullcontext() if last else getattr(model, "no_sync", nullcontext)():  # gradients are summed once a step
             with here.autocast():
-                clips = map(mixing.clips, network_clips(batch, streams, here.device))
+                clips = map(mixing.clips, network_clips(batch, streams, here))
                 logits = model(*clips, **every_step)
                 loss = mixing.loss(logits, labels, config.training.label_smoothing)
             losses.append(loss.detach())
