@@ -2,32 +2,25 @@
 
     python jobs/benchmark.py flow a.mp4 --pairs 8 --processes 2 --json flow.json
     python jobs/benchmark.py ingest a.mp4 b.avi --clips 32 --seconds 4
+    python jobs/benchmark.py train --networks i3d,resnet3d18 --batch 24 --json train.json
 
 `flow`: every TV-L1 backend beside OpenCV on the same pairs, at short side 256 and at 224x224.
 `ingest`: each stage of a clip; windows of what is stored; Ray Data beside a bare pool of processes; memory.
+`train`: our training step of each network beside a plain PyTorch loop over it; one core, where there is no GPU.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmarks import flow, ingest, throughput
+from pipeline.benchmarks import devices, flow, ingest, throughput, train
+from pipeline.benchmarks.options import parser
 from pipeline.cluster import connect
 from pipeline.command_line import fail, one_line_errors
-from pipeline.config import Config, IngestConfig
-from pipeline.reports import table
-
-
-def shown(figures: Iterable[Any], note: str) -> list[dict[str, Any]]:
-    """Print figures as a table, with a line on what its columns are."""
-    rows = [asdict(line) for line in figures]
-    cells = [[f"{cell:.4g}" if isinstance(cell, float) else cell or "" for cell in row.values()] for row in rows]
-    print(f"{table([[name.replace('_', ' ') for name in rows[0]], *cells])}\n  {note}\n", flush=True)
-    return rows
+from pipeline.config import Config, IngestConfig, TrainingConfig
+from pipeline.reports import shown
 
 
 def measure_flow(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -54,23 +47,29 @@ def measure_ingest(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows + shown(quarters, f"{given.tiny} clips of 8 frames of 32x32, {rate:.1f} a second; memory in MB")
 
 
+def measure_train(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Training steps; with a shard set, the loader before them."""
+    names = given.networks.split(",")
+    training = TrainingConfig(precision=given.precision, compile=given.compile)
+    setting = train.Setting(given.frames, given.crop, given.batch, given.steps, given.repeats, training)
+    device = devices.device_of(given.device)
+    peaks = devices.peaks(device)
+    note = f"ratio: times eager fp32; mfu: % of {devices.described(device, peaks)}"
+    rows = shown(train.compare(names, setting, device, max(peaks.values())), note)
+    if given.shards:
+        connect(Config().resolved(), need_training=False)
+        note = "from shards; data wait: % of the time in which the device had nothing to do"
+        rows += shown([train.supply(name, setting, given.shards, device) for name in names], note)
+    return rows
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, measure, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["flow", "ingest"], help="the piece to measure")
-    parser.add_argument("files", nargs="+", type=Path, metavar="CLIP", help="video files of any kind")
-    parser.add_argument("--pairs", type=int, default=4, help="neighbouring pairs of each clip for flow")
-    parser.add_argument("--repeats", type=int, default=2, help="turns of each; the fastest counts")
-    parser.add_argument("--processes", type=int, default=1, help="flow: also measure as many processes of cpu at once")
-    parser.add_argument("--clips", type=int, default=32, help="ingest: clips of a turn; the files take turns")
-    parser.add_argument("--seconds", type=float, default=4.0, help="ingest: length of a clip of a turn")
-    parser.add_argument("--tiny", type=int, default=3000, help="ingest: tiny clips of the run whose memory is measured")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
-    given = parser.parse_args(argv)
-    for clip in [file for file in given.files if not file.is_file()]:
+    given = parser(__doc__).parse_args(argv)
+    for clip in [file for file in getattr(given, "files", ()) if not file.is_file()]:
         fail(f"{clip}: no such file")
     with one_line_errors():
-        figures = {"flow": measure_flow, "ingest": measure_ingest}[given.what](given)
+        figures = {"flow": measure_flow, "ingest": measure_ingest, "train": measure_train}[given.what](given)
         if given.json:
             given.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -286,8 +286,10 @@ class TrainingConfig:
     """Clips a forward pass and worker (I3D: 6)."""
     accumulate: PositiveInt = 1
     """Forward passes of each worker whose gradients make one step: what does not fit in memory at once."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 autocast; auto takes it on GPUs only."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """bf16 autocast, which auto takes on GPUs only; fp32 multiplies all bits on GPUs too, tf32 the first 10."""
+    compile: bool = False
+    """Compile the network for training with torch.compile: minutes at the start; measure whether it pays."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient; none for no limit."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

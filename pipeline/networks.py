@@ -1,10 +1,9 @@
 """The networks that the config names: one a stream, or one that takes both."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.clips.index import CHANNELS
 from pipeline.config import ConfigError, ModelConfig
@@ -64,7 +63,7 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model: {error}") from None
     if stream != "flow" and config.levels != "signed":
-        network.register_forward_pre_hook(_relevel(*LEVELS[config.levels]), with_kwargs=True)
+        _set_levels(network, *LEVELS[config.levels])
     return network
 
 
@@ -79,15 +78,15 @@ def _takes_both(config: ModelConfig) -> bool:
     return any(info.name == config.name and info.clips.keys() == {"rgb", "flow"} for info in list_models())
 
 
-def _relevel(scale: tuple[float, ...], offset: tuple[float, ...]) -> Callable[..., tuple[tuple, dict]]:
+def _set_levels(network: nn.Module, scale: tuple[float, ...], offset: tuple[float, ...]) -> None:
+    for name, values in (("level_scale", scale), ("level_offset", offset)):  # buffers move with the network to a GPU
+        network.register_buffer(name, torch.tensor(values).view(-1, 1, 1, 1), persistent=False)
+    network.register_forward_pre_hook(_relevel, with_kwargs=True)
+
+
+def _relevel(network: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
     """A hook before `forward` that changes the levels of the RGB clip: the first input, or the one named `rgb`."""
-
-    def relevel(clip: Tensor) -> Tensor:
-        return clip * clip.new_tensor(scale).view(-1, 1, 1, 1) + clip.new_tensor(offset).view(-1, 1, 1, 1)
-
-    def hook(module: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:  # noqa: ARG001 - torch's signature
-        if inputs:
-            return (relevel(inputs[0]), *inputs[1:]), named
-        return inputs, {**named, "rgb": relevel(named["rgb"])}
-
-    return hook
+    scale, offset = network.get_buffer("level_scale"), network.get_buffer("level_offset")
+    if inputs:
+        return (inputs[0] * scale + offset, *inputs[1:]), named
+    return inputs, {**named, "rgb": named["rgb"] * scale + offset}

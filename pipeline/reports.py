@@ -1,7 +1,8 @@
 """What a job says at its end: a short table of what happened, and the next command."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,14 @@ def table(rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(
         "  " + line.rstrip() for line in [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
     )
+
+
+def shown(figures: Iterable[Any], note: str) -> list[dict[str, Any]]:
+    """Print figures as a table, with a line on what its columns are."""
+    rows = [asdict(line) for line in figures]
+    cells = [[f"{cell:.4g}" if isinstance(cell, float) else cell or "" for cell in row.values()] for row in rows]
+    print(f"{table([[name.replace('_', ' ') for name in rows[0]], *cells])}\n  {note}\n", flush=True)
+    return rows
 
 
 def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:

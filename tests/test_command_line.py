@@ -163,7 +163,7 @@ def test_a_sweep_overrides_its_axes_and_its_base():
         (["--training.epochs", "none"], "training.epochs: 'none': "),
         (["--optimiser.lr", "nan"], "optimiser.lr: 'nan': Input should be "),
         (["--clips.flip", "perhaps"], "clips.flip: 'perhaps': Input should be a valid boolean"),
-        (["--training.precision", "bf61"], "training.precision: 'bf61': Input should be 'auto', 'fp32' or 'bf16'"),
+        (["--training.precision", "bf61"], "'bf61': Input should be 'auto', 'fp32', 'tf32' or 'bf16'"),
         (["--training.precision", "bf61"], "(did you mean bf16?)"),
         (["--model.streams", "rgb,flwo"], "(did you mean flow?)"),
         (["--model.streams", ""], "model.streams: empty; name rgb, flow or both"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.config import ConfigError, ModelConfig
-from pipeline.networks import LEVELS, _relevel, build_network, network_inputs
+from pipeline.networks import LEVELS, _set_levels, build_network, network_inputs
 
 
 def test_a_network_a_stream_or_one_that_takes_both():
@@ -43,7 +43,7 @@ class Seen(nn.Module):
 )
 def test_levels_are_those_that_the_papers_networks_were_trained_on(levels, black, white):
     network = Seen()
-    network.register_forward_pre_hook(_relevel(*LEVELS[levels]), with_kwargs=True)
+    _set_levels(network, *LEVELS[levels])
     for each in (network, copy.deepcopy(network)):  # the moving average is a copy
         dark, flow = each(torch.full((1, 3, 1, 1, 1), -1.0), torch.tensor(7.0))
         light, _ = each(rgb=torch.full((1, 3, 1, 1, 1), 1.0), flow=flow)

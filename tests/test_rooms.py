@@ -21,7 +21,7 @@ ROOMS = {
     "training": {"cards", "clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
-    "benchmarks": {"catalog", "flow", "ingest", "shards"},
+    "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
     "cards": {"flow", "shards"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
@@ -35,7 +35,7 @@ TOP = {
     "reports": {"config", "ingest", "shards", "sweeps", "training"},
 }
 USES = {
-    "benchmarks": {"config"},
+    "benchmarks": {"config", "networks"},
     "shards": {"progress"},
     "ingest": {"config", "progress"},
     "clips": {"config"},

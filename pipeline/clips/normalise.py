@@ -31,6 +31,10 @@ class Planes:
         luma, chroma = (each.to(device, non_blocking=non_blocking) for each in (self.luma, self.chroma))
         return Planes(luma, chroma, self.phase)
 
+    def pin_memory(self) -> "Planes":
+        """In memory from which copies to a GPU need no host."""
+        return Planes(self.luma.pin_memory(), self.chroma.pin_memory(), self.phase)
+
     def __len__(self) -> int:
         return len(self.luma)
 

@@ -10,6 +10,9 @@ names       new, used, resumed                claims      a run's folder is one 
 optimisers  SGD, AdamW                        schedules   plateau, step, cosine, warm-up
 mixup       clips and labels in pairs         average     moving average of the weights
 statistics  batch norm over workers, precise  starts      inflated or trained weights, what of them is trained
+compute     what makes a step fast on its device
+convolutions their self-test in low precision feed       batches on the device, and the wait for them
+losses      the loss read while the GPU goes on
 metrics     sums over clips and workers       evaluation  every clip of a split, by a Ray Data job
 tasks       classification or matching        transfer    supervision transfer: pairs and network
 supervision supervision transfer as a job

@@ -12,6 +12,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches, evaluation_batches
 from pipeline.training.checkpoints import State
+from pipeline.training.feed import Feed
 from pipeline.training.job import Job
 from pipeline.training.metrics import Sums
 from pipeline.training.portions import Portion, seed_dropout
@@ -46,7 +47,8 @@ def train_epoch(
         planned = min(planned, training.steps)
         steps = min(steps, training.steps - (state.step - position.steps))
     rows = rows[position.steps * portion.count : steps * portion.count]
-    batches = _waited_for(_training_windows(job, index, rows, here, state.epoch), position)
+    feed = Feed(_training_windows(job, index, rows, here, state.epoch), here.device)
+    batches, waited = iter(feed), position.waited
     start = time.monotonic() - position.seconds
     while step := list(itertools.islice(batches, portion.count)):
         rate = planned_rate(config.schedule, config.optimiser.lr, state.step, state.epoch, planned)
@@ -54,7 +56,7 @@ def train_epoch(
         logits = train_step(config, model, step, job.streams, here, state, portion)
         position.sums.add(logits, torch.cat([batch.labels for batch in step]))
         position.steps += 1
-        position.seconds = time.monotonic() - start
+        position.seconds, position.waited = time.monotonic() - start, waited + feed.waited
         if position.steps < steps:
             after_step()
     metrics = position.sums.all_reduce().means("train")
@@ -78,7 +80,7 @@ def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> N
         set_training_mode(config.model, state.evaluated)
         seed_dropout(config.seed, state.step, here.rank)
         with here.autocast():
-            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here.device) for batch in batches))
+            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here) for batch in batches))
     average_statistics(state.model)
     if state.average is not None:
         average_statistics(state.evaluated)
@@ -97,26 +99,16 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     index, sample = job.task.validation(index)
     rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
-    for batch in load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world):
+    batches = load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world)
+    for batch in Feed(batches, here.device):
         with here.autocast():
-            logits = network(*network_clips(batch, streams, here.device))
+            logits = network(*network_clips(batch, streams, here))
         sums.add(logits, batch.labels)
     metrics = sums.all_reduce().means("val")
     assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101
     if not math.isfinite(metrics["val/loss"]):
         raise FloatingPointError(f"{job.stream}: validation loss is {metrics['val/loss']}; lower optimiser.lr")
     return metrics
-
-
-def _waited_for(batches: Iterator[Batch], position: Position) -> Iterator[Batch]:
-    """The same batches; the time until each comes is added to the position's `waited`."""
-    for _ in itertools.count():
-        start = time.monotonic()
-        batch = next(batches, None)
-        position.waited += time.monotonic() - start
-        if batch is None:
-            return
-        yield batch
 
 
 def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:

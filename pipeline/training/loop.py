@@ -1,6 +1,5 @@
 """The training loop that every DDP worker runs; Ray Train starts one on each rank."""
 
-import inspect
 import time
 import warnings
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from pipeline.config import Config, load
 from pipeline.tracking.outages import tolerated
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
+from pipeline.training.compute import compiled, distributed_options, lay_out, set_multiplication
+from pipeline.training.convolutions import check_device
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
 from pipeline.training.optimisers import build_optimiser
@@ -37,6 +38,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     job = Job.from_dict(values)
     config = job.config
     here = Rank.here(config.training.precision)
+    set_multiplication(config.training.precision, here.device)
     if here.device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // here.world))
     train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
@@ -70,6 +72,7 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
         ConfigError: a network, weights or an option that the config cannot have.
     """
     config = job.config
+    check_device(config.training.precision, here)
     torch.manual_seed(config.seed)
     network, loaded = job.task.network(num_classes)
     if loaded is not None and here.rank == 0:
@@ -77,15 +80,13 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
             job.run.log_text("weights.txt", str(loaded))
     if config.training.sync_batch_norm:
         network = synchronise(network, here.device)
-    if here.device.type == "cuda":  # on CPUs the same layout made training slower, 10 clips a second instead of 17
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d):  # the 2D network of supervision transfer has no such layout
-                module.to(memory_format=torch.channels_last_3d)
-    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=_local_statistics())
+    network = lay_out(network, here.device)
+    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=distributed_options())
     network = model.module if here.world > 1 else model
     optimiser = build_optimiser(config.optimiser, network)
     average = build_average(network, config.training.average)
-    return model, State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+    state = State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+    return compiled(model, config.training), state
 
 
 def go_on(job: Job, state: State, here: Rank) -> None:
@@ -113,7 +114,3 @@ def _rate(state: State) -> float:
     return state.optimiser.param_groups[0]["lr"]
 
 
-def _local_statistics() -> dict[str, bool]:
-    """DDP's option to leave batch-norm statistics to each rank between evaluations, under its name of this torch."""
-    names = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
-    return {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}

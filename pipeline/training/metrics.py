@@ -10,7 +10,10 @@ from torch import Tensor
 
 @dataclass
 class Sums:
-    """Summed loss, correct clips at 1 and at 5, and clips: float64, exact for any number of clips to come."""
+    """Summed loss, correct clips at 1 and at 5, and clips: float64, exact for any number of clips to come.
+
+    They stay where the logits are, so that counting does not wait for a GPU.
+    """
 
     values: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
 
@@ -21,11 +24,12 @@ class Sums:
             logits: (N, classes).
             labels: (N,) int64.
         """
-        logits, labels = logits.detach().float(), labels.to(logits.device)
+        logits, labels = logits.detach().float(), labels.to(logits.device, non_blocking=True)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        counts = [loss, ranked[:, 0].sum(), ranked.sum(), torch.tensor(len(labels))]
-        self.values += torch.stack([count.double().cpu() for count in counts])
+        counts = [count.double() for count in (loss, ranked[:, 0].sum(), ranked.sum())]
+        counts.append(torch.full_like(counts[0], len(labels)))
+        self.values = self.values.to(logits.device) + torch.stack(counts)
 
     def all_reduce(self) -> "Sums":
         """The sums of all workers, the same on each of them."""

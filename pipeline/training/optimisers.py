@@ -1,22 +1,38 @@
 """The optimiser that a config names."""
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.config import OptimiserConfig
 
 
 def build_optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
-    """An optimiser of those parameters that are trained."""
+    """An optimiser of those parameters that are trained; one kernel updates them all."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    optimiser: Optimizer
     if config.name == "adamw":
-        betas = (config.momentum, config.beta2)
-        return AdamW(trained, lr=config.lr, betas=betas, weight_decay=config.weight_decay)
-    return SGD(
-        trained,
-        lr=config.lr,
-        momentum=config.momentum,
-        dampening=config.dampening,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-    )
+        optimiser = AdamW(trained, betas=(config.momentum, config.beta2), **common)
+    else:
+        momentum, dampening, nesterov = config.momentum, config.dampening, config.nesterov
+        optimiser = SGD(trained, momentum=momentum, dampening=dampening, nesterov=nesterov, **common)
+    optimiser.register_load_state_dict_post_hook(_fit)
+    return optimiser
+
+
+def _fit(optimiser: Optimizer) -> None:
+    """Lay a loaded state out in memory as the parameters are: fused kernels walk over both without a look at strides.
+
+    A checkpoint of another kind of device has them otherwise, or has them updated one by one.
+    """
+    for group in optimiser.param_groups:
+        group["fused"] = True
+        for parameter in group["params"]:
+            state = optimiser.state.get(parameter, {})
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    same = value.shape == parameter.shape
+                    state[name] = torch.empty_like(parameter).copy_(value) if same else value.to(parameter.device)

@@ -6,6 +6,8 @@ import ray.train
 import ray.train.torch
 import torch
 
+from pipeline.training.compute import autocast_dtype
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -20,8 +22,7 @@ class Rank:
     def here(cls, precision: str) -> "Rank":
         """Inside a Ray Train worker."""
         context, device = ray.train.get_context(), ray.train.torch.get_device()
-        bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-        return cls(context.get_world_rank(), context.get_world_size(), device, torch.bfloat16 if bf16 else None)
+        return cls(context.get_world_rank(), context.get_world_size(), device, autocast_dtype(precision, device))
 
     def autocast(self) -> torch.autocast:
         """The precision of forward passes."""

@@ -1,0 +1,66 @@
+"""The device that a benchmark runs on: its clock, and what it can do at most."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+
+from pipeline.config import ConfigError
+
+
+def device_of(name: str) -> torch.device:
+    """A device by its name; without one, a GPU where there is one.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    gpu = torch.cuda.is_available()
+    if name.startswith("cuda") and not gpu:
+        raise ConfigError(f"--device {name}: torch {torch.__version__} sees no GPU here")
+    return torch.device(name or ("cuda" if gpu else "cpu"))
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """Until the GPU is done; on a CPU processor time, so that other programs disturb little."""
+    if device.type != "cuda":
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def one_core(device: torch.device) -> Iterator[None]:
+    """One thread, where a CPU is measured by its processor time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if device.type == "cpu" else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def peaks(device: torch.device) -> dict[str, float]:
+    """Operations a second of a large matrix product, by dtype: what this device does at most, measured."""
+    side = 8192 if device.type == "cuda" else 1024
+    found = {}
+    with one_core(device):
+        for dtype in (torch.bfloat16, torch.float32):
+            a = torch.randn(side, side, device=device, dtype=dtype)
+            seconds = min(seconds_of(partial(torch.mm, a, a), device) for _ in range(5))
+            found[str(dtype).removeprefix("torch.")] = 2 * side**3 / seconds
+    return found
+
+
+def described(device: torch.device, peaks: dict[str, float]) -> str:
+    """The peak and what it is of, such as `779 TFLOP/s, bfloat16 matrices of one NVIDIA H200, torch 2.15.0`."""
+    best = max(peaks, key=lambda dtype: peaks[dtype])
+    what = "one core, by processor time" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    cudnn = f", cuDNN {torch.backends.cudnn.version()}" if device.type == "cuda" else ""
+    return f"{peaks[best] / 1e12:.3g} TFLOP/s, {best} matrices of {what}; torch {torch.__version__}{cudnn}"

@@ -1,0 +1,137 @@
+"""What is measured of a training: our step, and a plain PyTorch loop; both over the same network and clips."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.benchmarks.devices import seconds_of
+from pipeline.clips.index import CHANNELS
+from pipeline.clips.loader import Batch
+from pipeline.clips.normalise import normalise
+from pipeline.config import Config
+from pipeline.models.cost import count_gmacs
+from pipeline.models.registry import ModelInfo
+from pipeline.networks import build_network, network_inputs
+from pipeline.training.checkpoints import State
+from pipeline.training.compute import compiled, lay_out
+from pipeline.training.feed import Feed
+from pipeline.training.optimisers import build_optimiser
+from pipeline.training.rank import Rank
+from pipeline.training.step import train_step
+
+CLASSES = 400
+WARM_UP = 3  # steps
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be trained.
+
+    Attributes:
+        info: of the network.
+        config: of the training.
+        sizes: of each stream that it takes: frames, side.
+    """
+
+    info: ModelInfo
+    config: Config
+    sizes: dict[str, tuple[int, int]]
+
+    @property
+    def clip(self) -> str:
+        """Such as 64x224x224x3."""
+        return " + ".join(f"{t}x{side}x{side}x{CHANNELS[stream]}" for stream, (t, side) in self.sizes.items())
+
+    def build(self) -> nn.Module:
+        """The network with fresh weights."""
+        (stream,) = network_inputs(self.config.model)
+        return build_network(self.config.model, stream, CLASSES)
+
+    def gmacs(self) -> float:
+        """Billions of multiply-adds of a forward pass over one clip."""
+        with torch.device("meta"):
+            clips = [torch.empty(1, CHANNELS[stream], t, side, side) for stream, (t, side) in self.sizes.items()]
+            return count_gmacs(self.build().eval(), **dict(zip(self.info.clips, clips, strict=True)))
+
+    def noise(self, clips: int, seed: int) -> Batch:
+        """A batch that no loader had to make."""
+        draw = torch.Generator().manual_seed(seed)
+        windows = {
+            stream: torch.randint(256, (clips, t, side, side, CHANNELS[stream]), dtype=torch.uint8, generator=draw)
+            for stream, (t, side) in self.sizes.items()
+        }
+        return Batch(windows, torch.randint(CLASSES, (clips,), generator=draw), torch.arange(clips))
+
+
+def ours(subject: Subject, feed: Feed, here: Rank) -> Iterator[object]:
+    """The step of our training; a step an element."""
+    config, network = subject.config, lay_out(subject.build(), here.device).to(here.device).train()
+    model, state = compiled(network, config.training), State(network, build_optimiser(config.optimiser, network))
+    for batch in feed:
+        yield train_step(config, model, [batch], tuple(subject.sizes), here, state)
+
+
+def eager(subject: Subject, clips: Sequence[Batch], here: Rank) -> Iterator[object]:
+    """A textbook's loop: floats from the loader, channels first, no autocast, the optimiser as it comes."""
+    network = subject.build().to(here.device).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    drawn = [([as_floats(each.windows[name], here.device) for name in subject.sizes], each.labels) for each in clips]
+    while True:
+        for inputs, labels in drawn:
+            x = [each.to(here.device, non_blocking=True) for each in inputs]
+            y = labels.to(here.device, non_blocking=True)
+            optimiser.zero_grad()
+            loss = F.cross_entropy(network(*x), y)
+            loss.backward()
+            optimiser.step()
+            yield loss
+
+
+def as_floats(windows: Tensor, device: torch.device) -> Tensor:
+    """(N, T, H, W, C) uint8 -> (N, C, T, H, W), as loaders usually hand clips out: done by other processes, pinned."""
+    clips = normalise(windows).contiguous()
+    return clips.pin_memory() if device.type == "cuda" else clips
+
+
+class Timed:
+    """A loop that has warmed up.
+
+    Attributes:
+        best: seconds of a step in the fastest turn; None before the first one, and where the memory does not suffice.
+        gib: most memory of the GPU that it took, its network included.
+    """
+
+    def __init__(
+        self, make: Callable[[], Iterator[object]], multiply: Callable[[], None], device: torch.device
+    ) -> None:
+        self.multiply, self.device = multiply, device
+        self.best: float | None = None
+        self.gib: float | None = None
+        self.steps: Iterator[object] = iter(())
+        cuda = device.type == "cuda"
+        before = torch.cuda.memory_allocated(device) if cuda else 0
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+        multiply()
+        try:
+            steps = make()
+            for _ in range(WARM_UP):
+                next(steps)
+            self.steps = steps
+        except torch.OutOfMemoryError:
+            return
+        if cuda:
+            self.gib = (torch.cuda.max_memory_allocated(device) - before) / 2**30
+
+    def turn(self, steps: int) -> None:
+        """Measure so many steps."""
+        self.multiply()
+        done: list[object] = []
+        seconds = seconds_of(lambda: done.extend(0 for _ in itertools.islice(self.steps, steps)), self.device)
+        if done:
+            self.best = min(seconds / steps, self.best or math.inf)
