@@ -20,6 +20,7 @@ ROOMS = {
     "tracking": {"models", "clips", "flow", "ingest"},
     "training": {"clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
+    "studies": {"clips", "ingest", "shards", "tracking", "training"},
     "recipes": set(),
     "benchmarks": {"catalog", "flow", "ingest", "shards"},
     "cards": {"flow", "shards"},
@@ -31,7 +32,7 @@ TOP = {
     "command_line": {"config"},
     "cluster": {"command_line", "config"},
     "networks": {"clips", "config", "models"},
-    "reports": {"config", "ingest", "shards", "sweeps", "training"},
+    "reports": {"config", "ingest", "shards", "studies", "sweeps", "training"},
 }
 USES = {
     "benchmarks": {"config"},
@@ -41,6 +42,7 @@ USES = {
     "tracking": {"config", "networks"},
     "training": {"cluster", "config", "networks", "progress"},
     "sweeps": {"cluster", "config"},
+    "studies": {"cluster", "command_line", "config", "networks", "progress", "recipes"},
     "recipes": {"config"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
