@@ -8,7 +8,7 @@ Claims: two_stream, temporal, start, transfer, supervision. Interrupted, the sam
 trainings that claims share, or that are done already, are not run again.
 """
 
-from pipeline.cluster import connect
+from pipeline.cluster import connect, resolve
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import ModelConfig
 from pipeline.reports import studied
@@ -20,7 +20,7 @@ from pipeline.studies.study import run_study
 def main(argv: list[str] | None = None) -> None:
     """Parse, run what is not done, say what came out."""
     with one_line_errors():
-        study = parse(StudyConfig, {"study": StudyConfig}, argv, __doc__).resolved()
+        study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, __doc__))
         chosen(study)
         connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)
         print(studied(run_study(study)))

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from pipeline.cluster import TRIAL_CPUS, quiet
-from pipeline.config import Config
+from pipeline.config import Config, to_dict
 from pipeline.progress import duration
 from pipeline.shards import read_manifest
 from pipeline.shards.store import exists, make_folder, remove
@@ -156,6 +156,7 @@ def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[li
     make_folder(folder)
     path = f"{folder}/{config.model.name}.pth"
     with run_of(config, config.name, {"runs": {}}, folder, "all", tags=dict(tags)) as run:
+        run.log_config(to_dict(config))
         history = train_frames(config, path)
         for epoch, row in enumerate(history, start=1):
             run.log_metrics(row, step=epoch)

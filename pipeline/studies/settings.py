@@ -67,7 +67,7 @@ _TINY = {
     "catalog.motion_shapes.frames": "6", "catalog.motion_shapes.size": "32", "ingest.short_side": "32",
     "ingest.flow.nscales": "1", "ingest.flow.warps": "1",
 }  # fmt: skip
-_TINY_TRAINING = {"training.epochs": "1", "training.batch_size": "4", "clips.frames": "4", "clips.stride": "1"}
+_TINY_TRAINING = {"training.epochs": "1", "training.batch_size": "4"}
 
 
 def data_config(study: StudyConfig, name: str) -> Config:
