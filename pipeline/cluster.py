@@ -2,14 +2,22 @@
 
 import logging
 import os
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import ray
 
 from pipeline.command_line import fields
-from pipeline.config import Config, ConfigError, SweepConfig
+from pipeline.config import Config, ConfigError
 
-T = TypeVar("T", Config, SweepConfig)
+
+class Resolvable(Protocol):
+    """The config of any job."""
+
+    def resolved(self) -> Self:
+        """The same with absolute paths."""
+
+
+T = TypeVar("T", bound=Resolvable)
 TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its Train workers
 PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "model.weights")
 

@@ -33,8 +33,10 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class MotionShapesConfig:
-    """The rendered data set: 8 classes of moving shapes told apart by motion alone."""
+    """The rendered data set: moving shapes, by default of 8 classes told apart by motion alone."""
 
+    classes: Literal["motions", "other_motions", "patterns"] = "motions"
+    """8 motions, 8 others (diagonals and spirals), or 5 patterns of the shapes, whose motion then says nothing."""
     train: PositiveInt = 50
     """Training clips a class."""
     val: PositiveInt = 10

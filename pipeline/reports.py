@@ -14,6 +14,8 @@ from pipeline.ingest.tally import STAGES
 from pipeline.shards import Verification, read_catalog, read_clips
 from pipeline.shards.manifest import summarise
 from pipeline.shards.overlaps import by_split
+from pipeline.studies.report import rows as comparisons
+from pipeline.studies.study import Studied
 from pipeline.sweeps.search import METRIC, Swept
 from pipeline.training.pretrain import Pretrained
 from pipeline.training.supervision import Transferred
@@ -234,3 +236,10 @@ def swept(sweep: SweepConfig, result: Swept) -> str:
             f"--clips.frames {best['frames']} --clips.stride {best['stride']} --clips.crop {best['crop']}",
         ]
     )
+
+
+def studied(result: Studied) -> str:
+    """One line a comparison, what failed, where the report is, and how to look at the runs."""
+    lines = ["", table(comparisons(result.claims)), f"  {result.report}"]
+    lines += [f"  failed: {trial}: {reason}" for trial, reason in result.failed.items()]
+    return "\n".join([*lines, "", "next:", f"  mlflow ui --backend-store-uri {result.run.uri}"])

@@ -20,6 +20,7 @@ ROOMS = {
     "tracking": {"models", "clips", "flow", "ingest"},
     "training": {"cards", "clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
+    "studies": {"clips", "ingest", "shards", "tracking", "training"},
     "recipes": set(),
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
     "cards": {"flow", "shards"},
@@ -32,7 +33,7 @@ TOP = {
     "cluster": {"command_line", "config"},
     "networks": {"clips", "config", "models"},
     "scoring": {"clips"},
-    "reports": {"config", "ingest", "shards", "sweeps", "training"},
+    "reports": {"config", "ingest", "shards", "studies", "sweeps", "training"},
 }
 USES = {
     "benchmarks": {"config", "networks"},
@@ -42,6 +43,7 @@ USES = {
     "tracking": {"config", "networks", "scoring"},
     "training": {"cluster", "config", "networks", "progress", "scoring"},
     "sweeps": {"cluster", "config"},
+    "studies": {"cluster", "command_line", "config", "networks", "progress", "recipes"},
     "recipes": {"config"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP

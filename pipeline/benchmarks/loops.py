@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.benchmarks.devices import seconds_of
 from pipeline.clips.index import CHANNELS
 from pipeline.clips.loader import Batch
-from pipeline.clips.normalise import normalise
+from pipeline.clips.normalise import Planes, normalise
 from pipeline.config import Config
 from pipeline.models.cost import count_gmacs
 from pipeline.models.registry import ModelInfo
@@ -92,7 +92,7 @@ def eager(subject: Subject, clips: Sequence[Batch], here: Rank) -> Iterator[obje
             yield loss
 
 
-def as_floats(windows: Tensor, device: torch.device) -> Tensor:
+def as_floats(windows: Tensor | Planes, device: torch.device) -> Tensor:
     """(N, T, H, W, C) uint8 -> (N, C, T, H, W), as loaders usually hand clips out: done by other processes, pinned."""
     clips = normalise(windows).contiguous()
     return clips.pin_memory() if device.type == "cuda" else clips

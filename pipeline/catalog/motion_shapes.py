@@ -5,6 +5,8 @@ anticlockwise, growing, shrinking. A single frame says nothing about the class (
 so what a network scores here it has from motion. Note for augmentation: a horizontal flip turns moving left into
 moving right and clockwise into anticlockwise, so it must be off, or change the label too.
 
+Two more sets of classes are there to transfer to: eight other motions, and five patterns, which are appearance alone.
+
 It is written as Kinetics is and read by the same reader::
 
     root/
@@ -27,7 +29,7 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +41,7 @@ from pipeline.catalog.kinetics import kinetics
 from pipeline.catalog.rows import CatalogError, check_name
 
 FPS = 25
+CLASS_SETS = ("motions", "other_motions", "patterns")
 CLIPS_PER_CLASS: Mapping[str, int] = {"train": 50, "val": 10, "test": 20}
 _log = logging.getLogger(__name__)
 _RECORD = "motion_shapes.json"
@@ -56,6 +59,7 @@ class Parameters:
         size: Height and width in pixels, even and at least 32.
         seed: Of everything random.
         qp: Quantiser of H.264, from 1 (almost lossless) to 51.
+        classes: A name in `CLASS_SETS`.
     """
 
     clips_per_class: Mapping[str, int]
@@ -63,6 +67,7 @@ class Parameters:
     size: int
     seed: int
     qp: int
+    classes: str = "motions"
 
     def __post_init__(self) -> None:
         if not self.clips_per_class:
@@ -79,10 +84,15 @@ class Parameters:
             raise CatalogError(f"motion_shapes: seed is {self.seed}; give 0 or more")
         if not 1 <= self.qp <= 51:
             raise CatalogError(f"motion_shapes: qp is {self.qp}; give 1 to 51")
+        if self.classes not in CLASS_SETS:
+            raise CatalogError(f"motion_shapes: classes is {self.classes!r}; give one of {', '.join(CLASS_SETS)}")
 
     def record(self) -> str:
         """The parameters as the JSON text that is kept beside the clips."""
-        return json.dumps({"version": _VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
+        values = {"version": _VERSION, **dataclasses.asdict(self)}
+        if self.classes == "motions":  # names and digests of clips are of this text, which was there before the choice
+            del values["classes"]
+        return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 class PlannedClip(NamedTuple):
@@ -108,9 +118,10 @@ def motion_shapes(
     size: int = 64,
     seed: int = 0,
     qp: int = 18,
+    classes: str = "motions",
 ) -> pa.Table:
     """Render the clips where needed and read them by the Kinetics reader; arguments as `render`."""
-    render(root, clips_per_class, frames, size, seed, qp)
+    render(root, clips_per_class, frames, size, seed, qp, classes)
     lists = {split: Path(root) / f"{split}.csv" for split in clips_per_class}
     return kinetics(lists, Path(root) / "videos", dataset="motion_shapes")
 
@@ -122,6 +133,7 @@ def render(
     size: int = 64,
     seed: int = 0,
     qp: int = 18,
+    classes: str = "motions",
 ) -> int:
     """Render the clips and their lists into `root`, as drawn in the module's docstring.
 
@@ -130,11 +142,12 @@ def render(
 
     Args:
         root: Folder to write to; made where it is missing. Other files in it are left alone.
-        clips_per_class: Clips of each of the 8 classes in each split.
+        clips_per_class: Clips of each class in each split.
         frames: Frames a clip, at 25 a second.
         size: Height and width in pixels, even.
         seed: Of everything random: the same seed gives the same pixels.
         qp: Constant quantiser of H.264; 18 leaves no visible trace.
+        classes: motions, other_motions or patterns.
 
     Returns:
         How many clips were rendered by this call.
@@ -142,7 +155,7 @@ def render(
     Raises:
         CatalogError: a parameter is out of range, or `root` holds a record that is not ours.
     """
-    parameters = Parameters(dict(clips_per_class), frames, size, seed, qp)
+    parameters = Parameters(dict(clips_per_class), frames, size, seed, qp, classes)
     top = Path(root)
     videos = top / "videos"
     _remove_others(top, parameters)
@@ -162,12 +175,18 @@ def render(
 
 def planned(parameters: Parameters) -> Iterator[PlannedClip]:
     """The clips in the order of their lists. Label, name, times and picture are drawn apart from each other."""
-    from pipeline.catalog.shapes import CLASSES
+    from pipeline.catalog import shapes
 
+    sets: dict[str, Iterable[str]] = {
+        "motions": shapes.CLASSES,
+        "other_motions": shapes.OTHER_MOTIONS,
+        "patterns": shapes.PATTERNS,
+    }
+    names = sorted(sets[parameters.classes])
     record = parameters.record().encode()
     for split, count in parameters.clips_per_class.items():
         part = zlib.crc32(split.encode())  # by name, so that the order of splits does not matter
-        labels = np.random.default_rng([parameters.seed, part]).permutation(np.repeat(sorted(CLASSES), count))
+        labels = np.random.default_rng([parameters.seed, part]).permutation(np.repeat(names, count))
         for n, label in enumerate(labels):
             # 66 bits of a hash of all parameters: other parameters never meet the same name, nor a clip_id.
             digest = hashlib.sha256(record + f"{split} {n}".encode()).digest()

@@ -13,6 +13,9 @@ apart are the same doll, which makes zoom periodic. Every class shows such dolls
 
 What does not depend on the class: shape, colours, textures, background, speed, a smooth random camera jitter and
 sensor noise.
+
+**Two more sets of classes**, to transfer to and from. `OTHER_MOTIONS` shift two coordinates at once, which keeps the
+distribution uniform too. `PATTERNS` are the opposite: the texture of the dolls is the class, and the motion is drawn.
 """
 
 import math
@@ -25,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]  # float32 pictures in 0 to 1, and coordinates
+Pattern = Callable[[int, np.random.Generator], Array]  # side in pixels -> (S, S), the share of ink
 
 # Label -> shift of (x, y, orientation, zoom) a frame, times the clip's speed.
 # Image axes: x to the right, y down, so a positive angle turns clockwise as one sees it.
@@ -37,6 +41,18 @@ CLASSES: dict[str, tuple[int, int, int, int]] = {
     "rotating anticlockwise": (0, 0, -1, 0),
     "rotating clockwise": (0, 0, 1, 0),
     "shrinking": (0, 0, 0, -1),
+}
+
+_HALF = math.sqrt(0.5)  # of the speed, in each of two coordinates
+OTHER_MOTIONS: dict[str, tuple[float, float, float, float]] = {
+    "growing anticlockwise": (0, 0, -_HALF, _HALF),
+    "growing clockwise": (0, 0, _HALF, _HALF),
+    "moving down left": (-_HALF, _HALF, 0, 0),
+    "moving down right": (_HALF, _HALF, 0, 0),
+    "moving up left": (-_HALF, -_HALF, 0, 0),
+    "moving up right": (_HALF, -_HALF, 0, 0),
+    "shrinking anticlockwise": (0, 0, -_HALF, -_HALF),
+    "shrinking clockwise": (0, 0, _HALF, -_HALF),
 }
 
 REFERENCE_SIZE = 64  # px; lengths below are for this size and scale with it
@@ -66,8 +82,8 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
     """Draw a clip, frame by frame.
 
     Args:
-        label: A name in `CLASSES`. It is used after every random number is drawn, so that two clips of equal `rng`
-            and different labels share their look, start, speed and noise.
+        label: A name in `CLASSES`, `OTHER_MOTIONS` or `PATTERNS`. A motion is used after every random number is drawn,
+            so that two clips of equal `rng` and different motions share their look, start, speed and noise.
         frames: Number of frames T.
         size: Height and width in pixels.
         rng: The only source of chance.
@@ -77,13 +93,14 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
     """
     unit = size / REFERENCE_SIZE
     margin = math.ceil(4 * JITTER * unit) + 1
-    look = random_look(size, margin, rng)
+    look = random_look(size, margin, rng, PATTERNS.get(label))
     start = rng.uniform(0.0, (size, size, 2 * math.pi, LEVELS))
     speed = rng.uniform(*SPEED) * unit
     jitter = _jitter(frames, rng) * unit
     noise = rng.standard_normal((frames, size, size, 1), dtype=np.float32) * (NOISE / 255)
     arm = _ARM * look.radius
-    shift = np.array(CLASSES[label]) * speed / (1.0, 1.0, arm, arm * math.log(RATIO))
+    motion = CLASSES[str(rng.choice(sorted(CLASSES)))] if label in PATTERNS else {**CLASSES, **OTHER_MOTIONS}[label]
+    shift = np.array(motion) * speed / (1.0, 1.0, arm, arm * math.log(RATIO))
     for t in range(frames):
         x, y, angle, zoom = start + t * shift
         picture = draw(look, x - jitter[t, 0], y - jitter[t, 1], angle, zoom, margin + jitter[t], size)
@@ -132,11 +149,11 @@ def _paste(picture: Array, mips: list[Array], radius: float, angle: float, x: fl
     window += opacity * rgba[..., :3]
 
 
-def random_look(size: int, margin: int, rng: np.random.Generator) -> Look:
-    """Draw shape, colours, textures and background."""
+def random_look(size: int, margin: int, rng: np.random.Generator, pattern: Pattern | None = None) -> Look:
+    """Draw shape, colours, textures and background; all dolls have the pattern, or each one of its own."""
     palette = _palette(rng)
     outline = _SHAPES[rng.integers(len(_SHAPES))](rng)
-    dolls = [_doll(2 * size, outline, fill, ink, rng) for fill, ink in palette[:LEVELS]]
+    dolls = [_doll(2 * size, outline, fill, ink, pattern, rng) for fill, ink in palette[:LEVELS]]
     radius = float(rng.uniform(*RADIUS)) * size / REFERENCE_SIZE
     return Look(dolls, _background(size + 2 * margin, *palette[LEVELS], rng), radius)
 
@@ -160,14 +177,17 @@ def _colour(hue: float, saturation: float, value: float) -> Array:
     return ((rgb * saturation + 1 - saturation) * value).astype(np.float32)
 
 
-def _doll(side: int, outline: Array, fill: Array, ink: Array, rng: np.random.Generator) -> list[Array]:
+def _doll(
+    side: int, outline: Array, fill: Array, ink: Array, pattern: Pattern | None, rng: np.random.Generator
+) -> list[Array]:
     """A shape's picture with its smaller copies: each half the side, averaged, so that small dolls do not flicker."""
     mask = np.zeros((side, side), np.uint8)
     points = (outline * _REACH + 1) * (side - 1) / 2
     cv2.fillPoly(mask, [np.round(points * 256).astype(np.int32)], 255, cv2.LINE_AA, shift=8)
     alpha = mask[..., None].astype(np.float32) / 255
-    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](side, rng)[..., None]
-    rgb = fill * (1 - pattern) + ink * pattern
+    drawn = pattern or list(PATTERNS.values())[rng.integers(len(PATTERNS))]
+    share = drawn(side, rng)[..., None]
+    rgb = fill * (1 - share) + ink * share
     rim = np.zeros_like(mask)
     cv2.polylines(rim, [np.round(points * 256).astype(np.int32)], True, 255, round(0.035 * side), cv2.LINE_AA, shift=8)
     edge = rim[..., None].astype(np.float32) / 255
@@ -288,7 +308,13 @@ def _waves(side: int, rng: np.random.Generator) -> Array:
     return _soft(np.sin(u * rng.uniform(8, 12) + 1.5 * np.sin(v * rng.uniform(4, 7) + rng.uniform(0, 6))))
 
 
-_PATTERNS = (_stripes, _checks, _dots, _patches, _waves)
+PATTERNS: dict[str, Pattern] = {
+    "stripes": _stripes,
+    "checks": _checks,
+    "dots": _dots,
+    "patches": _patches,
+    "waves": _waves,
+}
 
 
 def _smooth_noise(side: int, cells: int, rng: np.random.Generator) -> Array:

@@ -6,7 +6,7 @@ exact evaluation nor a repeatable training could be built on it.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ class Batch:
         rows: (N,) int64, positions in the `ClipIndex`.
     """
 
-    windows: dict[str, torch.Tensor | Planes]
+    windows: Mapping[str, torch.Tensor | Planes]
     labels: torch.Tensor
     rows: torch.Tensor
 
@@ -51,11 +51,7 @@ class CollateClips(ArrowBatchCollateFn):
         """See the class."""
         tensors = {name: _tensor(batch[name]) for name in batch.column_names}
         labels, rows = tensors.pop("labels"), tensors.pop("rows")
-        windows: dict[str, torch.Tensor | Planes] = {}
-        for stream in [name for name in tensors if "." not in name]:
-            luma, planes = tensors[stream], [f"{stream}.chroma", f"{stream}.phase"]
-            windows[stream] = Planes(luma, *(tensors[name] for name in planes)) if planes[0] in tensors else luma
-        return Batch(windows, labels, rows)
+        return Batch(_windows(tensors), labels, rows)
 
 
 def load_batches(
@@ -79,6 +75,12 @@ def load_batches(
         return
     decoded = decoding_dataset(index, streams, batches, sample, cpus, share)
     yield from decoded.iter_torch_batches(batch_size=None, prefetch_batches=4, collate_fn=CollateClips(), device="cpu")
+
+
+def windows_of(index: ClipIndex, rows: Iterable[int], stream: str, sample: Sampler) -> torch.Tensor | Planes:
+    """The windows of some clips, decoded here and now."""
+    tables = columns(stream, [sample(index, int(row), stream) for row in rows])
+    return _windows({name: torch.from_numpy(column) for name, column in tables.items()})[stream]
 
 
 def decoding_dataset(
@@ -112,6 +114,15 @@ def _configure(share: float) -> None:
         cpu=max(1.0, share * resources.get("CPU", 1.0)),
         object_store_memory=share * 0.5 * resources.get("object_store_memory", 2e9),
     )
+
+
+def _windows(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor | Planes]:
+    """The columns of `pipeline.clips.planes.columns`, one entry a stream."""
+    windows: dict[str, torch.Tensor | Planes] = {}
+    for stream in [name for name in tensors if "." not in name]:
+        luma, planes = tensors[stream], [f"{stream}.chroma", f"{stream}.phase"]
+        windows[stream] = Planes(luma, *(tensors[name] for name in planes)) if planes[0] in tensors else luma
+    return windows
 
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:

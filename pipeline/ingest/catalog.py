@@ -37,6 +37,7 @@ def _read(config: Config) -> pa.Table:
                 frames=shapes.frames,
                 size=shapes.size,
                 seed=config.seed,
+                classes=shapes.classes,
             )
         case "folder":
             return read_catalog("folder", root=wanted.videos)

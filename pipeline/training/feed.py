@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -69,16 +68,13 @@ class Feed:
 def _copied(batch: Batch, device: torch.device, user: torch.cuda.Stream) -> Batch:
     """The batch with its bytes and labels on a GPU, through pinned memory, without waiting for them."""
 
-    def copied(tensor: Tensor) -> Tensor:
-        there = tensor.pin_memory().to(device, non_blocking=True)
-        there.record_stream(user)  # whose work with it is done before its memory is given to a later batch
+    def copied(given: Tensor | Planes) -> Tensor | Planes:
+        there = given.pin_memory().to(device, non_blocking=True)
+        for tensor in (there.luma, there.chroma) if isinstance(there, Planes) else (there,):
+            tensor.record_stream(user)  # whose work with it is done before its memory is given to a later batch
         return there
 
-    def window(given: Any) -> Any:
-        if isinstance(given, Tensor):
-            return copied(given)
-        parts = {each.name: getattr(given, each.name) for each in fields(given)}  # as planes
-        return replace(given, **{name: copied(part) for name, part in parts.items() if part.dtype == torch.uint8})
-
-    windows = {stream: window(given) for stream, given in batch.windows.items()}
-    return replace(batch, windows=windows, labels=copied(batch.labels))
+    windows = {stream: copied(window) for stream, window in batch.windows.items()}
+    labels = batch.labels.pin_memory().to(device, non_blocking=True)
+    labels.record_stream(user)
+    return replace(batch, windows=windows, labels=labels)

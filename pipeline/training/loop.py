@@ -112,5 +112,3 @@ def finished(job: Job, state: State) -> bool:
 
 def _rate(state: State) -> float:
     return state.optimiser.param_groups[0]["lr"]
-
-

@@ -50,14 +50,15 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
     build_matching(config)
 
 
-def transfer(config: Config) -> Transferred:
+def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferred:
     """Train on pairs from a complete shard set; labels are not needed, and are not looked at.
 
     Args:
         config: resolved and named.
+        tags: of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
-    tags = {"dataset_digest": manifest["digest"], "model": config.model.name}
+    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
     with begun(config) as (config, folder, state), run_of(config, config.name, state, folder, "all", tags=tags) as run:
         run.log_config(to_dict(config))
         trained = train_tracked(config, MATCHING, run, state, folder, manifest)

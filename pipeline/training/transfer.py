@@ -140,13 +140,14 @@ def _teacher(weights: str) -> nn.Module:
     from torchvision.models import densenet121  # slow to import, and needed here only
 
     network = densenet121(weights=None)
+    network.classifier = nn.Identity()  # of ImageNet's classes, or of others
     try:
         is_path = "/" in weights or "." in weights
         state = torch.load(weights, map_location="cpu", weights_only=True) if is_path else imagenet_weights(weights)
         # dots in names were allowed before PyTorch 0.4.1, and torchvision's file is older
-        network.load_state_dict({re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", k): v for k, v in state.items()})
+        kept = {name: value for name, value in state.items() if not name.startswith("classifier.")}
+        network.load_state_dict({re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", k): v for k, v in kept.items()})
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         line = " ".join(str(error).split())[:200]
         raise ConfigError(f"model.inflate: supervision transfer needs densenet121 of torchvision: {line}") from error
-    network.classifier = nn.Identity()
     return network

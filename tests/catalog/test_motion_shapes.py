@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.catalog import CATALOG_SCHEMA, CatalogError, read_catalog
 from pipeline.catalog.motion_shapes import Parameters, planned, render
-from pipeline.catalog.shapes import CLASSES, LEVELS, clip_frames, draw, random_look
+from pipeline.catalog.shapes import CLASSES, LEVELS, OTHER_MOTIONS, PATTERNS, clip_frames, draw, random_look
 
 CHANCE = 1 / len(CLASSES)
 SPLITS = {"train": 25, "test": 25}
@@ -163,6 +163,22 @@ def test_the_class_touches_nothing_but_the_order_of_frames():
     assert all(not np.array_equal(a, b) for a, b in itertools.combinations(lasts, 2))
 
 
+def test_other_motions_touch_no_more_and_are_as_fast():
+    clips = {label: list(clip_frames(label, 3, 64, np.random.default_rng(5))) for label in [*OTHER_MOTIONS, *CLASSES]}
+    assert not OTHER_MOTIONS.keys() & CLASSES.keys()
+    assert all(np.array_equal(frames[0], clips["growing"][0]) for frames in clips.values())
+    lasts = [frames[2] for frames in clips.values()]
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(lasts, 2))
+    assert [math.hypot(*shift) for shift in OTHER_MOTIONS.values()] == pytest.approx([1.0] * 8)
+
+
+def test_a_pattern_is_seen_in_a_frame_and_not_in_the_motion():
+    shown = {label: [list(clip_frames(label, 2, 64, np.random.default_rng(n))) for n in range(3)] for label in PATTERNS}
+    assert len({clips[0][0].tobytes() for clips in shown.values()}) == len(PATTERNS)
+    again = list(clip_frames("dots", 2, 64, np.random.default_rng(0)))
+    assert all(np.array_equal(a, b) for a, b in zip(again, shown["dots"][0], strict=True))
+
+
 @pytest.mark.parametrize("size", [32, 64, 112])
 def test_the_state_is_a_torus(size):
     """Shifting x, y, orientation or zoom by its period gives the same picture: uniform stays uniform."""
@@ -220,6 +236,19 @@ def test_encoding_is_good(tmp_path):
         )
         error = (a.astype(float) - b.astype(float)) ** 2
         assert 10 * math.log10(255**2 / error.mean()) > 36, clip.label
+
+
+def test_the_choice_of_classes_left_the_first_set_as_it_was():
+    """Names, and with them digests of shard sets, are of the record's text."""
+    parameters = Parameters({"train": 2, "val": 1}, frames=4, size=64, seed=0, qp=18)
+    first = next(planned(parameters))
+    assert (first.label, first.youtube_id, first.time_start) == ("shrinking", "FZwDNxhLLFc", 477)
+    others = [next(planned(dataclasses.replace(parameters, classes=name))) for name in ("other_motions", "patterns")]
+    assert others[0].label in OTHER_MOTIONS
+    assert others[1].label in PATTERNS
+    assert len({first.youtube_id, *(clip.youtube_id for clip in others)}) == 3
+    with pytest.raises(CatalogError, match="classes is 'colours'; give one of motions, other_motions, patterns"):
+        dataclasses.replace(parameters, classes="colours")
 
 
 def test_it_is_written_as_kinetics_is(tmp_path):

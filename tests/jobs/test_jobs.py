@@ -35,7 +35,8 @@ def job(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "evaluate", "sweep", "predict"]
+    "name",
+    ["ingest", "pretrain_kinetics", "finetune", "transfer_youtube8m", "evaluate", "sweep", "predict", "reproduce"],
 )
 def test_help_works_and_shows_commands(name, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -62,6 +63,7 @@ def test_help_works_and_shows_commands(name, capsys):
         ("pretrain_kinetics", [*SHAPES, "--model.fine_tune", "full"], r"full needs --model\.weights\.rgb PATH"),
         ("finetune", ["--recipe", "i3d_ucf101"], r"--recipe i3d_ucf101: no such recipe; did you mean i3d_ucf101_"),
         ("sweep", ["--recipe", "demo_sweep", "--base.ingest.shards", "/nowhere"], r"no shard set there"),
+        ("reproduce", ["--claims", "transfr"], "--claims transfr: no such claim; did you mean transfer"),
         ("predict", ["/nowhere.mp4"], "/nowhere.mp4: no such file"),
         ("evaluate", [], "one of the arguments --model --run --checkpoint --fuse is required"),
         ("evaluate", ["--run", "gone", "--storage", "STORAGE"], r"--run gone: no such run in .*/runs"),

@@ -73,9 +73,9 @@ def test_labels_say_which_pairs_match_and_both_sides_of_one_are_the_same_window(
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """A file of DenseNet-121 as torchvision publishes it, with dots in its names."""
+    """A file of DenseNet-121 as torchvision publishes it, with dots in its names and classes of its own."""
     torch.manual_seed(0)
-    state = densenet121(weights=None).state_dict()
+    state = densenet121(weights=None, num_classes=7).state_dict()
     old = {name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): value for name, value in state.items()}
     path = tmp_path_factory.mktemp("teacher") / "densenet121.pth"
     torch.save(old, path)

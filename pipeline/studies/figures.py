@@ -1,0 +1,80 @@
+"""The figures of a report: what each side of a claim reaches, and how fast."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.studies.claims import Claim, Side
+from pipeline.studies.experiments import Outcome
+from pipeline.studies.verdicts import Outcomes, Verdict, top1
+from pipeline.tracking.figures import INK, RULE, SERIES
+
+BESIDE = ("worse", "better", "two_stream")  # chosen among networks, not trained on their own
+
+
+def bars(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple[int, ...]) -> Figure:
+    """Test accuracy of every side, the mean as a bar, each seed as a point."""
+    shown = [(side, outcomes_of(side, outcomes, seeds)) for side in sides(verdicts)]
+    figure = Figure(figsize=(1.6 + 1.5 * len(shown), 3.4))
+    axes = figure.add_subplot()
+    for place, (side, there) in enumerate(shown):
+        values = [100 * top1(outcome, side.network) for outcome in there]
+        if values:
+            mean = float(np.mean(values))
+            axes.bar(place, mean, width=0.6, color=SERIES[place % len(SERIES)], alpha=0.45)
+            axes.plot([place] * len(values), values, "o", color=SERIES[place % len(SERIES)], markersize=5)
+            axes.text(place + 0.06, mean + 1.5, f"{mean:.1f}", fontsize=9, color=INK)
+    axes.set_xticks(range(len(shown)), [side.says.replace(", ", ",\n") for side, _ in shown], fontsize=8)
+    axes.set_ylabel("top-1 on test, %")
+    axes.set_ylim(0, 105)
+    return _finished(figure, claim.says)
+
+
+def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple[int, ...]) -> Figure:
+    """Validation accuracy over optimiser steps, one panel a data set: mean of the seeds, and from lowest to highest."""
+    shown = [(side, there) for side in sides(verdicts, "history") if (there := outcomes_of(side, outcomes, seeds))]
+    sets = list(dict.fromkeys(side.experiment.data for side, _ in shown)) or [""]
+    figure = Figure(figsize=(1 + 4.2 * len(sets), 3.4))
+    for panel, data in enumerate(sets, start=1):
+        axes = figure.add_subplot(1, len(sets), panel)
+        here = [pair for pair in shown if pair[0].experiment.data == data]
+        for color, (side, there) in zip(SERIES * 9, here, strict=False):
+            steps = there[0].steps(side.network)
+            values = 100 * np.array([[row["val/top1"] for row in outcome.history[side.network]] for outcome in there])
+            axes.plot(steps, values.mean(axis=0), color=color, label=f"{side.says} ({len(there)} seeds)")
+            axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
+        axes.set_title(data.replace("_", " "), fontsize=9, color=INK)
+        axes.set_xlabel("optimiser steps")
+        axes.set_ylabel("top-1 on validation, %")
+        if here:
+            axes.legend(frameon=False, fontsize=8)
+    return _finished(figure, claim.says)
+
+
+def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:
+    """The sides of all comparisons, each once; for `history` those that were trained on their own."""
+    both = [side for v in verdicts for side in (v.comparison.first, v.comparison.second)]
+    if of == "history":
+        both = [
+            Side(one, side.experiment, one) if side.network in BESIDE else side
+            for side in both
+            for one in (side.experiment.config.model.streams if side.network in BESIDE else (side.network,))
+        ]
+    return list({(side.experiment.name, side.network): side for side in both}.values())
+
+
+def outcomes_of(side: Side, outcomes: Outcomes, seeds: tuple[int, ...]) -> list[Outcome]:
+    """Those that there are."""
+    keys = [(side.experiment.name, side.experiment.trial(seed).seed) for seed in seeds]
+    return [outcomes[key] for key in keys if key in outcomes]
+
+
+def _finished(figure: Figure, title: str) -> Figure:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+    figure.suptitle(title, color=INK, fontsize=10)
+    figure.tight_layout()
+    return figure

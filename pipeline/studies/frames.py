@@ -1,0 +1,92 @@
+"""A 2D network that learns from single labelled frames: what stands here for a network of ImageNet.
+
+Its file is one of torchvision's, so that `model.inflate` takes it, for inflation and as the teacher of supervision
+transfer.
+"""
+
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.loader import windows_of
+from pipeline.clips.normalise import normalise
+from pipeline.clips.order import training_batches
+from pipeline.clips.sampling import CentreSampler, TrainingSampler
+from pipeline.config import Config
+from pipeline.networks import LEVELS
+from pipeline.shards.store import write_atomically
+from pipeline.training.optimisers import build_optimiser
+from pipeline.training.schedules import planned_rate, set_rate
+
+
+def train_frames(config: Config, path: str) -> list[dict[str, float]]:
+    """Train torchvision's `model.name` on one random frame of each clip an epoch, and keep the last weights.
+
+    Args:
+        config: resolved; `model.levels` are those that the 3D network will give it.
+        path: of the state dict.
+
+    Returns:
+        Metrics of every epoch, named as in the loop of the 3D networks; the last also `test/top1` and `test/clips`.
+    """
+    from torchvision import models  # slow to import, and needed here only
+
+    torch.manual_seed(config.seed)
+    train, val, test = (
+        ClipIndex.load(config.ingest.shards, split)
+        for split in (config.training.train_split, config.training.val_split, config.evaluation.split)
+    )
+    options = {"aux_logits": False, "init_weights": False} if config.model.name == "googlenet" else {}
+    network = models.get_model(config.model.name, weights=None, num_classes=len(train.labels), **options)
+    optimiser, history, step = build_optimiser(config.optimiser, network), [], 0
+    for epoch in range(config.training.epochs):
+        batches = training_batches(len(train), config.training.batch_size, 0, 1, config.seed, epoch)
+        total, right = 0.0, 0
+        network.train()
+        for rows in batches:
+            rate = planned_rate(
+                config.schedule, config.optimiser.lr, step, epoch, config.training.epochs * len(batches)
+            )
+            set_rate(optimiser, rate)
+            images, labels = frames(config, train, rows, epoch), torch.from_numpy(train.label[rows])
+            logits = network(images)
+            loss = cross_entropy(logits, labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            step += 1
+            total, right = total + loss.item() * len(rows), right + int((logits.argmax(1) == labels).sum())
+        seen = sum(len(rows) for rows in batches)
+        row = {"train/loss": total / seen, "train/top1": right / seen, "train/clips": seen}
+        history.append({**row, "val/top1": share_right(config, network, val), "val/clips": len(val)})
+    history[-1] |= {"test/top1": share_right(config, network, test), "test/clips": len(test)}
+    content = io.BytesIO()
+    torch.save(network.state_dict(), content)
+    write_atomically(path, lambda file: file.write(content.getvalue()))
+    return history
+
+
+def frames(config: Config, index: ClipIndex, rows: NDArray[np.int64], epoch: int | None) -> Tensor:
+    """One frame of each clip, random or where `epoch` is None the middle one: (N, 3, H, W) of `model.levels`."""
+    sample = CentreSampler(config.clips, 1) if epoch is None else TrainingSampler(config.clips, config.seed, epoch)
+    images = normalise(windows_of(index, rows, "rgb", sample))[:, :, 0]
+    if config.model.levels == "signed":
+        return images
+    scale, offset = (torch.tensor(values).view(3, 1, 1) for values in LEVELS[config.model.levels])
+    return images * scale + offset
+
+
+@torch.no_grad()
+def share_right(config: Config, network: nn.Module, index: ClipIndex) -> float:
+    """Of the middle frames of a split's clips."""
+    network.eval()
+    right = 0
+    for rows in np.array_split(np.arange(len(index)), -(-len(index) // 64)):
+        right += int((network(frames(config, index, rows, None)).argmax(1).numpy() == index.label[rows]).sum())
+    return right / len(index)

@@ -1,0 +1,133 @@
+"""What a study says at its end: one line a comparison, in the terminal and in Markdown."""
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.studies.claims import Claim
+from pipeline.studies.experiments import Outcome
+from pipeline.studies.settings import DESCRIBED, StudyConfig
+from pipeline.studies.verdicts import Outcomes, Verdict
+
+HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
+Judged = Sequence[tuple[Claim, Sequence[Verdict]]]
+
+
+def rows(judged: Judged) -> list[list[object]]:
+    """The table: a heading, then one row a comparison."""
+    table: list[list[object]] = [list(HEADING)]
+    for claim, verdicts in judged:
+        for verdict in verdicts:
+            comparison = verdict.comparison
+            compared = f"{comparison.first.says} / {comparison.second.says}"
+            measure = "steps to the second's best" if comparison.measure == "steps" else "test top-1 %"
+            values = [shown(side, comparison.measure) for side in (verdict.first, verdict.second)]
+            table.append([claim.name, compared, measure, *values, verdict.clips, len(verdict.seeds), verdict.answer])
+    return table
+
+
+def shown(values: Sequence[float], measure: str) -> str:
+    """Mean and, of several seeds, the lowest and highest; `never` where a step was not reached by any."""
+    if not values:
+        return "-"
+    scale, digits = (1, 0) if measure == "steps" else (100, 1)
+    texts = [f"{scale * value:.{digits}f}" if math.isfinite(value) else "never" for value in sorted(values)]
+    if len(values) == 1 or not all(map(math.isfinite, values)):
+        return ", ".join(texts)
+    return f"{scale * float(np.mean(values)):.{digits}f} ({texts[0]} to {texts[-1]})"
+
+
+def markdown(
+    study: StudyConfig,
+    judged: Judged,
+    outcomes: Outcomes,
+    manifests: Mapping[str, Mapping[str, Any]],
+    failed: Mapping[str, str],
+) -> str:
+    """The report; figures lie beside it."""
+    seeds = ", ".join(map(str, study.seeds))
+    lines = [
+        "# What the papers claim, at small size on motion shapes",
+        "",
+        f"Seeds {seeds}; each figure is the mean over them, and in brackets the lowest and the highest. It *came out* "
+        "where the first is better than the second in the mean, by the margin that the claim asks for and by more than "
+        "one standard deviation of the difference between seeds; *unclear* is better in the mean only.",
+        "",
+        *_pipes(rows(judged)),
+        "",
+        *(f"- **Failed**: {trial}: {reason}" for trial, reason in failed.items()),
+    ]
+    for claim, _ in judged:
+        lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]
+        lines += [f"![accuracy]({claim.name}_bars.png)", "", f"![curves]({claim.name}_curves.png)", ""]
+    lines += ["## Data", "", *_pipes(_data(manifests)), "", "## Trainings", "", *_pipes(_trainings(outcomes)), ""]
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow"))
+    seconds = sum(outcome.seconds for outcome in outcomes.values())
+    lines += [
+        f"{os.cpu_count()} cores of {_processor()}, {libraries}, Python {platform.python_version()}; "
+        f"{seconds / 60:.0f} minutes of trainings, {study.concurrent} at a time.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def results(judged: Judged) -> list[dict[str, Any]]:
+    """The same for machines: every value of every seed; null for steps that were never reached."""
+    return [
+        {
+            "claim": claim.name,
+            "first": verdict.comparison.first.says,
+            "second": verdict.comparison.second.says,
+            "measure": verdict.comparison.measure,
+            "margin": verdict.comparison.margin,
+            "values": {
+                name: [value if math.isfinite(value) else None for value in values]
+                for name, values in (("first", verdict.first), ("second", verdict.second))
+            },
+            "clips": verdict.clips,
+            "digest": verdict.digest,
+            "seeds": list(verdict.seeds),
+            "came_out": verdict.answer,
+        }
+        for claim, verdicts in judged
+        for verdict in verdicts
+    ]
+
+
+def _data(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
+    table: list[list[object]] = [["set", "train", "val", "test", "digest", "what"]]
+    for name, manifest in manifests.items():
+        counts = [manifest["splits"][split]["present"] for split in ("train", "val", "test")]
+        table.append([name, *counts, manifest["digest"], DESCRIBED[name]])
+    return table
+
+
+def _trainings(outcomes: Outcomes) -> list[list[object]]:
+    table: list[list[object]] = [["training", "seed", "steps", "top-1 %", "clips", "digest", "seconds"]]
+    for (_, seed), outcome in sorted(outcomes.items()):
+        shares = ", ".join(f"{name} {100 * share:.1f}" for name, share in outcome.top1.items())
+        table.append([outcome.name, seed, _steps(outcome), shares, outcome.clips, outcome.digest, outcome.seconds])
+    return table
+
+
+def _steps(outcome: Outcome) -> int:
+    return max(outcome.steps(network)[-1] for network in outcome.history)
+
+
+def _pipes(table: Sequence[Sequence[object]]) -> list[str]:
+    head, *body = ["| " + " | ".join(map(str, row)) + " |" for row in table]
+    return [head, "|" + "---|" * len(table[0]), *body]
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

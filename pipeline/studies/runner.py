@@ -1,0 +1,171 @@
+"""Runs trials on Ray, a few at a time, each through the functions of the real jobs; what is done is not done again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from pipeline.cluster import TRIAL_CPUS, quiet
+from pipeline.config import Config, to_dict
+from pipeline.progress import duration
+from pipeline.shards import read_manifest
+from pipeline.shards.store import exists, make_folder, remove
+from pipeline.studies.experiments import INFLATE, Outcome, Trial, planned_passes
+from pipeline.studies.frames import train_frames
+from pipeline.tracking.runs import Run
+from pipeline.training.pretrain import pretrain, run_of
+from pipeline.training.supervision import transfer
+from pipeline.training.transfer import MATCHING
+
+Write = Callable[[str], object]
+
+
+class Runner:
+    """The trials of a study: which are done, which may begin.
+
+    Args:
+        storage: outcomes lie in STORAGE/outcomes, runs in STORAGE/runs.
+        manifests: of the data sets, by name.
+        parent: MLflow run that those of the trials are shown below.
+        concurrent: trials at a time.
+        write: takes the lines of progress.
+    """
+
+    def __init__(
+        self, storage: str, manifests: Mapping[str, dict[str, Any]], parent: Run, concurrent: int, write: Write = print
+    ) -> None:
+        self.storage, self.manifests, self.parent = storage, manifests, parent
+        self.concurrent, self.write = concurrent, write
+        self.digests = {name: manifest["digest"] for name, manifest in manifests.items()}
+        self.outcomes: dict[tuple[str, int], Outcome] = {}
+        self.failed: dict[str, str] = {}  # trial to reason
+
+    def run(self, trials: list[Trial]) -> None:
+        """Run what is not done, starts first; a trial that fails costs only those that start from it.
+
+        Args:
+            trials: in the order of `in_order`.
+        """
+        for trial in trials:
+            if done := Outcome.load(self._path(trial)):
+                self.outcomes[_id(trial)] = done
+        waiting = [trial for trial in trials if _id(trial) not in self.outcomes]
+        self.write(f"study: {len(trials)} trainings, {len(trials) - len(waiting)} done before")
+        work = {str(trial): planned_passes(trial, self.manifests) for trial in waiting}
+        left, begun, running = sum(work.values()), time.monotonic(), dict[Any, Trial]()
+        total = left
+        while waiting or running:
+            self._drop_orphans(waiting)
+            for trial in [trial for trial in waiting if self._ready(trial)][: self.concurrent - len(running)]:
+                waiting.remove(trial)
+                running[self._submit(trial)] = trial
+            if not running:
+                break
+            (reference,), _ = ray.wait(list(running), num_returns=1)
+            trial = running.pop(reference)
+            left -= work[str(trial)]
+            self._take(trial, reference)
+            seconds = time.monotonic() - begun
+            remaining = duration(seconds * left / max(total - left, 1e-9))
+            self.write(f"study {len(self.outcomes)}/{len(trials)}: {self._said(trial)}; {remaining} left")
+
+    def _submit(self, trial: Trial) -> Any:
+        starts = {name: self.outcomes[_id(start)].weights[name] for name, start in trial.starts.items()}
+        return _performed.remote(trial, trial.run_name(self.digests), starts, self.parent)
+
+    def _take(self, trial: Trial, reference: Any) -> None:
+        try:
+            outcome = Outcome(**ray.get(reference))
+        except RayTaskError as error:
+            self.failed[str(trial)] = str(error).strip().splitlines()[-1].strip()
+            return
+        outcome.save(self._path(trial))
+        self.outcomes[_id(trial)] = outcome
+
+    def _ready(self, trial: Trial) -> bool:
+        return all(_id(start) in self.outcomes for start in trial.starts.values())
+
+    def _drop_orphans(self, waiting: list[Trial]) -> None:
+        for trial in list(waiting):
+            if gone := [str(start) for start in trial.starts.values() if str(start) in self.failed]:
+                waiting.remove(trial)
+                self.failed[str(trial)] = f"{gone[0]} failed"
+
+    def _said(self, trial: Trial) -> str:
+        if reason := self.failed.get(str(trial)):
+            return f"{trial} failed: {reason}"
+        outcome = self.outcomes[_id(trial)]
+        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in outcome.top1.items())
+        return f"{trial}: {shares} of {outcome.clips} clips, {duration(outcome.seconds)}"
+
+    def _path(self, trial: Trial) -> str:
+        return f"{self.storage}/outcomes/{trial.run_name(self.digests)}.json"
+
+
+@ray.remote(num_cpus=TRIAL_CPUS, max_retries=0)
+def _performed(trial: Trial, name: str, starts: dict[str, str], parent: Run) -> dict[str, Any]:
+    quiet()
+    return asdict(perform(trial, name, starts, parent))
+
+
+def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> Outcome:
+    """Train and test, or go on with a training that was broken off.
+
+    Args:
+        trial: what.
+        name: of its run.
+        starts: stream, or `inflate`, to the file of the weights to begin with.
+        parent: MLflow run above it.
+    """
+    begun, config = time.monotonic(), trial.experiment.config
+    inflate, weights = starts.get(INFLATE, ""), {key: path for key, path in starts.items() if key != INFLATE}
+    model = replace(config.model, weights=weights, inflate=inflate)
+    config = replace(config, name=name, seed=trial.seed, model=model)
+    folder = f"{config.storage}/runs/{name}"
+    if exists(f"{folder}/run.json") and trial.experiment.kind != "frames":
+        config = replace(config, resume=name)
+    elif exists(folder):
+        remove(folder)
+    tags = {"mlflow.parentRunId": parent.run_id, "experiment": trial.experiment.name, "seed": trial.seed}
+    match trial.experiment.kind:
+        case "train":
+            result = pretrain(config, tags)
+            accuracy, trained = result.accuracy, result.trained
+            top1 = {stream: one.top1 for stream, one in accuracy.items()}
+            clips, digest = next((one.clips, one.digest) for one in accuracy.values())
+            history = {stream: one.history for stream, one in trained.items()}
+            files = {stream: one.weights for stream, one in trained.items()}
+        case "transfer":
+            taught = transfer(config, tags)
+            best = taught.trained.best
+            top1, clips, digest = {MATCHING: best["val/top1"]}, int(best["val/clips"]), _digest(config)
+            history, files = {MATCHING: taught.trained.history}, {"rgb": taught.student}
+        case "frames":
+            rows, path = _frames(config, folder, tags)
+            top1, clips, digest = {"frames": rows[-1]["test/top1"]}, int(rows[-1]["test/clips"]), _digest(config)
+            history, files = {"frames": rows}, {INFLATE: path}
+    batch = config.training.batch_size * config.training.accumulate * config.resources.workers
+    return Outcome(name, top1, clips, digest, history, batch, files, round(time.monotonic() - begun, 1))
+
+
+def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[list[dict[str, float]], str]:
+    """The 2D network in a tracked run."""
+    make_folder(folder)
+    path = f"{folder}/{config.model.name}.pth"
+    with run_of(config, config.name, {"runs": {}}, folder, "all", tags=dict(tags)) as run:
+        run.log_config(to_dict(config))
+        history = train_frames(config, path)
+        for epoch, row in enumerate(history, start=1):
+            run.log_metrics(row, step=epoch)
+    return history, path
+
+
+def _digest(config: Config) -> str:
+    return str(read_manifest(config.ingest.shards)["digest"])
+
+
+def _id(trial: Trial) -> tuple[str, int]:
+    return trial.experiment.name, trial.seed

@@ -1,0 +1,79 @@
+"""A study from data to report, and once more."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from pipeline.models import create_model, load_published
+from pipeline.reports import studied
+from pipeline.studies.experiments import Outcome
+from pipeline.studies.settings import StudyConfig
+from pipeline.studies.study import run_study
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def done(cluster, tmp_path_factory):
+    """The claim that needs every kind of training, on a few clips; the lines of progress."""
+    storage = str(tmp_path_factory.mktemp("study"))
+    study = StudyConfig(storage=storage, seeds=(0,), claims=("supervision",), scale="tiny")
+    lines: list[str] = []
+    return study, run_study(study, write=lines.append), lines
+
+
+def test_it_runs_what_the_claim_needs_and_says_what_came_out(done):
+    _, result, lines = done
+    assert result.failed == {}
+    assert lines[0] == "study: 4 trainings, 0 done before"
+    assert len(lines) == 5
+    assert lines[-1].startswith("study 4/4: ")
+    ((claim, (verdict,)),) = result.claims
+    assert (claim.name, verdict.seeds, verdict.clips) == ("supervision", (0,), 5)
+    text = Path(result.report).read_text()
+    assert "| supervision | taught, then few labels / random, then few labels | test top-1 % |" in text
+    assert verdict.digest in text
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (Path(result.report).parent / line.split("(")[1].rstrip(")")).stat().st_size > 1000
+    assert "random, then few labels" in studied(result)
+    (row,) = json.loads((Path(result.report).parent / "results.json").read_text())
+    assert row["values"]["first"] == [verdict.first[0]]
+
+
+def test_what_a_training_starts_from_is_what_the_one_before_has_made(done):
+    study, _, _ = done
+    outcomes = {path.name.split("-seed")[0]: Outcome.load(str(path)) for path in Path(study.storage).glob("outcomes/*")}
+    teacher = torch.load(outcomes["densenet121-frames"].weights["inflate"], weights_only=True)
+    assert load_published(create_model("densenet3d121", 5), teacher, partial=True).kind == "DenseNet"
+    config = (Path(study.storage) / "runs" / outcomes["i3d-patterns-student"].name / "run.json").read_text()
+    assert json.loads(config)["config"]["model"]["weights"] == {"rgb": outcomes["i3d-taught"].weights["rgb"]}
+
+
+def test_runs_are_shown_below_one_that_holds_the_report(done):
+    _, result, _ = done
+    client = MlflowClient(result.run.uri)
+    assert {file.path for file in client.list_artifacts(result.run.run_id, "report")} == {
+        f"report/{name}"
+        for name in (
+            "report.md", "results.json", "study.json", "supervision_bars.png", "supervision_curves.png",
+        )
+    }  # fmt: skip
+    experiment = client.get_run(result.run.run_id).info.experiment_id
+    below = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{result.run.run_id}'")
+    assert sorted(run.data.tags["experiment"] for run in below) == [
+        "densenet121-frames", "i3d-patterns-scratch", "i3d-patterns-student", "i3d-taught",
+    ]  # fmt: skip
+    assert {run.info.status for run in below} == {"FINISHED"}
+
+
+def test_what_is_done_is_not_done_again(done):
+    study, result, _ = done
+    lines: list[str] = []
+    again = run_study(study, write=lines.append)
+    assert lines == ["study: 4 trainings, 4 done before"]
+    assert again.claims == result.claims
+    assert again.run == result.run
