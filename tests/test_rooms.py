@@ -21,7 +21,7 @@ ROOMS = {
     "training": {"clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "recipes": set(),
-    "benchmarks": {"catalog", "flow", "ingest", "shards"},
+    "benchmarks": {"catalog", "clips", "flow", "ingest", "shards"},
     "cards": {"flow", "shards"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
