@@ -57,12 +57,12 @@ class Access:
 def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats: int) -> Iterator[StageCost]:
     """Decode, encode, flow of the first `pairs` pairs, encode that; and decord, where it is installed, beside ours."""
     for clip in clips:
-        decode_s, frames = _timed(repeats, _decoded, clip, config)
-        video_s, video = _timed(repeats, encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
+        decode_s, frames = timed(repeats, _decoded, clip, config)
+        video_s, video = timed(repeats, encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
         window = frames[: pairs + 1]
         tvl1(window[:2], config.flow.backend, warps=1)  # compile or load
-        flow_s, flow = _timed(repeats, tvl1, window, config.flow.backend, **flow_parameters(config))
-        levels_s, levels = _timed(repeats, encode_flow_columns, flow, config.flow.bound, config.fps, config.gop)
+        flow_s, flow = timed(repeats, tvl1, window, config.flow.backend, **flow_parameters(config))
+        levels_s, levels = timed(repeats, encode_flow_columns, flow, config.flow.bound, config.fps, config.gop)
         scale = (len(frames) - 1) / len(flow)
         seconds = {"decode": decode_s, "rgb encode": video_s, "flow": flow_s * scale, "flow encode": levels_s * scale}
         sizes = {"rgb encode": video["video_bytes"], "flow encode": levels["flow_bytes"] * scale}
@@ -77,7 +77,7 @@ def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats
                 psnr_db=video["video_psnr"] if stage == "rgb encode" else None,
             )
         if find_spec("decord") is not None:
-            taken, read = _timed(repeats, _with_decord, clip, config.fps, *frames.shape[1:3])
+            taken, read = timed(repeats, _with_decord, clip, config.fps, *frames.shape[1:3])
             yield StageCost(clip.name, "decord", len(read) / taken, 100 * taken / sum(seconds.values()))
 
 
@@ -88,7 +88,7 @@ def access(clips: Sequence[Path], config: IngestConfig, frames: int, windows: in
         length = min(frames, len(pictures))
         starts = np.random.default_rng(0).integers(0, len(pictures) - length + 1, windows)
         stored, long_gop = (encode_video(pictures, config.fps, config.crf, gop) for gop in (config.gop, LONG_GOP))
-        stored_s, long_gop_s = (_timed(repeats, _read, video, starts, length)[0] for video in (stored, long_gop))
+        stored_s, long_gop_s = (timed(repeats, _read, video, starts, length)[0] for video in (stored, long_gop))
         kilobytes = (count / len(pictures) / 1000 for count in (len(stored), len(long_gop), facts.source_bytes))
         yield Access(clip.name, length, windows / stored_s, windows / long_gop_s, *kilobytes)
 
@@ -113,7 +113,7 @@ def _with_decord(clip: Path, fps: int, height: int, width: int) -> NDArray[np.ui
     return read
 
 
-def _timed(repeats: int, run: Callable[..., T], *arguments: Any, **options: Any) -> tuple[float, T]:
+def timed(repeats: int, run: Callable[..., T], *arguments: Any, **options: Any) -> tuple[float, T]:
     """Processor seconds of all threads of this process in the fastest turn, and the result."""
     fastest = np.inf
     for _ in range(repeats):

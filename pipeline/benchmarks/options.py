@@ -9,17 +9,20 @@ TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 def parser(description: str | None) -> argparse.ArgumentParser:
     """One command a piece, each with its own options."""
     whole = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,train}")
-    flow, ingest, train = (pieces.add_parser(name) for name in ("flow", "ingest", "train"))
-    for piece in (flow, ingest):
+    pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,train}")
+    flow, ingest, loader, train = (pieces.add_parser(name) for name in ("flow", "ingest", "loader", "train"))
+    for piece in (flow, ingest, loader):
         piece.add_argument("files", nargs="+", type=Path, metavar="CLIP", help="video files of any kind")
+    for piece in (flow, ingest):
         piece.add_argument("--pairs", type=int, default=4, help="neighbouring pairs of each clip for flow")
-    for piece in (flow, ingest, train):
+    for piece in (flow, ingest, loader, train):
         piece.add_argument("--repeats", type=int, default=2, help="turns of each; the fastest counts")
         piece.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     flow.add_argument("--processes", type=int, default=1, help="also measure as many processes of cpu at once")
-    ingest.add_argument("--clips", type=int, default=32, help="clips of a turn; the files take turns")
+    for piece in (ingest, loader):
+        piece.add_argument("--clips", type=int, default=32, help="clips of a turn; the files take turns")
     ingest.add_argument("--seconds", type=float, default=4.0, help="length of a clip of a turn")
+    loader.add_argument("--seconds", type=float, default=4.0, help="length of the clips with flow")
     ingest.add_argument("--tiny", type=int, default=3000, help="tiny clips of the run whose memory is measured")
     train.add_argument("--networks", default=",".join(TRAIN), help="names, with commas between (%(default)s)")
     train.add_argument("--frames", type=int, help="of a clip; the paper's, unless given")

@@ -34,14 +34,17 @@ class TrainingSampler:
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
         """The window, (T, crop, crop, C) uint8, of RGB that nothing resizes its planes."""
+        return _decode(index, row, stream, *self.drawn(index, row, stream))
+
+    def drawn(self, index: ClipIndex, row: int, stream: str) -> tuple[NDArray[np.int64], Crop]:
+        """Which frames, (T,), and which part of them."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
         length = int(index.length("flow" if self.paired else stream)[row])
         frames = random_window(length, self.clips.frames, self.clips.stride, rng)
         if self.paired and stream == "rgb":
             frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])
-        crop = training_crop(self.clips, height, width, rng)
-        return _decode(index, row, stream, frames, crop)
+        return frames, training_crop(self.clips, height, width, rng)
 
 
 @dataclass(frozen=True)

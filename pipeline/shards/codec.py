@@ -175,7 +175,7 @@ def _pick(
         raise CodecError("no frame asked for")
     wanted, order = np.unique(indices, return_inverse=True)
     arrays: tuple[NDArray, ...] = ()
-    for position, frame in enumerate(_frames(encoded, wanted)):
+    for position, frame in enumerate(decoded(encoded, wanted)):
         parts = convert(frame)
         arrays = arrays or tuple(np.empty((len(wanted), *part.shape), part.dtype) for part in parts)
         for array, part in zip(arrays, parts, strict=True):
@@ -183,7 +183,7 @@ def _pick(
     return arrays if np.array_equal(wanted, indices) else tuple(array[order] for array in arrays)
 
 
-def _frames(encoded: bytes, wanted: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+def decoded(encoded: bytes, wanted: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
     """The frames of the given sorted indices, decoding from the last key frame before each stretch of them."""
     try:
         with av.open(io.BytesIO(encoded)) as container:

@@ -1,0 +1,91 @@
+"""The loader on all cores, by the clock: Ray Data beside a torch DataLoader whose workers read with decord."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import ray
+from torch.utils.data import DataLoader
+
+from pipeline.benchmarks.loader import WINDOWS, name, taken
+from pipeline.benchmarks.peer import DecordWindows
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.loader import load_batches
+from pipeline.clips.sampling import TrainingSampler
+from pipeline.config import IngestConfig
+
+TAKEN = 0.8  # of what the loader gives, by the training whose wait is measured
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Windows a second of all cores together, by the clock."""
+
+    window: str
+    cores: int
+    ray: float
+    dataloader: float | None
+    ratio: float | None
+    wait: float
+    """Per cent of a step that a training waits which takes four fifths of the windows that Ray gives."""
+
+
+def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: int, repeats: int) -> Iterator[Machine]:
+    """Ray and the DataLoader take turns, each warm, with a worker a core.
+
+    Args:
+        files: the source of each row.
+        index: what was ingested.
+        windows: of a turn; the clips take turns.
+        batch_size: windows of a batch.
+        repeats: turns of each; the fastest counts.
+    """
+    cores = int(ray.cluster_resources()["CPU"])
+    index = taken(index, np.arange(windows) % len(index))  # a row a window, so that each is drawn anew
+    batches = [np.arange(start, min(start + batch_size, windows)) for start in range(0, windows, batch_size)]
+    for clips in WINDOWS:
+        sample = TrainingSampler(clips, 0, 0)
+        load = partial(load_batches, index, ("rgb",), batches, sample, cpus=1)
+        ray_s, peer_s = _fastest(repeats, load), None
+        if find_spec("decord") is not None:
+            sources = tuple(str(files[row % len(files)]) for row in range(windows))
+            windows_of = DecordWindows(sources, index, IngestConfig().fps, sample)
+            loader = DataLoader(
+                windows_of, batch_size, num_workers=cores, persistent_workers=True, multiprocessing_context="spawn"
+            )
+            peer_s = _fastest(repeats, loader.__iter__)
+        yield Machine(
+            window=name(clips),
+            cores=cores,
+            ray=windows / ray_s,
+            dataloader=windows / peer_s if peer_s else None,
+            ratio=peer_s / ray_s if peer_s else None,
+            wait=100 * _waited(load(), ray_s / len(batches) / TAKEN),
+        )
+
+
+def _fastest(repeats: int, load: Callable[[], Iterable[object]]) -> float:
+    """Seconds of the fastest pass over all batches, behind one that starts the workers."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        deque(load(), maxlen=0)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _waited(batches: Iterator[object], step_s: float) -> float:
+    """The share of its time that a loop waits whose steps take so long, from the second batch on."""
+    next(batches)
+    start, steps = time.perf_counter(), 0
+    while True:
+        time.sleep(step_s)
+        steps += 1
+        if next(batches, None) is None:
+            break
+    return 1 - steps * step_s / (time.perf_counter() - start)

@@ -1,0 +1,69 @@
+"""What each benchmark shows: tables of figures, each with a line on what its columns are."""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, throughput, train
+from pipeline.config import IngestConfig, TrainingConfig
+
+Tables = Iterator[tuple[Iterable[Any], str]]
+
+
+def of_flow(given: Namespace) -> Tables:
+    """TV-L1 on every backend."""
+    note = "ratio: times OpenCV; mean, p99: px from OpenCV; iterations: of pixels, in millions; hours: Kinetics-400"
+    yield flow.compare(given.files, given.pairs, given.repeats), note
+    if given.processes > 1:
+        times = flow.scaling(given.files, given.pairs, 5 * given.repeats, given.processes)
+        print(f"  {given.processes} processes at once: {times:.2f} times one")
+
+
+def of_ingest(given: Namespace) -> Tables:
+    """Stages, windows, throughput, memory; Ray runs."""
+    files, config, turns = given.files, IngestConfig(), given.repeats
+    yield ingest.stage_costs(files, config, given.pairs, turns), "frames or pairs a second; share in %"
+    yield ingest.access(files, config, 64, 8, turns), "windows of so many frames a second; kB a frame"
+    clips = throughput.copies(files, given.clips, given.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        for chosen in (IngestConfig(streams=("rgb",)), config):
+            yield [throughput.compare(chosen, clips, Path(folder), turns)], "clips a second"
+        rate, quarters = throughput.memory(given.tiny, Path(folder))
+    yield quarters, f"{given.tiny} clips of 8 frames of 32x32, {rate:.1f} a second; memory in MB"
+
+
+def of_loader(given: Namespace) -> Tables:
+    """Windows of RGB and of flow, by one process and by all; Ray runs."""
+    files, turns = given.files, given.repeats
+    note = "windows a second of one core; ratio: to decord; floats: converted to them on this core too"
+    with tempfile.TemporaryDirectory() as folder:
+        rgb = loader.ingested(files, Path(folder), ("rgb",), None)
+        yield loader.costs(files, rgb, "rgb", 8, turns), note
+        flows = loader.ingested(files, Path(folder), ("rgb", "flow"), given.seconds)
+        yield loader.costs(files, flows, "flow", 8, turns), note
+        note = "windows a second of all cores; wait: % of the time of a training that takes 0.8 of them"
+        yield all_cores.compare(files, rgb, given.clips, 4, turns), note
+
+
+def of_train(given: Namespace) -> Tables:
+    """Training steps; with a shard set, on Ray, the loader before them."""
+    names = given.networks.split(",")
+    training = TrainingConfig(precision=given.precision, compile=given.compile)
+    setting = train.Setting(given.frames, given.crop, given.batch, given.steps, given.repeats, training)
+    device = devices.device_of(given.device)
+    peaks = devices.peaks(device)
+    note = f"ratio: times eager fp32; mfu: % of {devices.described(device, peaks)}"
+    yield train.compare(names, setting, device, max(peaks.values())), note
+    if given.shards:
+        note = "from shards; data wait: % of the time in which the device had nothing to do"
+        yield [train.supply(name, setting, given.shards, device) for name in names], note
+
+
+def needs_ray(given: Namespace) -> bool:
+    """Whether any of its tables does."""
+    return given.what in ("ingest", "loader") or bool(getattr(given, "shards", None))
+
+
+TABLES = {"flow": of_flow, "ingest": of_ingest, "loader": of_loader, "train": of_train}

@@ -1,0 +1,61 @@
+"""The benchmark of the loader measures the same windows both ways; its figures are not looked at."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.benchmarks import all_cores, loader
+from pipeline.benchmarks.peer import DecordWindows
+from pipeline.clips.sampling import TrainingSampler
+from pipeline.config import ClipsConfig
+from tests.clips.levels import levels
+from tests.ingest.videos import make_video
+
+SMALL = (ClipsConfig(frames=8, crop=224), ClipsConfig(frames=4, crop=112, short_side=128))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("files")
+    return [make_video(folder / "a.mp4"), make_video(folder / "b.mkv", "libx265")]
+
+
+@pytest.fixture(scope="module")
+def index(cluster, files, tmp_path_factory):
+    return loader.ingested(files, tmp_path_factory.mktemp("shards"), ("rgb",), None)
+
+
+@pytest.mark.ray
+def test_every_window_of_every_clip_has_its_cost(files, index, monkeypatch):
+    pytest.importorskip("decord")
+    monkeypatch.setattr(loader, "WINDOWS", SMALL)
+    costs = list(loader.costs(files, index, "rgb", windows=1, repeats=1))
+    names = [("8x224x224", "planes"), ("4x112x112 of 128", "RGB")]
+    assert [(cost.window, cost.clip) for cost in costs] == [(name, file.name) for name, _ in names for file in files]
+    assert {(cost.window, cost.handed_on.removeprefix("4:4:4 ")) for cost in costs} == set(names)
+    for cost in costs:
+        assert math.isclose(cost.ratio, cost.loader / cost.decord)
+        assert min(cost.decode, cost.loader, cost.rgb, cost.loader_floats, cost.decord_floats) > 0
+
+
+@pytest.mark.ray
+def test_decord_gives_the_same_windows_as_the_loader(files, index):
+    pytest.importorskip("decord")
+    for epoch, clips in enumerate(SMALL * 3):
+        sample = TrainingSampler(clips, 0, epoch)
+        peer = DecordWindows(tuple(map(str, files)), index, 25, sample)
+        for row in range(len(files)):
+            ours, theirs = levels(sample(index, row, "rgb")).astype(int), peer[row].numpy()
+            assert theirs.shape == ours.shape
+            assert np.abs(ours - theirs).mean() < 6  # two resizes and one more encoding apart
+
+
+@pytest.mark.ray
+def test_all_cores_are_measured(files, index, monkeypatch):
+    monkeypatch.setattr(all_cores, "WINDOWS", SMALL[:1])
+    (line,) = all_cores.compare(files, index, windows=8, batch_size=4, repeats=1)
+    assert (line.window, line.cores) == ("8x224x224", 4)
+    assert line.ray > 0
+    assert line.wait < 100
