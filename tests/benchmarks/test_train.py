@@ -68,22 +68,8 @@ def test_a_peak_is_more_than_any_step_of_ours_reaches():
 
 
 def test_the_job_prints_the_table_and_stores_it(tmp_path, capsys):
-    words = [
-        "--networks",
-        "i3d",
-        "--frames",
-        "8",
-        "--crop",
-        "32",
-        "--batch",
-        "2",
-        "--steps",
-        "1",
-        "--repeats",
-        "1",
-        "--precision",
-        "bf16",
-    ]
+    size = {"--frames": "8", "--crop": "32", "--batch": "2", "--steps": "1", "--repeats": "1", "--precision": "bf16"}
+    words = ["--networks", "i3d", *(word for pair in size.items() for word in pair)]
     main(["train", *words, "--device", "cpu", "--json", str(tmp_path / "train.json")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:4] == ["network", "clip", "batch", "loop"]
