@@ -1,6 +1,7 @@
 """Trained networks by where they are: a registered model, a checkpoint's folder, a run under its name."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,4 +94,6 @@ def _only(weights: dict[str, Path], stream: str, origin: str) -> dict[str, Path]
 
 
 def _validation_loss(weights: Path) -> float:
+    if any(weights.parent.glob("rank-*.pt")):  # inside an epoch: not validated
+        return math.inf
     return float(json.loads(weights.with_name("history.json").read_text())[-1][SELECT])
