@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
 from pipeline.cluster import TRIAL_CPUS, quiet
 from pipeline.config import Config, to_dict
@@ -79,7 +79,7 @@ class Runner:
     def _take(self, trial: Trial, reference: Any) -> None:
         try:
             outcome = Outcome(**ray.get(reference))
-        except RayTaskError as error:
+        except RayError as error:
             self.failed[str(trial)] = str(error).strip().splitlines()[-1].strip()
             return
         outcome.save(self._path(trial))

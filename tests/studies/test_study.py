@@ -1,6 +1,7 @@
 """A study from data to report, and once more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.models import create_model, load_published
 from pipeline.reports import studied
-from pipeline.studies.experiments import Outcome
+from pipeline.studies.claims import Trainings
+from pipeline.studies.experiments import Outcome, in_order
+from pipeline.studies.runner import Runner
 from pipeline.studies.settings import StudyConfig
-from pipeline.studies.study import run_study
+from pipeline.studies.study import ready_data, run_study
 
 pytestmark = pytest.mark.ray
 
@@ -77,3 +80,21 @@ def test_what_is_done_is_not_done_again(done):
     assert lines == ["study: 4 trainings, 4 done before"]
     assert again.claims == result.claims
     assert again.run == result.run
+
+
+def test_what_fails_costs_only_what_starts_from_it(done):
+    study, result, _ = done
+    trainings = Trainings(study)
+    teacher = trainings.image_network("densenet121", "imagenet")
+    model = replace(teacher.config.model, name="densenet12")
+    wrong = replace(teacher, name="wrong", config=replace(teacher.config, model=model))
+    trials = in_order([replace(trainings.supervision(), starts={"inflate": wrong}).trial(0), teacher.trial(0)])
+    lines: list[str] = []
+    runner = Runner(study.storage, {"patterns": ready_data(study, "patterns")}, result.run, 2, lines.append)
+    runner.run(trials)
+    assert runner.failed == {
+        "wrong seed 0": "ValueError: Unknown model densenet12",
+        "i3d-taught seed 0": "wrong seed 0 failed",
+    }
+    assert list(runner.outcomes) == [("densenet121-frames", 0)]  # done before
+    assert lines[0] == "study: 3 trainings, 1 done before"
