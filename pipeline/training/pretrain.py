@@ -123,7 +123,12 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
     """
     config, folder, state = begin(config)
     manifest = read_manifest(config.ingest.shards)
-    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe, **(tags or {})}
+    tags = {
+        "dataset_digest": manifest["digest"],
+        "model": config.model.name,
+        "recipe": config.recipe or "none",
+        **(tags or {}),
+    }
     with run_of(config, config.name, state, folder, "all", tags=tags) as run, system_metrics(run):
         describe(run, config, manifest, _contexts(config))
         trained: dict[str, Trained] = {
