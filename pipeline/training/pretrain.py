@@ -100,10 +100,10 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         tags: of the MLflow run, such as the commit.
     """
     manifest = read_manifest(config.ingest.shards)
-    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe, **(tags or {})}
+    named = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     with (
         begun(config) as (config, folder, state),
-        run_of(config, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config, config.name, state, folder, "all", tags={**named, **(tags or {})}) as run,
         system_metrics(run),
     ):
         describe(run, config, manifest, _contexts(config))

@@ -68,7 +68,7 @@ def publish(
         "dataset": manifest["dataset"],
         "dataset_digest": best.digest,
         "shards": config.ingest.shards,
-        "recipe": config.recipe,
+        "recipe": config.recipe or "none",
         "model": config.model.name,
         "run": config.name,
     }
