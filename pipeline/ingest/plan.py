@@ -10,6 +10,7 @@ import ray
 from pipeline import flow
 from pipeline.config import Config, to_dict
 from pipeline.ingest.faults import IngestError
+from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
 from pipeline.shards.store import exists, make_folder, read_json, write_json
 
@@ -52,6 +53,7 @@ def plan_of(config: Config, catalog: pa.Table) -> dict[str, Any]:
         "clips": len(catalog),
         "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         "settings": settings,
+        "encoding": ENCODING,
         "flow_version": flow.version(config.ingest.flow.backend) if "flow" in config.ingest.streams else None,
     }
 
@@ -69,7 +71,7 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
     there = _flat(read_json(f"{shards}/{PLAN}"))
     complete = exists(f"{shards}/{MANIFEST}")
     for name, wanted in _flat(plan).items():
-        if name == "flow_version" and complete:  # nothing will be mixed
+        if name in ("encoding", "flow_version") and complete:  # nothing will be mixed
             continue
         if there.get(name) != wanted:
             raise IngestError(
