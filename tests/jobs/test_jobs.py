@@ -139,7 +139,7 @@ def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_
     assert version.tags["shards"] == trained.ingest.shards
     assert version.tags["dataset_digest"] == run.data.tags["dataset_digest"]
     assert (version.tags["clips"], version.tags["missing"]) == ("8", "0")
-    model = client.get_logged_model(version.model_id)
+    model = client.get_logged_model(version.source.rpartition("/")[2])
     assert model.source_run_id == version.run_id
     (top1,) = (metric for metric in model.metrics if metric.key == "test/two_stream_top1")
     assert top1.value == run.data.metrics["test/two_stream_top1"]
