@@ -1,6 +1,5 @@
 """What a training says while it runs: checkpoints to Ray Train, metrics to MLflow, a line an epoch to the user."""
 
-import math
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline.training.job import Job
 from pipeline.training.rank import Rank
 
 SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
+NEVER = sys.float_info.max  # stands for the loss that a checkpoint inside an epoch has not; JSON has no infinity
 
 
 class Occasions:
@@ -42,12 +42,12 @@ def report_epoch(job: Job, state: State, here: Rank) -> None:
 
 def report_inside(job: Job, state: State, here: Rank) -> None:
     """A checkpoint inside an epoch, which is never the best one."""
-    _report(job, state, here, {SELECT: math.inf})
+    _report(job, state, here, {SELECT: NEVER})
 
 
 def is_whole(metrics: dict[str, float]) -> bool:
     """Whether a report is of a whole epoch."""
-    return math.isfinite(metrics[SELECT])
+    return metrics[SELECT] != NEVER
 
 
 def say(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> None:

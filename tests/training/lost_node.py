@@ -5,7 +5,6 @@ python -m tests.training.lost_node CONFIG.yaml FOLDER
 
 import dataclasses
 import json
-import math
 import os
 import sys
 import threading
@@ -20,6 +19,7 @@ from ray.train import UserCallback
 
 from pipeline.config import Config, load
 from pipeline.training.faults import TrainingError
+from pipeline.training.reporting import is_whole
 from tests.training.faults import fit
 
 NOTICE_S = 120
@@ -36,7 +36,7 @@ class Announce(UserCallback):
             deadline = time.time_ns() // 1_000_000 + 1000 * NOTICE_S
             reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
             self.announced, _ = GcsClient(address=self.gcs).drain_node(self.node, reason, "test", deadline)
-        elif math.isinf(metrics[0]["val/loss"]):
+        elif not is_whole(metrics[0]):
             self.file.touch()
 
 
