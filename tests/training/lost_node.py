@@ -12,9 +12,7 @@ import time
 from pathlib import Path
 
 import ray
-from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
-from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.train import UserCallback
 
 from pipeline.config import Config, load
@@ -32,6 +30,9 @@ class Announce(UserCallback):
         self.gcs, self.node, self.file, self.announced = gcs, node, file, False
 
     def after_report(self, run_context, metrics, checkpoint):
+        from ray._raylet import GcsClient  # here, since these cannot be pickled with the class
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
         if not self.announced:
             deadline = time.time_ns() // 1_000_000 + 1000 * NOTICE_S
             reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
