@@ -51,7 +51,7 @@ def test_what_a_training_starts_from_is_what_the_one_before_has_made(done):
     study, _, _ = done
     outcomes = {path.name.split("-seed")[0]: Outcome.load(str(path)) for path in Path(study.storage).glob("outcomes/*")}
     teacher = torch.load(outcomes["densenet121-frames"].weights["inflate"], weights_only=True)
-    assert load_published(create_model("densenet3d121", 5), teacher, partial=True).kind == "DenseNet"
+    assert load_published(create_model("densenet3d121", 5), teacher, partial=True).format == "DenseNet"
     config = (Path(study.storage) / "runs" / outcomes["i3d-patterns-student"].name / "run.json").read_text()
     assert json.loads(config)["config"]["model"]["weights"] == {"rgb": outcomes["i3d-taught"].weights["rgb"]}
 
