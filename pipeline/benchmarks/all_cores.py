@@ -1,4 +1,4 @@
-"""The loader on all cores, by the clock: Ray Data beside a torch DataLoader whose workers read with decord."""
+"""The loader on all cores, by the clock: tasks of Ray beside a torch DataLoader whose workers read with decord."""
 
 import time
 from collections import deque

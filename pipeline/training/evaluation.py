@@ -12,8 +12,9 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from pipeline.clips.dataset import decoded
+from pipeline.clips.decoding import Decoder
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.loader import decoding_dataset
 from pipeline.clips.order import view_batches
 from pipeline.clips.protocols import protocol_of
 from pipeline.clips.views import ViewSampler
@@ -81,7 +82,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         check_weights(config, name, len(index.labels), path)
     sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
     batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
-    scored = decoding_dataset(index, streams, batches, sample, config.resources.loader_cpus).map_batches(
+    scored = decoded(Decoder(index, streams, sample), batches, config.resources.loader_cpus).map_batches(
         Scorer,
         fn_constructor_args=(config, dict(weights), split, gpu),
         batch_size=None,  # a block is a batch of clips whose views have the same places

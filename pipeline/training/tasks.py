@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.loader import Sampler
 from pipeline.clips.planes import Window
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.config import Config

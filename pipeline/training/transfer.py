@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.loader import Sampler
 from pipeline.clips.planes import Window
 from pipeline.config import Config, ConfigError
 from pipeline.models import imagenet_weights

@@ -10,14 +10,14 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from pipeline.clips.crops import Crop, random_crop
-from pipeline.clips.loader import CollateClips
+from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import Planes, normalise, rgb
 from pipeline.clips.planes import columns, plane_window
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode_clip
 from pipeline.shards import CodecError, decode_video, encode_video
 from tests.clips.levels import levels, planes
-from tests.clips.test_loader import MAKES, table
+from tests.clips.test_loader import table
 
 # swscale's vector instructions of x86 are followed to the bit; its other code rounds by a level or two otherwise.
 APART = 0 if platform.machine() == "x86_64" else 2
@@ -93,11 +93,10 @@ def test_bytes_are_half_of_rgb():
     assert sum(column.nbytes for column in table.values()) < 0.55 * 2 * 2 * 64 * 64 * 3
 
 
-@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
-def test_a_table_becomes_a_batch_of_planes(make, video):
+def test_columns_become_a_batch_of_planes(video):
     windows = [plane_window(video, np.arange(4), Crop(None, 1, left, 16)) for left in (0, 3)]
     flow = np.zeros((2, 4, 16, 16, 2), np.uint8)
-    batch = CollateClips()(table(make, **columns("rgb", windows), flow=flow))
+    batch = Batch.of(table(**columns("rgb", windows), flow=flow))
     assert set(batch.windows) == {"rgb", "flow"}
     clips = normalise(batch.windows["rgb"].to(torch.device("cpu"), non_blocking=True))
     assert clips.shape == (2, 3, 4, 16, 16)

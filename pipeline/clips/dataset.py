@@ -1,0 +1,31 @@
+"""Batches of windows as a Ray Data dataset, for inference jobs."""
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from pipeline.clips.decoding import Decoder
+from pipeline.clips.order import Batches
+
+
+def decoded(decoder: Decoder, batches: Batches, cpus: float) -> ray.data.Dataset:
+    """A block a batch, in their order, with the columns of the decoder.
+
+    Args:
+        decoder: decodes them.
+        batches: rows of each batch.
+        cpus: CPUs that a decoding task reserves.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = None  # a batch is a block, however large
+    context.execution_options.preserve_order = True
+
+    def decode(step: dict[str, NDArray[np.int64]]) -> dict[str, NDArray]:
+        return decoder.decode(batches[int(step["item"][0])])
+
+    # A block a batch, made here: `range` and `from_arrow` start tasks of a whole CPU each, which a cluster whose CPUs
+    # are reserved may never have.
+    steps = ray.data.from_items(list(range(len(batches))), override_num_blocks=len(batches))
+    return steps.map_batches(decode, batch_size=1, num_cpus=cpus)
