@@ -46,7 +46,8 @@ CLIPS_PER_CLASS: Mapping[str, int] = {"train": 50, "val": 10, "test": 20}
 _log = logging.getLogger(__name__)
 _RECORD = "motion_shapes.json"
 _OURS = re.compile(r"^[a-z ]+,([A-Za-z0-9_-]{11}),([0-9]+),([0-9]+),", re.ASCII | re.MULTILINE)  # a line of our lists
-_VERSION = 2  # of the drawing and encoding: raise it when either changes, so that older clips are made anew
+# Of the drawing and encoding: raised when either changes, so that older clips are made anew.
+_VERSIONS = {"motions": 2, "other_motions": 2, "patterns": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Parameters:
 
     def record(self) -> str:
         """The parameters as the JSON text that is kept beside the clips."""
-        values = {"version": _VERSION, **dataclasses.asdict(self)}
+        values = {"version": _VERSIONS[self.classes], **dataclasses.asdict(self)}
         if self.classes == "motions":  # names and digests of clips are of this text, which was there before the choice
             del values["classes"]
         return json.dumps(values, indent=2, sort_keys=True) + "\n"

@@ -15,7 +15,8 @@ What does not depend on the class: shape, colours, textures, background, speed, 
 sensor noise.
 
 **Two more sets of classes**, to transfer to and from. `OTHER_MOTIONS` shift two coordinates at once, which keeps the
-distribution uniform too. `PATTERNS` are the opposite: the texture of the dolls is the class, and the motion is drawn.
+distribution uniform too. `PATTERNS` are the opposite: the texture of dolls and background is the class, and the motion
+is drawn.
 """
 
 import math
@@ -150,12 +151,15 @@ def _paste(picture: Array, mips: list[Array], radius: float, angle: float, x: fl
 
 
 def random_look(size: int, margin: int, rng: np.random.Generator, pattern: Pattern | None = None) -> Look:
-    """Draw shape, colours, textures and background; all dolls have the pattern, or each one of its own."""
+    """Draw shape, colours, textures and background; all have the pattern, or each doll its own and the ground none."""
     palette = _palette(rng)
     outline = _SHAPES[rng.integers(len(_SHAPES))](rng)
     dolls = [_doll(2 * size, outline, fill, ink, pattern, rng) for fill, ink in palette[:LEVELS]]
     radius = float(rng.uniform(*RADIUS)) * size / REFERENCE_SIZE
-    return Look(dolls, _background(size + 2 * margin, *palette[LEVELS], rng), radius)
+    low, high = palette[LEVELS]
+    side = size + 2 * margin
+    share = (pattern(side, rng) if pattern else _clouds(side, rng))[..., None]
+    return Look(dolls, np.ascontiguousarray(low * (1 - share) + high * share, dtype=np.float32), radius)
 
 
 def _palette(rng: np.random.Generator) -> list[tuple[Array, Array]]:
@@ -199,11 +203,10 @@ def _doll(
     return mips
 
 
-def _background(side: int, low: Array, high: Array, rng: np.random.Generator) -> Array:
-    """Cloudy texture between two colours, of three octaves."""
+def _clouds(side: int, rng: np.random.Generator) -> Array:
+    """Three octaves of noise, (S, S) from 0 to 1."""
     octaves = [_smooth_noise(side, cells, rng) * weight for cells, weight in ((4, 1.0), (9, 0.7), (22, 0.5))]
-    cloud = _soft(np.sum(octaves, axis=0) * 0.15)[..., None]
-    return np.ascontiguousarray(low * (1 - cloud) + high * cloud, dtype=np.float32)
+    return _soft(np.sum(octaves, axis=0) * 0.15)
 
 
 def _jitter(frames: int, rng: np.random.Generator) -> Array:
