@@ -6,7 +6,6 @@ ended, in a thread of the worker that trains: it kept a second core idle, and to
 evaluation nor a repeatable training could be built on it.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from pipeline.clips.planes import columns
 
 AHEAD = 4  # batches that wait to be used, beyond those that are being decoded
 STORE = 0.5  # share of the cluster's object store for batches
-
-warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nor is shared memory
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From uint8 windows to what a network takes, on the device that trains."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ from pipeline.clips.planes import WHOLE
 # BT.601 of limited range as swscale has it for rgb24: of Y; of V for red, U and V for green, U for blue.
 BITS = 13
 LIGHT, RED_V, GREEN_U, GREEN_V, BLUE_U = 9539, 13075, -3209, -6660, 16525  # times 2 ** BITS
+
+# Windows lie in shared memory, from which torch makes tensors with this warning; all that is done with them is below.
+warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
 
 @dataclass(frozen=True)
