@@ -48,7 +48,7 @@ class StudyConfig:
 DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips a class, seed, streams
     "motions": (MotionShapesConfig(train=48, val=10, test=20, frames=24), 0, ("rgb", "flow")),
     "other_motions": (
-        MotionShapesConfig(classes="other_motions", train=6, val=10, test=20, frames=24),
+        MotionShapesConfig(classes="other_motions", train=4, val=10, test=20, frames=24),
         1,
         ("rgb", "flow"),
     ),
