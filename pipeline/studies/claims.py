@@ -88,9 +88,9 @@ class Trainings:
         return Experiment("i3d-one-frame", "motions", config)
 
     def few_labels(self, mode: Literal["original", "fixed", "full"]) -> Experiment:
-        """I3D on flow of the other motions, in one of the modes of Quo Vadis, Table 4; a classifier alone learns faster."""
+        """I3D on flow of the other motions, in one of the modes of Quo Vadis, Table 4."""
         model = ModelConfig(name="i3d", streams=("flow",), fine_tune=mode)
-        rate = "1e-2" if mode == "fixed" else "1e-3"
+        rate = "1e-2" if mode == "fixed" else "1e-3"  # a classifier alone bears more
         config = training_config(self.study, "other_motions", model, training__epochs="24", optimiser__lr=rate)
         starts = {} if mode == "original" else {"flow": self.motions()}
         return Experiment(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
