@@ -34,6 +34,7 @@ TOP = {
     "networks": {"clips", "config", "models"},
     "scoring": {"clips"},
     "reports": {"config", "ingest", "shards", "studies", "sweeps", "training"},
+    "prepare": {"catalog", "cluster", "command_line", "config", "ingest", "reports", "training"},
 }
 USES = {
     "benchmarks": {"config", "networks"},

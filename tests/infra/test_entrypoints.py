@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from pipeline import prepare
 from pipeline.cluster import resolve
 from pipeline.config import Config
 
@@ -31,15 +32,17 @@ def parsed(entrypoint: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     job = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "job", job)
     spec.loader.exec_module(job)
-    parse, configs = job.parse, []
+    home = job if hasattr(job, "parse") else prepare  # where the job has its command line read
+    parse, configs = home.parse, []
 
     def parse_and_end(*args: Any, **options: Any) -> None:
         configs.append(parse(*args, **options))
         raise Parsed
 
-    job.parse = parse_and_end
-    with pytest.raises(Parsed):
-        job.main(arguments)
+    with monkeypatch.context() as patched:
+        patched.setattr(home, "parse", parse_and_end)
+        with pytest.raises(Parsed):
+            job.main(arguments)
     return configs[0]
 
 
