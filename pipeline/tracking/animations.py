@@ -1,6 +1,7 @@
 """Clips as small animated pictures, which a browser shows where MLflow lists them."""
 
 import io
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -31,7 +32,20 @@ def animate(
         fields = flow[np.minimum(np.arange(len(frames)), len(flow) - 1)]
         beside = [_resized(picture, height) for picture in flow_pictures(fields, bound)]
         pictures = [np.concatenate(pair, axis=1) for pair in zip(pictures, beside, strict=True)]
-    first, *rest = (Image.fromarray(picture).quantize(128) for picture in pictures)
+    return gif([Image.fromarray(picture) for picture in pictures], fps)
+
+
+def gif(pictures: Sequence[Image.Image], fps: int) -> bytes:
+    """A GIF that repeats for ever, in colours chosen once, from eight pictures: eight times as fast as for each.
+
+    Args:
+        pictures: RGB, of one size.
+        fps: pictures a second.
+    """
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, 8).astype(int))
+    small = np.concatenate([np.asarray(pictures[number])[::3, ::3] for number in chosen])
+    palette = Image.fromarray(small).quantize(192)
+    first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
     return buffer.getvalue()

@@ -1,6 +1,5 @@
 """Where networks look, as animated pictures: the clip, a class-activation map over it, and its course in time."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.tracking.animations import gif
 
 INK, FAINT, RULE, PAPER = (32, 36, 40), (120, 126, 132), (216, 220, 224), (255, 255, 255)
 COLOURS = ((194, 65, 12), (29, 78, 216), (21, 128, 61), (124, 58, 237))
@@ -84,7 +85,7 @@ def attention_animation(title: Sequence[str], rows: Sequence[Row], classes: Sequ
         _write(draw, (GAP + 3, top), "mean over the picture", width - 2 * GAP, 9, FAINT)
         cursors.append((top, top + STRIP))
         top += STRIP + 2 * GAP
-    return _gif([_at(page, panels, cursors, step, steps) for step in range(steps)], fps)
+    return gif([_at(page, panels, cursors, step, steps) for step in range(steps)], fps)
 
 
 def _at(
@@ -138,10 +139,3 @@ def _write(
     while draw.textlength(text, font=font) > width and len(text) > 1:
         text = text[:-2].rstrip() + "…"
     draw.text(place, text, fill=fill, font=font)
-
-
-def _gif(pictures: Sequence[Image.Image], fps: int) -> bytes:
-    first, *rest = (picture.quantize(96) for picture in pictures)
-    buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
-    return buffer.getvalue()
