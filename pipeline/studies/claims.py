@@ -77,21 +77,21 @@ class Trainings:
     def motions(self) -> Experiment:
         """Two-stream I3D on the eight motions: the streams trained apart."""
         model = ModelConfig(name="i3d")
-        config = training_config(self.study, "motions", model, training__epochs="12")
+        config = training_config(self.study, "motions", model, training__epochs="9")
         return Experiment("i3d-motions", "motions", config)
 
     def single_frame(self) -> Experiment:
         """The same network on one frame."""
-        one = {"clips__frames": "1", "clips__stride": "1", "evaluation__frames": "1", "evaluation__val_frames": "1"}
+        one = {"clips__frames": "1", "clips__stride": "1", "evaluation__val_frames": "1"}
         model = ModelConfig(name="i3d", streams=("rgb",))
-        config = training_config(self.study, "motions", model, training__epochs="12", **one)
+        config = training_config(self.study, "motions", model, training__epochs="9", **one)
         return Experiment("i3d-one-frame", "motions", config)
 
     def few_labels(self, mode: Literal["original", "fixed", "full"]) -> Experiment:
         """I3D on flow of the other motions, in one of the modes of Quo Vadis, Table 4."""
         model = ModelConfig(name="i3d", streams=("flow",), fine_tune=mode)
         rate = "1e-2" if mode == "fixed" else "1e-3"  # a classifier alone bears more
-        config = training_config(self.study, "other_motions", model, training__epochs="24", optimiser__lr=rate)
+        config = training_config(self.study, "other_motions", model, training__epochs="32", optimiser__lr=rate)
         starts = {} if mode == "original" else {"flow": self.motions()}
         return Experiment(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
 

@@ -1,7 +1,8 @@
 """What a study runs on: its options, its four data sets, and the trainings that claims are made of.
 
 All networks are the papers' at full width; windows are 8 frames, every second one, of 20 x 20 pixels, so that a
-training takes a minute or two of one core. Clips and batch norm are those of `recipes.demo`, for its reasons; AdamW
+training takes minutes of one core, and three such windows are the test: on whole clips, at whose end a network of one
+time step has two, flow fell from 84 % to 51. Clips and batch norm are those of `recipes.demo`, for its reasons; AdamW
 learns more from so few steps than SGD.
 """
 
@@ -48,7 +49,7 @@ class StudyConfig:
 DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips a class, seed, streams
     "motions": (MotionShapesConfig(train=48, val=10, test=20, frames=24), 0, ("rgb", "flow")),
     "other_motions": (
-        MotionShapesConfig(classes="other_motions", train=4, val=10, test=20, frames=24),
+        MotionShapesConfig(classes="other_motions", train=2, val=10, test=20, frames=24),
         1,
         ("rgb", "flow"),
     ),
@@ -86,7 +87,7 @@ def data_config(study: StudyConfig, name: str) -> Config:
 
 
 def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes: str) -> Config:
-    """A training on a data set: one worker, AdamW and a cosine, tested on whole clips.
+    """A training on a data set: one worker, AdamW and a cosine, tested on three windows of each clip.
 
     Args:
         study: its options.
@@ -99,6 +100,7 @@ def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes
         "clips.frames": "8", "clips.stride": "2", "clips.short_side": "24", "clips.crop": "20",
         "schedule.name": "cosine", "schedule.stop_lr": "0",
         "optimiser.name": "adamw", "optimiser.lr": "1e-3", "optimiser.weight_decay": "1e-4",
+        "evaluation.protocol": "views", "evaluation.views": "3", "evaluation.crops": "1",
         "evaluation.val_frames": "8", "evaluation.batch_size": "16", "training.batch_size": "8",
         "resources.workers": "1", "resources.loader_cpus": "0.25",
         "tracking.experiment": "study", "tracking.registered_model": "",
