@@ -2,9 +2,11 @@
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import ray.train
+import ray.train.collective
 
 from pipeline.progress import duration
 from pipeline.tracking.outages import tolerated
@@ -13,23 +15,35 @@ from pipeline.training.job import Job
 from pipeline.training.rank import Rank
 
 SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
+ASK_S = 2.0  # between questions for a notice; a notice is given half a minute ahead or more
 NEVER = sys.float_info.max  # stands for the loss that a checkpoint inside an epoch has not; JSON has no infinity
 
 
 class Occasions:
     """When a checkpoint is due inside an epoch: every `training.checkpoint_steps`, and on a notice of preemption.
 
-    All ranks ask after the same steps, and are told the same: asking Ray Train for a notice is a barrier.
+    All ranks ask after the same steps, and are told the same. To ask Ray Train for a notice is a barrier of ten
+    milliseconds, which all ranks pass through one actor; so it is asked every `ASK_S` seconds, in steps as rank 0 has
+    counted them.
     """
 
     def __init__(self, every: int | None) -> None:
         self.every, self.notice = every, None
+        self.pause, self.passed, self.asked = 1, 0, time.monotonic()  # steps from question to question; since the last
 
     def due(self, steps: int) -> bool:
-        """Whether after so many steps of the epoch."""
-        before, self.notice = self.notice, ray.train.get_preemption_info()
-        noticed = self.notice is not None and self.notice != before
+        """Whether after so many steps of the epoch; called after each."""
+        self.passed += 1
+        noticed = self.passed >= self.pause and self._noticed()
         return noticed or (self.every is not None and steps % self.every == 0)
+
+    def _noticed(self) -> bool:
+        before, self.notice = self.notice, ray.train.get_preemption_info()
+        now = time.monotonic()
+        fitting = int(self.pause * ASK_S / max(now - self.asked, 1e-3))
+        self.pause = ray.train.collective.broadcast_from_rank_zero(max(1, min(fitting, 2 * self.pause)))
+        self.passed, self.asked = 0, now
+        return self.notice is not None and self.notice != before
 
 
 def report_epoch(job: Job, state: State, here: Rank) -> None:
