@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
+from pipeline.clips.pairs import PairSampler, matched, partners
 from pipeline.clips.planes import Window
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.config import Config
@@ -16,7 +17,7 @@ from pipeline.models import LoadReport
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import ShardError
 from pipeline.training.starts import freeze, load_start
-from pipeline.training.transfer import MATCHING, MatchingNetwork, PairSampler, build_matching, matched, partners
+from pipeline.training.transfer import MATCHING, MatchingNetwork, build_matching
 
 
 class EvaluationSampler(Protocol):

@@ -5,75 +5,19 @@ the same video and time. What the 3D network learns for it is where its training
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.clips.decoding import Sampler
-from pipeline.clips.index import ClipIndex
-from pipeline.clips.planes import Window
 from pipeline.config import Config, ConfigError
 from pipeline.models import imagenet_weights
 from pipeline.networks import LEVELS, build_network
-from pipeline.shards import ShardError
 
 MATCHING = "matching"
 STUDENT = "student."  # prefix of the 3D network in the state dict
 FEATURES = 1024  # of the last pooling of DenseNet-121, and of the layer that ends the 3D network
-
-
-def partners(index: ClipIndex, seed: int, epoch: int | None) -> NDArray[np.int64]:
-    """The clip whose frames are shown beside each clip: itself for one half, a clip of another video for the other.
-
-    A pure function of its arguments; each clip of another video is as likely.
-
-    Args:
-        index: of the clips; `DATASET.VIDEO` begins their ids.
-        seed: of the run.
-        epoch: from 0; None for the pairs of the validation, which stay.
-
-    Returns:
-        (clips,) rows of the index.
-
-    Raises:
-        ShardError: all clips are of one video.
-    """
-    rng = np.random.default_rng([seed, 0 if epoch is None else epoch + 1, 8_200])
-    video = np.unique([".".join(name.split(".")[:2]) for name in index.clip_ids.tolist()], return_inverse=True)[1]
-    by_video = np.argsort(video, kind="stable")
-    sizes = np.bincount(video)
-    others = len(index) - sizes[video]  # clips of other videos: those behind the own one in this order, in a circle
-    if not others.all():
-        raise ShardError(f"{index.shards}: all {len(index)} clips of {index.split!r} are of one video; no pair differs")
-    behind = np.cumsum(sizes)[video]
-    rows = by_video[(behind + rng.integers(others)) % len(index)]
-    same = rng.permutation(len(index)) < (len(index) + 1) // 2
-    return np.where(same, np.arange(len(index)), rows)
-
-
-def matched(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
-    """The clips with the labels of their pairs: 1 where frames and clip are of the same video and time, else 0."""
-    return replace(index, labels=("different", "same"), label=(rows == np.arange(len(index))).astype(np.int64))
-
-
-@dataclass(frozen=True)
-class PairSampler:
-    """A clip as `rgb` and its partner's as `frames`; of one and the same clip both are the same window and crop."""
-
-    sample: Sampler
-    rows: NDArray[np.int64]
-
-    def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:  # noqa: ARG002 - both streams are alike
-        """(clips,) frames of every window."""
-        return self.sample.lengths(index, "rgb")  # type: ignore[attr-defined]
-
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
-        """The window, (T, crop, crop, 3) uint8 or planes."""
-        return self.sample(index, int(self.rows[row]) if stream == "frames" else row, "rgb")
 
 
 class MatchingNetwork(nn.Module):

@@ -8,6 +8,7 @@ from torchvision.models import densenet121
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch
+from pipeline.clips.pairs import PairSampler, matched, partners
 from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, ModelConfig
 from pipeline.networks import build_network
@@ -19,7 +20,7 @@ from pipeline.training.starts import load_start
 from pipeline.training.step import train_step
 from pipeline.training.supervision import check_transfer, transfer
 from pipeline.training.tasks import task_of
-from pipeline.training.transfer import MATCHING, PairSampler, build_matching, matched, partners, student_state
+from pipeline.training.transfer import MATCHING, build_matching, student_state
 
 
 def index_of(videos):
