@@ -42,13 +42,14 @@ def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tupl
         for color, (side, there) in zip(SERIES * 9, here, strict=False):
             steps = there[0].steps(side.network)
             values = 100 * np.array([[row["val/top1"] for row in outcome.history[side.network]] for outcome in there])
-            axes.plot(steps, values.mean(axis=0), color=color, label=f"{side.says} ({len(there)} seeds)")
+            label = f"{side.says} ({len(there)} {'seeds' if len(there) > 1 else 'seed'})"
+            axes.plot(steps, values.mean(axis=0), color=color, label=label)
             axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
         axes.set_title(data.replace("_", " "), fontsize=9, color=INK)
         axes.set_xlabel("optimiser steps")
         axes.set_ylabel("top-1 on validation, %")
         if here:
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(frameon=True, edgecolor="none", framealpha=0.8, fontsize=8)
     return _finished(figure, claim.says)
 
 
