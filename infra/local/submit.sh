@@ -45,4 +45,5 @@ done
 [ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" >&2; exit 1; }
 echo "Ray job $job; dashboard on $address while it runs"
 ray job logs --address "$address" --follow "$job"
-ray job status --address "$address" "$job" | grep -q "succeeded"
+ended=$(ray job status --address "$address" "$job")
+grep -q "succeeded" <<<"$ended" # not in a pipe: grep would close it, and Ray fail to say the rest
