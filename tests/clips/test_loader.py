@@ -130,7 +130,7 @@ class TestCluster:
 
     def test_no_more_are_kept_than_there_is_room_for(self, index, tmp_path, monkeypatch):
         monkeypatch.setattr(loader, "STORE", 1e-12)
-        batches = load_batches(index, ("rgb",), BATCHES[4:], Said(tmp_path), 4)  # one at a time
+        batches = load_batches(index, ("rgb",), BATCHES[4:], Said(tmp_path), 2.5)  # one at a time
         for expected in BATCHES[4:]:
             assert next(batches).rows.tolist() == expected.tolist()
             time.sleep(0.05)
@@ -140,7 +140,7 @@ class TestCluster:
         def slow(row, folder):
             time.sleep(0.5)
 
-        batches = load_batches(index, ("rgb",), BATCHES, Said(tmp_path, slow), 4)
+        batches = load_batches(index, ("rgb",), BATCHES, Said(tmp_path, slow), 2.5)
         next(batches)
         batches.close()
         time.sleep(3)
