@@ -1,7 +1,7 @@
 """From clips to torch: tasks anywhere in the cluster decode one batch each, a worker receives them in order as uint8.
 
 They are plain tasks of Ray, a few ahead of their use. Ray Data's executor looks ten times a second whether a task has
-ended, in a thread of the worker that trains: it kept a second core idle, and took a tenth of that worker's time. Its
+ended, in a thread of the worker that trains: half of two cores stood idle, and it took a seventh of its time. Its
 `streaming_split` drops remainder rows and hands batches to ranks in the order of arrival, so that neither an exact
 evaluation nor a repeatable training could be built on it.
 """
