@@ -32,7 +32,7 @@ def test_a_median_is_opencvs_and_leaves_no_trace_behind_the_last_column(window, 
     plane = np.zeros((height, blocks * LANES), np.float32)
     plane[:, :width] = values
     rows = np.zeros(20 * (blocks + 2) * LANES + LANES, np.float32)
-    {3: median3, 5: median5}[window](plane.reshape(-1), 0, LANES, height, width, rows)
+    {3: median3, 5: median5}[window](plane.reshape(-1), 0, blocks * LANES, LANES, height, width, rows)
     radius = window // 2
     around = np.pad(values, radius, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, (window, window))
@@ -55,6 +55,23 @@ def test_work_is_counted():
     assert work.medians == 2 * 4 * pixels
     assert work.warps == 2 * pixels
     assert work.repeated == 0
+
+
+def test_a_repeated_frame_costs_nothing_and_disturbs_no_neighbour():
+    first, second = FRAMES
+    flow, work = measured(np.stack([first, first, second, second]))
+    alone, of_one = measured(FRAMES)
+    assert not flow[0].any()
+    assert not flow[2].any()
+    assert np.array_equal(flow[1], alone[0])
+    assert work == of_one
+
+
+def test_a_repeated_frame_with_an_initial_flow_is_searched():
+    initial = np.full((1, 40, 50, 2), 0.25, np.float32)
+    flow, work = measured(FRAMES[[0, 0]], initial_flow=initial)
+    assert work.iterations > 0
+    assert flow.any()  # as OpenCV's is: the search ends near zero, not at it
 
 
 def test_without_a_limit_to_the_error_all_iterations_run():

@@ -48,17 +48,17 @@ def measured(
     initial_flow: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Work]:
     """Flow, and what it cost."""
-    from pipeline.flow.cpu.solve import solve
+    from pipeline.flow.cpu.solve import reserve, solve
     from pipeline.flow.cpu.vectors import LANES
 
     grey = frames if frames.ndim == 3 else np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
     flow = np.zeros((len(grey) - 1, *grey.shape[1:], 2), np.float32)
     shapes = scales(grey.shape[1], grey.shape[2], nscales, scaleStep)
-    levels, picture, state = [], LANES, 0
+    rows, picture = [], LANES
     for height, width in shapes:
-        levels.append((height, width, picture, state))
-        area = height * (-(-width // LANES) * LANES)
-        picture, state = picture + area + LANES, state + 6 * area
+        rows.append((height, width, picture))
+        picture += height * (-(-width // LANES) * LANES) + LANES
+    levels = np.array(rows, np.int64)
     single = np.float32
     taut = single(tau / theta)
     work = np.zeros(4, np.int64)
@@ -66,11 +66,12 @@ def measured(
         np.require(grey, requirements=("C", "W")),
         np.zeros((0, 0, 0, 2), single) if initial_flow is None else np.require(initial_flow, requirements=("C", "W")),
         flow,
-        np.array(levels, np.int64),
+        levels,
         (float(scaleStep), float(epsilon)),
         (single(taut * single(theta)), taut, single(lambda_ * theta), single(gamma)),
         (int(warps), int(outerIterations), int(innerIterations), int(medianFiltering)),
         work,
+        *reserve(levels, 9 if gamma else 6),
     )
     return flow, Work(*work.tolist())
 

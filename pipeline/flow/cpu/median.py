@@ -100,14 +100,14 @@ def _networks(size_of_window: int) -> Any:
         return WIDE(rows, types.intp, types.intp, types.intp), generate
 
     @inlined
-    def median(values, at, size, height, width, rows):
-        """Filter a plane in place: block b of row y is values[at + (y * blocks + b) * size :]; rows is scratch."""
+    def median(values, at, pitch, size, height, width, rows):
+        """Filter a plane in place: block b of row y is values[at + y * pitch + b * size :]; rows is scratch."""
         radius = size_of_window // 2
         blocks = (width + LANES - 1) // LANES
         step = (blocks + 2) * LANES
         columns, pairs = size_of_window * step, 2 * size_of_window * step
         for y in range(-radius, height + radius):
-            source = at + min(max(y, 0), height - 1) * blocks * size
+            source = at + min(max(y, 0), height - 1) * pitch
             row = (y + radius) % size_of_window * step
             for b in range(blocks):
                 store(rows, row + radius + b * LANES, load(values, source + b * size))
@@ -120,7 +120,7 @@ def _networks(size_of_window: int) -> Any:
                 sort_columns(rows, x, step, columns + x)
             for x in range(0, width + 2 * radius - 1, LANES):
                 merge_pairs(rows, columns + x, step, pairs + x)
-            out = at + (y - radius) * blocks * size
+            out = at + (y - radius) * pitch
             for b in range(blocks):
                 store(values, out + b * size, select(rows, columns + b * LANES, pairs + b * LANES, step))
             last = out + (blocks - 1) * size

@@ -5,28 +5,28 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.flow.cpu.compiled import compiled, inlined
-from pipeline.flow.cpu.iteration import iterate, iterate_with_light
+from pipeline.flow.cpu.iteration import SPARE, blocks_of, iterate, iterate_with_light, pitch_of
 from pipeline.flow.cpu.median import median3, median5
 from pipeline.flow.cpu.pyramid import MARGIN, gradients, resize, whole_rows
 from pipeline.flow.cpu.vectors import LANES, NO_DENORMALS, float_mode, load, store
 from pipeline.flow.cpu.warp import warp
 
 ONE = np.float32(1)
+LOOKS = 16  # outer iterations whose lengths are remembered apart
 
 
 class Scale(NamedTuple):
-    """A scale of the pyramid: its size, and where its picture and its state begin."""
+    """A scale of the pyramid: its size, and where its picture begins."""
 
     height: int
     width: int
     picture: int
-    state: int
 
 
 @inlined
 def scale_of(levels, s):
     """Scale s, 0 the finest."""
-    return Scale(levels[s, 0], levels[s, 1], levels[s, 2], levels[s, 3])
+    return Scale(levels[s, 0], levels[s, 1], levels[s, 2])
 
 
 @inlined
@@ -37,22 +37,34 @@ def zeros(length):
 
 
 @inlined
-def foreseen(errors, done, guess, limit):
-    """How many iterations to run until the next look at the error.
+def first_count(lengths, s, turn, look):
+    """How many iterations to run before the first look at the error: half of what similar ones took.
 
-    At first most of what the same warp took last time, then as many as the error, which seldom falls by more than
-    15 % an iteration, should not reach the limit in. A limit of zero is never reached.
+    Similar ones are those of the pair before at this scale and of this pair at the coarser scale; else of the warp
+    before. A run too long is repeated from its start, one too short goes on for little.
     """
-    if done == 0:
-        return max(3, int(0.7 * guess))
+    before, coarser = lengths[s, turn, look], lengths[s + 1, turn, look]
+    least = min(before, coarser) if before and coarser else max(before, coarser)
+    if least == 0 and turn:
+        least = lengths[s, turn - 1, look]
+    return max(3, least // 2 + 1)
+
+
+@inlined
+def next_count(errors, done, limit):
+    """And until the next look: four fifths of what it takes if the error goes on falling as in the last three."""
     if limit == 0:
         return len(errors)
-    return int(np.log(errors[done - 1] / limit) / -np.log(0.85))
+    back = min(done - 1, 3)
+    fall = np.log(errors[done - 1 - back] / errors[done - 1]) / max(back, 1)
+    if fall < 0.005:
+        return 2
+    return int(0.8 * np.log(errors[done - 1] / limit) / fall + 0.5)
 
 
 def _settling(iterations):
     @inlined
-    def settle(states, start, end, fixed, height, width, weights, inner, limit, guess, errors):
+    def settle(states, start, end, fixed, height, width, weights, inner, limit, first, errors):
         """Inner iterations until the error is at most `limit`, from the state at `start` to that at `end`.
 
         OpenCV looks at the error after each. Here several run at a time, and all over from `start` if they were too
@@ -60,7 +72,8 @@ def _settling(iterations):
         """
         done = 0
         while done < inner and (done == 0 or errors[done - 1] > limit):
-            count = max(1, min(foreseen(errors, done, guess, limit), inner - done))
+            count = first if done == 0 else next_count(errors, done, limit)
+            count = max(1, min(count, inner - done))
             source = start if done == 0 else end
             iterations(states, source, end, fixed, height, width, count, weights, errors[done:])
             stop = done + 1
@@ -79,19 +92,33 @@ settle, settle_with_light = _settling(iterate), _settling(iterate_with_light)
 
 
 @inlined
-def pack(plane, at, state, to, size, scale):
+def pack(plane, state, to, size, scale):
     """From a plane into every block of a state."""
-    blocks = whole_rows(scale.width) // LANES
-    for block in range(scale.height * blocks):
-        store(state, to + block * size, load(plane, at + block * LANES))
+    pitch, blocks = pitch_of(scale.width, size), blocks_of(scale.width)
+    for y in range(scale.height):
+        for b in range(blocks):
+            store(state, to + y * pitch + b * size, load(plane, (y * blocks + b) * LANES))
 
 
 @inlined
 def unpack(state, at, size, plane, scale):
     """From the blocks of a state into a plane."""
-    blocks = whole_rows(scale.width) // LANES
-    for block in range(scale.height * blocks):
-        store(plane, block * LANES, load(state, at + block * size))
+    pitch, blocks = pitch_of(scale.width, size), blocks_of(scale.width)
+    for y in range(scale.height):
+        for b in range(blocks):
+            store(plane, (y * blocks + b) * LANES, load(state, at + y * pitch + b * size))
+
+
+@inlined
+def alike(a, b):
+    """Whether two frames, (H, W) uint8, are one picture."""
+    for y in range(len(a)):
+        differences = 0
+        for x in range(a.shape[1]):
+            differences |= a[y, x] ^ b[y, x]
+        if differences:
+            return False
+    return True
 
 
 @inlined
@@ -127,26 +154,45 @@ def start_from(initial, field, spare, levels, scale_step, buffers):
 @inlined
 def smooth(state, at, size, scale, window, rows):
     """OpenCV's medianBlur of u1 and u2, none for 1."""
+    pitch = pitch_of(scale.width, size)
     for plane in (0, 3 * LANES):
         if window == 3:
-            median3(state, at + plane, size, scale.height, scale.width, rows)
+            median3(state, at + plane, pitch, size, scale.height, scale.width, rows)
         elif window == 5:
-            median5(state, at + plane, size, scale.height, scale.width, rows)
+            median5(state, at + plane, pitch, size, scale.height, scale.width, rows)
+
+
+def reserve(levels, planes):
+    """Zeros for all that is large, and where its parts begin: two pyramids, two states, `fixed`, `taps`.
+
+    One piece, so that it is of few pages: NumPy asks for huge ones from 4 MiB on; those of 4 KiB cost 4 % of the time.
+    """
+    height, width, _ = levels[0].tolist()
+    blocks = -(-width // LANES)
+    picture = levels[-1, 2] + (height * blocks + 1) * LANES
+    state = (SPARE + height * (blocks + SPARE)) * planes * LANES
+    taps = (height + 2 * MARGIN) * (blocks * LANES + 2 * MARGIN) * 4 + 4 * LANES
+    lengths = [picture, picture, state, state, height * blocks * 4 * LANES, taps]
+    parts = np.cumsum([0, *(-(-int(length) // LANES) * LANES for length in lengths)])
+    memory = np.zeros(parts[-1] + LANES, np.float32)
+    return memory[-memory.ctypes.data % 64 // 4 :], parts
 
 
 @compiled
-def solve(frames, initial, flow, levels, settings, weights, counts, work):
+def solve(frames, initial, flow, levels, settings, weights, counts, work, memory, parts):
     """Flow of every pair of frames.
 
     Args:
         frames: (T, H, W) uint8.
         initial: (T - 1, H, W, 2) float32, or of no pairs for a start from zero.
-        flow: (T - 1, H, W, 2) float32, the result.
-        levels: (S, 4) int64, a `Scale` a row, the finest first.
+        flow: (T - 1, H, W, 2) float32 zeros, for the result.
+        levels: (S, 3) int64, a `Scale` a row, the finest first.
         settings: scaleStep and epsilon, float64.
         weights: tau, tau / theta, lambda * theta, gamma, float32.
         counts: warps, outerIterations, innerIterations, medianFiltering.
         work: (4,) int64, to which the cost is added; see `engine.Work`.
+        memory: what `reserve` gives.
+        parts: and where they begin.
     """
     scale_step, epsilon = settings
     warps, outer, inner, window = counts
@@ -156,23 +202,21 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work):
     finest = scale_of(levels, 0)
     stride = whole_rows(finest.width)
     area = finest.height * stride
-    half = levels[-1, 3] // 6 * planes + levels[-1, 0] * whole_rows(levels[-1, 1]) * planes
-    pictures = (zeros(levels[-1, 2] + area), zeros(levels[-1, 2] + area))
-    states, fixed = zeros(2 * half), zeros(4 * area)
-    taps = zeros((finest.height + 2 * MARGIN) * (stride + 2 * MARGIN) * 4 + 4 * LANES)
+    pictures = (memory[parts[0] :], memory[parts[1] :])
+    states, fixed, taps = memory[parts[2] :], memory[parts[4] :], memory[parts[5] :]
     field, spare = np.zeros((3, area + LANES), np.float32), np.zeros(area + LANES, np.float32)
     lines, places = np.zeros(12 * stride, np.float32), np.zeros(stride, np.int32)
     rows = zeros(20 * (stride + 2 * LANES) + LANES)
     longest = max(finest.height, finest.width)
     buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), np.zeros(stride + 1, np.float32))
-    errors, guesses = np.zeros(inner + 1), np.zeros(warps, np.int64)
+    errors, lengths = np.zeros(inner + 1), np.zeros((len(levels) + 1, warps, LOOKS), np.int64)
 
     mode = float_mode(NO_DENORMALS)
     for t in range(len(frames)):
         image, following = pictures[(t + 1) % 2], pictures[t % 2]
         build_pyramid(frames[t], following, levels, 1 / scale_step, buffers)
-        if t == 0:
-            continue
+        if t == 0 or (len(initial) == 0 and alike(frames[t - 1], frames[t])):
+            continue  # from a picture to itself nothing moves: every iteration leaves zero as it is
         if len(initial):
             start_from(initial[t - 1], field, spare, levels, scale_step, buffers)
         else:
@@ -181,39 +225,38 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work):
         for s in range(len(levels) - 1, -1, -1):
             scale = scale_of(levels, s)
             height, width = scale.height, scale.width
-            old = scale.state // 6 * planes
-            new = half + old
-            states[old : old + height * whole_rows(width) * planes] = 0
+            pitch = pitch_of(width, size)
+            old, new = SPARE * size, parts[3] - parts[2] + SPARE * size
+            states[: old + height * pitch] = 0
             for c in range(planes // 3):
-                pack(field[c], 0, states, old + 3 * c * LANES, size, scale)
+                pack(field[c], states, old + 3 * c * LANES, size, scale)
             gradients(following, scale.picture, height, width, taps)
             limit = np.float64(np.float32(epsilon * epsilon * (height * width)))
             for turn in range(warps):
-                warp(taps, states, old, size, image, scale.picture, height, width, fixed, lines, places)
+                warp(taps, states, old, pitch, size, image, scale.picture, height, width, fixed, lines, places)
                 work[3] += height * width
                 error = np.inf
-                total = 0
-                for _ in range(outer):
+                for look in range(outer):
                     if error <= limit:
                         break
                     smooth(states, old, size, scale, window, rows)
                     work[2] += height * width
                     if inner == 0:
                         continue
-                    guess = guesses[turn] - total
+                    similar = min(look, LOOKS - 1)
+                    first = first_count(lengths, s, turn, similar)
                     if third:
                         count, error, vain = settle_with_light(
-                            states, old, new, fixed, height, width, weights, inner, limit, guess, errors
+                            states, old, new, fixed, height, width, weights, inner, limit, first, errors
                         )
                     else:
                         count, error, vain = settle(
-                            states, old, new, fixed, height, width, weights, inner, limit, guess, errors
+                            states, old, new, fixed, height, width, weights, inner, limit, first, errors
                         )
                     work[0] += height * width * count
                     work[1] += height * width * vain
-                    total += count
+                    lengths[s, turn, similar] = count
                     old, new = new, old
-                guesses[turn] = total
             for c in range(planes // 3):
                 unpack(states, old + 3 * c * LANES, size, spare, scale)
                 if s == 0:

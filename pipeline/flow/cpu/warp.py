@@ -68,20 +68,20 @@ def column(taps, first, pitch, weights, at, step):
 
 
 @inlined
-def warp(taps, state, at, size, image, image_at, height, width, fixed, lines, places):
+def warp(taps, state, at, pitch, size, image, image_at, height, width, fixed, lines, places):
     """Write rho_c, I1wx, I1wy and -1 / |grad|^2 of every pixel into `fixed`.
 
-    state[at + (y * blocks + b) * size :] is u1 of block b of row y, three planes further on u2.
+    state[at + y * pitch + b * size :] is u1 of block b of row y, three planes further on u2.
     lines, places: scratch of a row, twelve float32 and one int32 a pixel: weights across and down, a row each, then I1,
     I1x and I1y of every pixel; where its first tap is. Four pixels share a vector, as do four taps of one pixel.
     """
     blocks = (width + LANES - 1) // LANES
-    pitch = (blocks * LANES + 2 * MARGIN) * 4
+    below = (blocks * LANES + 2 * MARGIN) * 4
     step = blocks * LANES
     down, sums = 4 * step, 8 * step
     numbers = lane_numbers()
     for y in range(height):
-        flow = at + y * blocks * size
+        flow = at + y * pitch
         for b in range(blocks):
             x = b * LANES
             u1, u2 = load(state, flow + b * size), load(state, flow + b * size + 3 * LANES)
@@ -89,13 +89,13 @@ def warp(taps, state, at, size, image, image_at, height, width, fixed, lines, pl
             rows, t2 = tap(u2 + np.float32(y), height)
             store_weights(t1, lines, x, step)
             store_weights(t2, lines, down + x, step)
-            store_places(places, x, rows, columns, pitch)
+            store_places(places, x, rows, columns, below)
         for x in range(0, width, 4):
             q0, q1, q2, q3 = quarters(
-                column(taps, load_place(places, x), pitch, lines, down + x, step),
-                column(taps, load_place(places, x + 1), pitch, lines, down + x + 1, step),
-                column(taps, load_place(places, x + 2), pitch, lines, down + x + 2, step),
-                column(taps, load_place(places, x + 3), pitch, lines, down + x + 3, step),
+                column(taps, load_place(places, x), below, lines, down + x, step),
+                column(taps, load_place(places, x + 1), below, lines, down + x + 1, step),
+                column(taps, load_place(places, x + 2), below, lines, down + x + 2, step),
+                column(taps, load_place(places, x + 3), below, lines, down + x + 3, step),
             )
             even = product(q0, load_spread(lines, x)) + product(q2, load_spread(lines, x + 2 * step))
             odd = product(q1, load_spread(lines, x + step)) + product(q3, load_spread(lines, x + 3 * step))
