@@ -16,6 +16,7 @@ from pipeline.flow import BACKENDS, tvl1, version
 from pipeline.flow.cpu.engine import Work, measured
 from pipeline.flow.cpu.vectors import LANES
 from pipeline.ingest.decode import decode_clip
+from pipeline.progress import Progress
 
 SHORT_SIDE, CROP, FPS = 256, 224, 25
 KINETICS_PAIRS = 60_000_000
@@ -65,6 +66,7 @@ def compare(clips: Sequence[Path], pairs: int, repeats: int) -> Iterator[Figures
     its processor time, so that other programs disturb little; a GPU is timed by the clock.
     """
     peak, bandwidth = vector_peak(), copy_bandwidth()
+    progress = Progress("turns", 2 * len(clips) * repeats * len(available()))
     for name, frames in _windows(clips, pairs):
         _warm_up(frames)
         seconds: dict[str, float] = {}
@@ -75,6 +77,7 @@ def compare(clips: Sequence[Path], pairs: int, repeats: int) -> Iterator[Figures
                 start = clock()
                 flows[backend] = tvl1(frames, backend)
                 seconds[backend] = min(clock() - start, seconds.get(backend, np.inf))
+                progress.advance(note=f"{name}, {backend}")
         work = measured(frames)[1]
         for backend in available():
             yield _figures(name, backend, flows, seconds, work, peak, bandwidth)

@@ -19,6 +19,7 @@ from pipeline.clips.planes import WHOLE, PlaneWindow, Window, columns
 from pipeline.clips.sampling import TrainingSampler
 from pipeline.config import ClipsConfig, Config, IngestConfig, ModelConfig, Stream
 from pipeline.ingest.run import ingest
+from pipeline.progress import Progress
 from pipeline.shards.codec import decode_video, decoded
 
 WINDOWS = (
@@ -72,11 +73,12 @@ def costs(files: Sequence[Path], index: ClipIndex, stream: Stream, windows: int,
         windows: of each size, drawn from each clip.
         repeats: turns; the fastest counts.
     """
+    progress = Progress("clips and sizes", len(WINDOWS) * len(files))
     for clips in WINDOWS:
         for row, file in enumerate(files):
-            yield _cost(
-                file, index, row, stream, [TrainingSampler(clips, 0, epoch) for epoch in range(windows)], repeats
-            )
+            samples = [TrainingSampler(clips, 0, epoch) for epoch in range(windows)]
+            yield _cost(file, index, row, stream, samples, repeats)
+            progress.advance(note=f"{file.name}, {stream}, {name(clips)}")
 
 
 def _cost(

@@ -44,7 +44,7 @@ def of_loader(given: Namespace) -> Tables:
         flows = loader.ingested(files, Path(folder), ("rgb", "flow"), given.seconds)
         yield loader.costs(files, flows, "flow", 8, turns), note
         note = "windows a second of all cores; wait: % of the time of a training that takes 0.8 of them"
-        yield all_cores.compare(files, rgb, given.clips, 4, turns), note
+        yield all_cores.compare(files, rgb, 4 * given.clips, 8, turns), note
 
 
 def of_train(given: Namespace) -> Tables:

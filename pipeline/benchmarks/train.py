@@ -14,6 +14,7 @@ from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import training_batches
 from pipeline.config import ClipsConfig, Config, ConfigError, IngestConfig, ModelConfig, TrainingConfig
 from pipeline.models import list_models
+from pipeline.progress import Progress
 from pipeline.training.compute import autocast_dtype, set_multiplication
 from pipeline.training.convolutions import check_device
 from pipeline.training.feed import Feed
@@ -88,6 +89,7 @@ def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: 
         peak: operations a second of the device.
     """
     here = _here(setting, device)
+    progress = Progress("turns", len(names) * setting.repeats * (3 if device.type == "cuda" else 2))
     for name in names:
         subject = subject_of(name, setting)
         clips = [subject.noise(setting.batch, seed) for seed in range(DRAWN)]
@@ -95,8 +97,9 @@ def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: 
         with one_core(device):
             loops = _loops(subject, clips, here)
             for _ in range(setting.repeats):
-                for loop in loops.values():
+                for kind, loop in loops.items():
                     loop.turn(setting.steps)
+                    progress.advance(note=f"{name}, {kind}")
         rates = {kind: setting.batch / loop.best if loop.best else None for kind, loop in loops.items()}
         exact = rates[EXACT]
         for kind, rate in rates.items():
