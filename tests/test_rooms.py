@@ -37,7 +37,7 @@ TOP = {
     "prepare": {"catalog", "cluster", "command_line", "config", "ingest", "reports", "training"},
 }
 USES = {
-    "benchmarks": {"config", "networks"},
+    "benchmarks": {"config", "networks", "progress"},
     "shards": {"progress"},
     "ingest": {"config", "progress"},
     "clips": {"config"},

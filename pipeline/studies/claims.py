@@ -121,7 +121,7 @@ class Trainings:
         """I3D taught by a frozen DenseNet-121 on the clips of the patterns, without their labels."""
         model = ModelConfig(name="i3d", streams=("rgb",))
         sizes = {**_SHORT, **_PICTURE, "evaluation__val_frames": "4", "training__batch_size": "16"}  # 8 learned nothing
-        config = training_config(self.study, "patterns", model, training__epochs="24", **sizes)
+        config = training_config(self.study, "patterns", model, training__epochs="64", **sizes)
         starts = {INFLATE: self.image_network("densenet121", "imagenet")}
         return Experiment("i3d-taught", "patterns", config, kind="transfer", starts=starts)
 
