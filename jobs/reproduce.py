@@ -1,4 +1,4 @@
-"""Try what the papers claim, at small size, on rendered clips: some half an hour on two cores, then a report.
+"""Try what the papers claim, at small size, on rendered clips: some half an hour a seed on two cores, then a report.
 
     python jobs/reproduce.py
     python jobs/reproduce.py --claims transfer,start --seeds 0,1,2 --storage /data/study
