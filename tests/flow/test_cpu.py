@@ -67,6 +67,12 @@ def test_a_repeated_frame_costs_nothing_and_disturbs_no_neighbour():
     assert work == of_one
 
 
+def test_the_search_of_a_repeated_frame_would_end_at_the_same_zero():
+    flow, work = measured(FRAMES[[0, 0]], initial_flow=np.zeros((1, 40, 50, 2), np.float32))
+    assert work.iterations > 0
+    assert not flow.any()
+
+
 def test_a_repeated_frame_with_an_initial_flow_is_searched():
     initial = np.full((1, 40, 50, 2), 0.25, np.float32)
     flow, work = measured(FRAMES[[0, 0]], initial_flow=initial)

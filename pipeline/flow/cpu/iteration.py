@@ -8,6 +8,7 @@ before it, and the quotients of the one before that, so that no unit of the core
 import numpy as np
 
 from pipeline.flow.cpu.compiled import inlined
+from pipeline.flow.cpu.pyramid import blocks_of
 from pipeline.flow.cpu.vectors import (
     LANES,
     ZERO,
@@ -27,12 +28,6 @@ ONE = np.float32(1)
 FIXED = 4 * LANES
 SPARE = 2  # blocks ahead of every row of a state: what the pipeline writes before it is full
 TOGETHER = 2  # rows of one iteration before the next one follows, while their state is in the nearest cache
-
-
-@inlined
-def blocks_of(width):
-    """Vectors in a row."""
-    return (width + LANES - 1) // LANES
 
 
 @inlined

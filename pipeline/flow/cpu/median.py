@@ -13,6 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from pipeline.flow.cpu.compiled import inlined
+from pipeline.flow.cpu.pyramid import blocks_of
 from pipeline.flow.cpu.vectors import LANES, WIDE, _greatest, _least, _pointer, load, store
 
 
@@ -103,7 +104,7 @@ def _networks(size_of_window: int) -> Any:
     def median(values, at, pitch, size, height, width, rows):
         """Filter a plane in place: block b of row y is values[at + y * pitch + b * size :]; rows is scratch."""
         radius = size_of_window // 2
-        blocks = (width + LANES - 1) // LANES
+        blocks = blocks_of(width)
         step = (blocks + 2) * LANES
         columns, pairs = size_of_window * step, 2 * size_of_window * step
         for y in range(-radius, height + radius):

@@ -13,9 +13,15 @@ MARGIN = 4  # pixels of zeros around the taps: OpenCV's BORDER_CONSTANT
 
 
 @inlined
+def blocks_of(width):
+    """Vectors in a row."""
+    return (width + LANES - 1) // LANES
+
+
+@inlined
 def whole_rows(width):
     """Elements of a row of whole vectors."""
-    return (width + LANES - 1) // LANES * LANES
+    return blocks_of(width) * LANES
 
 
 @inlined

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.flow.cpu.compiled import compiled, inlined
-from pipeline.flow.cpu.iteration import SPARE, blocks_of, pitch_of
+from pipeline.flow.cpu.iteration import SPARE, pitch_of
 from pipeline.flow.cpu.median import median3, median5
-from pipeline.flow.cpu.pyramid import MARGIN, gradients, resize, whole_rows
+from pipeline.flow.cpu.pyramid import MARGIN, blocks_of, gradients, resize, whole_rows
 from pipeline.flow.cpu.settle import LOOKS, first_count, settle, settle_with_light
 from pipeline.flow.cpu.vectors import LANES, NO_DENORMALS, float_mode, load, store
 from pipeline.flow.cpu.warp import warp

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.flow.cpu.compiled import inlined
-from pipeline.flow.cpu.pyramid import MARGIN
+from pipeline.flow.cpu.pyramid import MARGIN, blocks_of
 from pipeline.flow.cpu.vectors import (
     LANES,
     floor,
@@ -75,7 +75,7 @@ def warp(taps, state, at, pitch, size, image, image_at, height, width, fixed, li
     lines, places: scratch of a row, twelve float32 and one int32 a pixel: weights across and down, a row each, then I1,
     I1x and I1y of every pixel; where its first tap is. Four pixels share a vector, as do four taps of one pixel.
     """
-    blocks = (width + LANES - 1) // LANES
+    blocks = blocks_of(width)
     below = (blocks * LANES + 2 * MARGIN) * 4
     step = blocks * LANES
     down, sums = 4 * step, 8 * step
