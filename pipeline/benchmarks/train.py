@@ -89,7 +89,7 @@ def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: 
         peak: operations a second of the device.
     """
     here = _here(setting, device)
-    progress = Progress("turns", len(names) * setting.repeats * (3 if device.type == "cuda" else 2))
+    progress = Progress("turns", len(names) * setting.repeats * len(_kinds(device)))
     for name in names:
         subject = subject_of(name, setting)
         clips = [subject.noise(setting.batch, seed) for seed in range(DRAWN)]
@@ -164,8 +164,11 @@ def subject_of(name: str, setting: Setting) -> Subject:
     return Subject(known[name], Config(model=model, training=setting.training), sizes)
 
 
+def _kinds(device: torch.device) -> tuple[str, ...]:
+    return (OURS, EXACT, DEFAULT) if device.type == "cuda" else (OURS, EXACT)
+
+
 def _loops(subject: Subject, clips: Sequence[Batch], here: Rank) -> dict[str, Timed]:
-    kinds = (OURS, EXACT, DEFAULT) if here.device.type == "cuda" else (OURS, EXACT)
     setting = Setting(training=subject.config.training)
 
     def start(kind: str) -> Iterator[object]:
@@ -174,7 +177,8 @@ def _loops(subject: Subject, clips: Sequence[Batch], here: Rank) -> dict[str, Ti
         return eager(subject, clips, here)
 
     return {
-        kind: Timed(partial(start, kind), partial(_multiply, kind, setting, here.device), here.device) for kind in kinds
+        kind: Timed(partial(start, kind), partial(_multiply, kind, setting, here.device), here.device)
+        for kind in _kinds(here.device)
     }
 
 
