@@ -48,6 +48,7 @@ def measured(
     initial_flow: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Work]:
     """Flow, and what it cost."""
+    from pipeline.flow.cpu.settle import no_past
     from pipeline.flow.cpu.solve import reserve, solve
     from pipeline.flow.cpu.vectors import LANES
 
@@ -70,6 +71,7 @@ def measured(
         (float(scaleStep), float(epsilon)),
         (single(taut * single(theta)), taut, single(lambda_ * theta), single(gamma)),
         (int(warps), int(outerIterations), int(innerIterations), int(medianFiltering)),
+        no_past(len(levels), int(warps), int(innerIterations)),
         work,
         *reserve(levels, 9 if gamma else 6),
     )

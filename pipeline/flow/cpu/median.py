@@ -10,11 +10,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pipeline.flow.cpu.compiled import inlined
 from pipeline.flow.cpu.pyramid import blocks_of
-from pipeline.flow.cpu.vectors import LANES, WIDE, _greatest, _least, _pointer, load, store
+from pipeline.flow.cpu.vectors import LANES, WIDE, _greatest, _least, _pointer, load, prefetch, store
 
 
 def merge(builder: Any, left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
@@ -50,33 +51,32 @@ def _networks(size_of_window: int) -> Any:
     middle = size_of_window * size_of_window // 2
 
     @intrinsic
-    def sort_columns(typing: Any, rows: Any, offset: Any, step: Any, to: Any) -> Any:
-        """Sort LANES columns: vectors at offset, offset + step... of rows to row `to` on."""
+    def sorted_columns(typing: Any, rows: Any, offset: Any, step: Any) -> Any:
+        """LANES columns, each sorted: of the vectors at offset, offset + step..."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array, start, by, target = args
+            array, start, by = args
             values = sort(builder, _loads(context, builder, rows, array, start, by, size_of_window))
-            for value in values:
-                builder.store(value, _pointer(context, builder, rows, array, target, LANES), align=4)
-                target = builder.add(target, by)
-            return context.get_dummy_value()
+            return context.make_tuple(builder, signature.return_type, values)
 
-        return types.void(rows, types.intp, types.intp, types.intp), generate
+        return types.UniTuple(WIDE, size_of_window)(rows, types.intp, types.intp), generate
 
     @intrinsic
-    def merge_pairs(typing: Any, rows: Any, offset: Any, step: Any, to: Any) -> Any:
-        """Merge each sorted column with its right neighbour."""
+    def store_sorted(typing: Any, here: Any, after: Any, rows: Any, to: Any, pairs: Any, step: Any) -> Any:
+        """Write sorted columns to row `to` on, and each merged with its right neighbour to row `pairs` on."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array, start, by, target = args
-            right = builder.add(start, ir.Constant(start.type, 1))
-            columns = (_loads(context, builder, rows, array, place, by, size_of_window) for place in (start, right))
-            for value in merge(builder, *columns):
-                builder.store(value, _pointer(context, builder, rows, array, target, LANES), align=4)
-                target = builder.add(target, by)
+            array, target, pair, by = args[2:]
+            columns, following = (cgutils.unpack_tuple(builder, value, size_of_window) for value in args[:2])
+            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(1, LANES + 1)))
+            right = [builder.shuffle_vector(*both, order) for both in zip(columns, following, strict=True)]
+            for start, values in ((target, columns), (pair, merge(builder, columns, right))):
+                for value in values:
+                    builder.store(value, _pointer(context, builder, rows, array, start, LANES), align=4)
+                    start = builder.add(start, by)
             return context.get_dummy_value()
 
-        return types.void(rows, types.intp, types.intp, types.intp), generate
+        return types.void(here, after, rows, types.intp, types.intp, types.intp), generate
 
     @intrinsic
     def select(typing: Any, rows: Any, columns: Any, pairs: Any, step: Any) -> Any:
@@ -93,10 +93,9 @@ def _networks(size_of_window: int) -> Any:
             taken = [window[middle]]
             for count, value in enumerate(last, 1):
                 taken.append(_greatest(builder, window[middle - count], value))
-            least = taken[0]
-            for value in taken[1:]:
-                least = _least(builder, least, value)
-            return least
+            while len(taken) > 1:  # in pairs, as a chain would wait for each
+                taken = [*taken[2:], _least(builder, *taken[:2])]
+            return taken[0]
 
         return WIDE(rows, types.intp, types.intp, types.intp), generate
 
@@ -111,16 +110,18 @@ def _networks(size_of_window: int) -> Any:
             source = at + min(max(y, 0), height - 1) * pitch
             row = (y + radius) % size_of_window * step
             for b in range(blocks):
+                prefetch(values, source + pitch + b * size)
                 store(rows, row + radius + b * LANES, load(values, source + b * size))
             for x in range(radius):
                 rows[row + x] = rows[row + radius]
                 rows[row + radius + width + x] = rows[row + radius + width - 1]
             if y < radius:
                 continue
+            here = sorted_columns(rows, 0, step)
             for x in range(0, width + 2 * radius, LANES):
-                sort_columns(rows, x, step, columns + x)
-            for x in range(0, width + 2 * radius - 1, LANES):
-                merge_pairs(rows, columns + x, step, pairs + x)
+                after = sorted_columns(rows, x + LANES, step)
+                store_sorted(here, after, rows, columns + x, pairs + x, step)
+                here = after
             out = at + (y - radius) * pitch
             for b in range(blocks):
                 store(values, out + b * size, select(rows, columns + b * LANES, pairs + b * LANES, step))

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.flow.cpu.compiled import compiled, inlined
-from pipeline.flow.cpu.iteration import SPARE, pitch_of
+from pipeline.flow.cpu.iteration import pitch_of
 from pipeline.flow.cpu.median import median3, median5
 from pipeline.flow.cpu.pyramid import MARGIN, blocks_of, gradients, resize, whole_rows
-from pipeline.flow.cpu.settle import LOOKS, first_count, settle, settle_with_light
-from pipeline.flow.cpu.vectors import LANES, NO_DENORMALS, float_mode, load, store
+from pipeline.flow.cpu.settle import LOOKS, settle, settle_with_light
+from pipeline.flow.cpu.vectors import LANES, NO_DENORMALS, ZERO, float_mode, load, splat, store
 from pipeline.flow.cpu.warp import warp
 
 ONE = np.float32(1)
@@ -37,21 +37,41 @@ def zeros(length):
 
 
 @inlined
-def pack(plane, state, to, size, scale):
-    """From a plane into every block of a state."""
-    pitch, blocks = pitch_of(scale.width, size), blocks_of(scale.width)
+def pack(field, memory, to, planes, scale):
+    """Begin a state: u of the planes of `field`, and p of zero."""
+    size, blocks = planes * LANES, blocks_of(scale.width)
     for y in range(scale.height):
+        out = to + y * pitch_of(scale.width, size)
         for b in range(blocks):
-            store(state, to + y * pitch + b * size, load(plane, (y * blocks + b) * LANES))
+            for c in range(planes // 3):
+                store(memory, out, load(field[c], (y * blocks + b) * LANES))
+                store(memory, out + LANES, splat(ZERO))
+                store(memory, out + 2 * LANES, splat(ZERO))
+                out += 3 * LANES
 
 
 @inlined
-def unpack(state, at, size, plane, scale):
+def unpack(memory, at, size, plane, scale):
     """From the blocks of a state into a plane."""
     pitch, blocks = pitch_of(scale.width, size), blocks_of(scale.width)
     for y in range(scale.height):
         for b in range(blocks):
-            store(plane, (y * blocks + b) * LANES, load(state, at + y * pitch + b * size))
+            store(plane, (y * blocks + b) * LANES, load(memory, at + y * pitch + b * size))
+
+
+@inlined
+def unpack_flow(memory, at, size, flow, line):
+    """From the blocks of a state into a flow, (H, W, 2), by way of two rows of scratch."""
+    height, width, _ = flow.shape
+    second = whole_rows(width)
+    for y in range(height):
+        for b in range(blocks_of(width)):
+            here = at + y * pitch_of(width, size) + b * size
+            store(line, b * LANES, load(memory, here))
+            store(line, second + b * LANES, load(memory, here + 3 * LANES))
+        for x in range(width):
+            flow[y, x, 0] = line[x]
+            flow[y, x, 1] = line[second + x]
 
 
 @inlined
@@ -97,14 +117,14 @@ def start_from(initial, field, spare, levels, scale_step, buffers):
 
 
 @inlined
-def smooth(state, at, size, scale, window, rows):
+def smooth(memory, at, size, scale, window, rows):
     """OpenCV's medianBlur of u1 and u2, none for 1."""
     pitch = pitch_of(scale.width, size)
     for plane in (0, 3 * LANES):
         if window == 3:
-            median3(state, at + plane, pitch, size, scale.height, scale.width, rows)
+            median3(memory, at + plane, pitch, size, scale.height, scale.width, rows)
         elif window == 5:
-            median5(state, at + plane, pitch, size, scale.height, scale.width, rows)
+            median5(memory, at + plane, pitch, size, scale.height, scale.width, rows)
 
 
 def reserve(levels, planes):
@@ -115,16 +135,16 @@ def reserve(levels, planes):
     height, width, _ = levels[0].tolist()
     blocks = -(-width // LANES)
     picture = levels[-1, 2] + (height * blocks + 1) * LANES
-    state = (SPARE + height * (blocks + SPARE)) * planes * LANES
+    state = height * blocks * planes * LANES
     taps = (height + 2 * MARGIN) * (blocks * LANES + 2 * MARGIN) * 4 + 4 * LANES
-    lengths = [picture, picture, state, state, height * blocks * 4 * LANES, taps]
+    lengths = [picture, picture, planes * LANES, state, state, height * blocks * 4 * LANES, taps]
     parts = np.cumsum([0, *(-(-int(length) // LANES) * LANES for length in lengths)])
     memory = np.zeros(parts[-1] + LANES, np.float32)
     return memory[-memory.ctypes.data % 64 // 4 :], parts
 
 
 @compiled
-def solve(frames, initial, flow, levels, settings, weights, counts, work, memory, parts):
+def solve(frames, initial, flow, levels, settings, weights, counts, past, work, memory, parts):
     """Flow of every pair of frames.
 
     Args:
@@ -135,6 +155,7 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work, memory
         settings: scaleStep and epsilon, float64.
         weights: tau, tau / theta, lambda * theta, gamma, float32.
         counts: warps, outerIterations, innerIterations, medianFiltering.
+        past: what `no_past` gives.
         work: (4,) int64, to which the cost is added; see `engine.Work`.
         memory: what `reserve` gives.
         parts: and where they begin.
@@ -148,13 +169,14 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work, memory
     stride = whole_rows(finest.width)
     area = finest.height * stride
     pictures = (memory[parts[0] :], memory[parts[1] :])
-    states, fixed, taps = memory[parts[2] :], memory[parts[4] :], memory[parts[5] :]
+    fixed, taps = memory[parts[5] :], memory[parts[6] :]
+    coarsest = levels[-1, 0] * whole_rows(levels[-1, 1])
     field, spare = np.zeros((3, area + LANES), np.float32), np.zeros(area + LANES, np.float32)
     lines, places = np.zeros(12 * stride, np.float32), np.zeros(stride, np.int32)
     rows = zeros(20 * (stride + 2 * LANES) + LANES)
     longest = max(finest.height, finest.width)
     buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), np.zeros(stride + 1, np.float32))
-    errors, lengths = np.zeros(inner + 1), np.zeros((len(levels) + 1, warps, LOOKS), np.int64)
+    errors, course = np.zeros(inner + 1), np.zeros(inner + 1)
 
     mode = float_mode(NO_DENORMALS)
     for t in range(len(frames)):
@@ -165,54 +187,73 @@ def solve(frames, initial, flow, levels, settings, weights, counts, work, memory
         if len(initial):
             start_from(initial[t - 1], field, spare, levels, scale_step, buffers)
         else:
-            field[:2] = 0
-        field[2] = 0
+            field[:2, :coarsest] = 0
+        field[2, :coarsest] = 0
         for s in range(len(levels) - 1, -1, -1):
             scale = scale_of(levels, s)
             height, width = scale.height, scale.width
             pitch = pitch_of(width, size)
-            old, new = SPARE * size, parts[3] - parts[2] + SPARE * size
-            states[: old + height * pitch] = 0
-            for c in range(planes // 3):
-                pack(field[c], states, old + 3 * c * LANES, size, scale)
+            dump, old, new, fixed_at = parts[2], parts[3], parts[4], parts[5]
+            pack(field, memory, old, planes, scale)
             gradients(following, scale.picture, height, width, taps)
             limit = np.float64(np.float32(epsilon * epsilon * (height * width)))
             for turn in range(warps):
-                warp(taps, states, old, pitch, size, image, scale.picture, height, width, fixed, lines, places)
+                warp(taps, memory, old, pitch, size, image, scale.picture, height, width, fixed, lines, places)
                 work[3] += height * width
                 error = np.inf
                 for look in range(outer):
                     if error <= limit:
                         break
-                    smooth(states, old, size, scale, window, rows)
+                    smooth(memory, old, size, scale, window, rows)
                     work[2] += height * width
                     if inner == 0:
                         continue
-                    similar = min(look, LOOKS - 1)
-                    first = first_count(lengths, s, turn, similar)
+                    place = (s, turn, min(look, LOOKS - 1))
                     if third:
                         count, error, vain = settle_with_light(
-                            states, old, new, fixed, height, width, weights, inner, limit, first, errors
+                            memory,
+                            old,
+                            new,
+                            dump,
+                            fixed_at,
+                            height,
+                            width,
+                            weights,
+                            inner,
+                            limit,
+                            past,
+                            place,
+                            errors,
+                            course,
                         )
                     else:
                         count, error, vain = settle(
-                            states, old, new, fixed, height, width, weights, inner, limit, first, errors
+                            memory,
+                            old,
+                            new,
+                            dump,
+                            fixed_at,
+                            height,
+                            width,
+                            weights,
+                            inner,
+                            limit,
+                            past,
+                            place,
+                            errors,
+                            course,
                         )
                     work[0] += height * width * count
                     work[1] += height * width * vain
-                    lengths[s, turn, similar] = count
                     old, new = new, old
+            if s == 0:
+                unpack_flow(memory, old, size, flow[t - 1], lines)
+                continue
+            finer = scale_of(levels, s - 1)
+            shape, larger = (height, width), (finer.height, finer.width)
+            ratios = (height / finer.height, width / finer.width)
             for c in range(planes // 3):
-                unpack(states, old + 3 * c * LANES, size, spare, scale)
-                if s == 0:
-                    if c < 2:
-                        for y in range(height):
-                            for x in range(width):
-                                flow[t - 1, y, x, c] = spare[y * stride + x]
-                else:
-                    finer = scale_of(levels, s - 1)
-                    shape, larger = (height, width), (finer.height, finer.width)
-                    ratios = (height / finer.height, width / finer.width)
-                    factor = np.float32(1 / scale_step) if c < 2 else ONE
-                    resize(spare, 0, shape, field[c], 0, larger, ratios, factor, buffers)
+                unpack(memory, old + 3 * c * LANES, size, spare, scale)
+                factor = np.float32(1 / scale_step) if c < 2 else ONE
+                resize(spare, 0, shape, field[c], 0, larger, ratios, factor, buffers)
     float_mode(mode)

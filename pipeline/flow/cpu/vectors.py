@@ -87,6 +87,22 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, offset: Any) -> Any:
+    """Ask for the cache line of array[offset], which need not be inside."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT, _INT, _INT])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        to_read, second_cache, data_not_code = (ir.Constant(_INT, value) for value in (0, 2, 1))
+        builder.call(function, [pointer, to_read, second_cache, data_not_code])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def splat(typing: Any, value: Any) -> Any:
     """A vector of LANES times the same float32."""
 

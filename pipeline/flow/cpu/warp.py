@@ -16,6 +16,7 @@ from pipeline.flow.cpu.vectors import (
     load_place,
     load_spread,
     load_taps,
+    prefetch,
     product,
     quarters,
     splat,
@@ -84,6 +85,8 @@ def warp(taps, state, at, pitch, size, image, image_at, height, width, fixed, li
         flow = at + y * pitch
         for b in range(blocks):
             x = b * LANES
+            prefetch(state, flow + pitch + b * size)
+            prefetch(state, flow + pitch + b * size + 3 * LANES)
             u1, u2 = load(state, flow + b * size), load(state, flow + b * size + 3 * LANES)
             columns, t1 = tap(u1 + numbers + np.float32(x), width)
             rows, t2 = tap(u2 + np.float32(y), height)
@@ -91,6 +94,8 @@ def warp(taps, state, at, pitch, size, image, image_at, height, width, fixed, li
             store_weights(t2, lines, down + x, step)
             store_places(places, x, rows, columns, below)
         for x in range(0, width, 4):
+            prefetch(fixed, (y * step + x) * 4)
+            prefetch(taps, (y + 2 * MARGIN - 1) * below + 4 * x)
             q0, q1, q2, q3 = quarters(
                 column(taps, load_place(places, x), below, lines, down + x, step),
                 column(taps, load_place(places, x + 1), below, lines, down + x + 1, step),
