@@ -357,8 +357,8 @@ class ResourcesConfig:
     max_failures: Annotated[int, Field(ge=-1)] = 2
     """Restarts of the training workers from the last checkpoint before the run fails; -1 for any number."""
     wait_minutes: NonNegativeFloat = 30.0
-    """How long, in all, a training waits for room for its workers, such as after the loss of a node; with min_workers
-    and room for fewer Ray Train waits without an end."""
+    """How long, in all, a training waits for room for its workers, or for min_workers of them, such as after the loss
+    of a node."""
 
     def __post_init__(self) -> None:
         if self.min_workers is not None and self.min_workers > self.workers:

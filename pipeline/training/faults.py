@@ -15,6 +15,7 @@ import torch
 from ray.train import UserCallback
 
 from pipeline.config import Config
+from pipeline.training.room import NoRoomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FINAL = (
@@ -90,12 +91,9 @@ def explained(error: ray.train.TrainingFailedError, config: Config, stream: str,
         )
     elif isinstance(cause, FloatingPointError):
         says = f"{cause}; --resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
-    elif "WorkerGroupStartup" in type(cause).__name__:
-        resources = config.resources
-        says = (
-            f"no room for {resources.least_workers} workers in {resources.wait_minutes:g} minutes "
-            f"(resources.wait_minutes); {resume} when there is, or set resources.min_workers"
-        )
+    elif isinstance(cause, NoRoomError):
+        fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
+        says = f"{cause}; {resume} when there is{fewer}"
     elif isinstance(cause, ray.exceptions.RayActorError):
         tries = config.resources.max_failures
         says = f"workers or their nodes were lost more than {tries} times (resources.max_failures); {resume}"

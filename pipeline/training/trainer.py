@@ -1,6 +1,5 @@
 """The Ray Train run around the loop: started by the driver, restarted when a worker dies, resumed under its name."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from pipeline.training.job import Job
 from pipeline.training.leftovers import KeepCopy, tidy
 from pipeline.training.monitored import monitored_loop
 from pipeline.training.reporting import SELECT, SELECT_MODE
+from pipeline.training.room import WaitForRoom
 
-ROOM_S = 60  # Ray Train waits so long for room for its workers before it counts a failure
 RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint
 
 
@@ -57,7 +56,8 @@ def train_stream(
         callbacks: of Ray Train.
 
     Raises:
-        TrainingError: an error that would come back, or workers lost more often than `resources.max_failures`.
+        TrainingError: an error that would come back, workers lost more often than `resources.max_failures`, or no room
+            for them in `resources.wait_minutes`.
     """
     gpu, resources = use_gpu(config), config.resources
     least = resources.min_workers
@@ -73,12 +73,9 @@ def train_stream(
         run_config=ray.train.RunConfig(
             name=stream,
             storage_path=folder,
-            failure_config=ray.train.FailureConfig(
-                max_failures=resources.max_failures,
-                controller_failure_limit=math.ceil(60 * resources.wait_minutes / ROOM_S),
-            ),
+            failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=_keep(config),
-            callbacks=[KeepCopy(f"{folder}/{stream}"), *callbacks, EndAtOnce()],
+            callbacks=[KeepCopy(f"{folder}/{stream}"), *callbacks, EndAtOnce(), WaitForRoom(stream, resources)],
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )

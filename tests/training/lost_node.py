@@ -1,4 +1,4 @@
-"""A cluster of its own, of a head and two nodes, one of which is announced to go and then goes; see `test_faults`.
+"""A cluster of its own, of a head and two nodes, which are announced to go and then go; see `test_faults`.
 
 python -m tests.training.lost_node CONFIG.yaml FOLDER
 """
@@ -42,29 +42,35 @@ class Announce(UserCallback):
 
 
 def main(config: Config, folder: Path) -> None:
-    """Lose a node after its notice; then ask for more workers than there is room for."""
+    """Lose a node after its notice; then ask for more workers than there is room for, and lose the other node."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
-    noticed = folder / "noticed"
+    noticed = [folder / f"noticed{node}" for node in range(2)]
 
-    def remove() -> None:
-        while not noticed.exists():
-            time.sleep(0.1)
-        cluster.remove_node(nodes[1], allow_graceful=False)
+    def remove(node: int) -> UserCallback:
+        def wait() -> None:
+            while not noticed[node].exists():
+                time.sleep(0.1)
+            cluster.remove_node(nodes[node], allow_graceful=False)
 
-    threading.Thread(target=remove, daemon=True).start()
+        threading.Thread(target=wait, daemon=True).start()
+        return Announce(cluster.address, nodes[node].node_id, noticed[node])
+
+    def line(name: str, min_workers: int | None, callbacks: tuple[UserCallback, ...] = ()) -> str:
+        resources = dataclasses.replace(elastic, min_workers=min_workers, wait_minutes=0.1)
+        try:
+            fit(dataclasses.replace(config, resources=resources), folder, callbacks, folder=folder / name)
+        except TrainingError as error:
+            return str(error)
+        return ""
+
     elastic = dataclasses.replace(config.resources, worker_cpus=2, loader_cpus=0.25, min_workers=1)
-    announce = Announce(cluster.address, nodes[1].node_id, noticed)
-    trained, _ = fit(dataclasses.replace(config, resources=elastic), folder, callbacks=(announce,))
-    fixed = dataclasses.replace(elastic, min_workers=None, wait_minutes=0.01)
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "1"
-    try:
-        fit(dataclasses.replace(config, resources=fixed), folder, folder=folder / "fixed")
-        line = ""
-    except TrainingError as error:
-        line = str(error)
-    print(json.dumps({"history": trained.history, "noticed": noticed.exists(), "line": line}))
+    trained, _ = fit(dataclasses.replace(config, resources=elastic), folder, callbacks=(remove(1),))
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "3"
+    lines = [line("elastic", 2), line("fixed", None), line("lost", 1, (remove(0),))]
+    result = {"history": trained.history, "noticed": [file.exists() for file in noticed], "lines": lines}
+    (folder / "result.json").write_text(json.dumps(result))
     ray.shutdown()
     cluster.shutdown()
 
