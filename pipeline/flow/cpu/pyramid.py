@@ -6,7 +6,7 @@ A plane here is flat; its rows are whole vectors, with zeros behind the last col
 import numpy as np
 
 from pipeline.flow.cpu.compiled import inlined
-from pipeline.flow.cpu.vectors import LANES, ZERO, load, splat, store, store_every_fourth
+from pipeline.flow.cpu.vectors import LANES, ZERO, load, load_neighbours, product, splat, store, store_every_fourth
 
 HALF, ONE = np.float32(0.5), np.float32(1)
 MARGIN = 4  # pixels of zeros around the taps: OpenCV's BORDER_CONSTANT
@@ -48,6 +48,7 @@ def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
     ticks(to_height, height, ratios[0], index[0], weight[0])
     ticks(to_width, width, ratios[1], index[1], weight[1])
     columns, shares = index[1], weight[1]
+    close = ratios[1] < 1.8  # a vector's pixels come from two
     for y in range(to_height):
         above = at + index[0, y] * stride
         below = at + min(index[0, y] + 1, height - 1) * stride
@@ -56,9 +57,15 @@ def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
             store(line, x, load(source, above + x) * (ONE - share) + load(source, below + x) * share)
         line[width] = line[width - 1]
         out = to + y * to_stride
-        for x in range(to_width):
-            left = np.uint32(columns[x])
-            target[out + x] = (line[left] * (ONE - shares[x]) + line[left + np.uint32(1)] * shares[x]) * factor
+        if close:
+            for x in range(0, to_width, LANES):
+                left, right = load_neighbours(line, columns, x)
+                of_right = load(shares, x)
+                store(target, out + x, (product(left, splat(ONE) - of_right) + product(right, of_right)) * factor)
+        else:
+            for x in range(to_width):
+                left = np.uint32(columns[x])
+                target[out + x] = (line[left] * (ONE - shares[x]) + line[left + np.uint32(1)] * shares[x]) * factor
         target[out + to_width : out + to_stride] = 0
 
 

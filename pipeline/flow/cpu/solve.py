@@ -174,8 +174,9 @@ def solve(frames, initial, flow, levels, settings, weights, counts, past, work, 
     field, spare = np.zeros((3, area + LANES), np.float32), np.zeros(area + LANES, np.float32)
     lines, places = np.zeros(12 * stride, np.float32), np.zeros(stride, np.int32)
     rows = zeros(20 * (stride + 2 * LANES) + LANES)
-    longest = max(finest.height, finest.width)
-    buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), np.zeros(stride + 1, np.float32))
+    longest = max(finest.height, finest.width) + LANES
+    line = np.zeros(stride + 3 * LANES, np.float32)
+    buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), line)
     errors, course = np.zeros(inner + 1), np.zeros(inner + 1)
 
     mode = float_mode(NO_DENORMALS)

@@ -280,6 +280,40 @@ def load_every_fourth(typing: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def load_neighbours(typing: Any, array: Any, places: Any, offset: Any) -> Any:
+    """The elements of a float32 array at LANES places and those behind them, each a vector.
+
+    places: int32, of which those from the offset on are taken; they ascend by less than 2 LANES.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        first = builder.gep(context.make_array(places)(context, builder, args[1]).data, [args[2]])
+        whole = ir.VectorType(_INT, LANES)
+        at = builder.load(builder.bitcast(first, whole.as_pointer()), align=4)
+        lanes = [ir.Constant(_INT, lane) for lane in range(LANES)]
+        found = []
+        for behind in (0, 1):
+            from_here = builder.gep(data, [ir.Constant(_INT, behind)])
+            vector = ir.Constant(ir.VectorType(_FLOAT, LANES), ir.Undefined)
+            if AVX512:
+                start = builder.load(first)
+                near = builder.bitcast(builder.gep(from_here, [start]), vector.type.as_pointer())
+                two = [builder.load(builder.gep(near, [lanes[half]]), align=4) for half in (0, 1)]
+                kind = ir.FunctionType(vector.type, [vector.type, whole, vector.type])
+                function = builder.module.declare_intrinsic("llvm.x86.avx512.vpermi2var.ps.512", fnty=kind)
+                vector = builder.call(function, [two[0], builder.sub(at, _splat(builder, start, LANES)), two[1]])
+            else:
+                for lane in lanes:
+                    element = builder.load(builder.gep(from_here, [builder.extract_element(at, lane)]))
+                    vector = builder.insert_element(vector, element, lane)
+            found.append(vector)
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(WIDE, 2)(array, places, types.intp), generate
+
+
+@intrinsic
 def floor(typing: Any, vector: Any) -> Any:
     """The greatest whole number below each lane."""
 
