@@ -140,7 +140,7 @@ def _iterations(components):
     def middle_rows(asks):
         @inlined
         def middle_row(memory, old, new, data, width, weights, dump, ahead, step):
-            """Compute u of a row, and p of the one above."""
+            """Compute u of a row, and p of the one above; into `dump` what comes before the first block."""
             blocks = blocks_of(width)
             pitch = pitch_of(width, size)
             above, new_above = old - pitch, new - pitch
@@ -196,7 +196,11 @@ def _iterations(components):
 
     @inlined
     def iterate(memory, old, new, dump, fixed, height, width, count, weights, errors):
-        """`count` iterations; in `memory`, old and new are where row 0 of a state begins, fixed what a warp left."""
+        """`count` iterations.
+
+        Offsets in `memory`: old and new of two states, or twice of one; dump of a block to waste; fixed of what a warp
+        left.
+        """
         pitch, stride = pitch_of(width, size), blocks_of(width) * FIXED
         asking = halves + 2 if old == new else 2 * halves + 2
         for k in range(count):

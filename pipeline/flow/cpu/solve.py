@@ -128,7 +128,9 @@ def smooth(memory, at, size, scale, window, rows):
 
 
 def reserve(levels, planes):
-    """Zeros for all that is large, and where its parts begin: two pyramids, two states, `fixed`, `taps`.
+    """Zeros for all that is large, and where its parts begin.
+
+    Two pyramids, a block to waste, two states, what a warp leaves, what it takes.
 
     One piece, so that it is of few pages: NumPy asks for huge ones from 4 MiB on; those of 4 KiB cost 4 % of the time.
     """
