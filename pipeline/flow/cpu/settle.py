@@ -10,9 +10,7 @@ from pipeline.flow.cpu.iteration import iterate, iterate_with_light
 
 LOOKS = 16  # outer iterations that are remembered apart
 SHARE = 0.6  # of the iterations that a similar settling took, before the first look at the error
-REST = (
-    0.8  # of those still expected, before the next: what runs too far is repeated, what stops short goes on for little
-)
+REST = 0.8  # of those still expected, before the next; what runs too far is done again from the start
 FLATTEST, TINY = 0.02, 1e-30
 
 
@@ -72,39 +70,46 @@ def next_count(own, done, course, known):
     return int(REST * (known - done + (course[known - 1] + above) / fall_of(course, known)))
 
 
-def _settling(iterations):
-    @inlined
-    def settle(memory, start, end, dump, fixed, height, width, weights, inner, limit, past, place, errors, own):
-        """Inner iterations until the error is at most `limit`, from the state at `start` to that at `end`.
+@inlined
+def run(memory, source, states, fixed, shape, weights, count, errors):
+    """Iterations from one state to the second of `states`."""
+    _, end, dump = states
+    height, width = shape
+    if weights[3] != 0:
+        iterate_with_light(memory, source, end, dump, fixed, height, width, count, weights, errors)
+    else:
+        iterate(memory, source, end, dump, fixed, height, width, count, weights, errors)
 
-        OpenCV looks at the error after each. Here several run at a time, and all over from `start` if they were too
-        many: `end` alone is written to. Returns their number, the last error, and how many ran in vain.
-        """
-        s, turn, look = place
-        scale, warp = most_similar(past.lengths, s, turn, look)
-        course, known = past.courses[scale, warp, look], past.known[scale, warp, look]
-        done = ran = vain = 0
-        while done < inner and (done == 0 or errors[done - 1] > limit):
-            count = inner
-            if limit > 0:
-                count = first_count(past.lengths, s, turn, look) if done == 0 else next_count(own, done, course, known)
-            count = max(1, min(count, inner - done))
-            iterations(memory, end if done else start, end, dump, fixed, height, width, count, weights, errors[done:])
-            ran = done + count
+
+@inlined
+def settle(memory, states, fixed, shape, weights, inner, limit, past, place, scratch):
+    """Inner iterations until the error is at most `limit`, from the state at states[0] to that at states[1].
+
+    OpenCV looks at the error after each. Here several run at a time, and all over from the first state if they were too
+    many: the second alone is written to. Returns their number, the last error, and how many ran in vain.
+    """
+    start, end, _ = states
+    s, turn, look = place
+    errors, own = scratch[0], scratch[1]
+    scale, warp = most_similar(past.lengths, s, turn, look)
+    course, known = past.courses[scale, warp, look], past.known[scale, warp, look]
+    done = ran = vain = 0
+    while done < inner and (done == 0 or errors[done - 1] > limit):
+        count = inner
+        if limit > 0:
+            count = first_count(past.lengths, s, turn, look) if done == 0 else next_count(own, done, course, known)
+        count = max(1, min(count, inner - done))
+        run(memory, end if done else start, states, fixed, shape, weights, count, errors[done:])
+        ran = done + count
+        done += 1
+        while done < ran and errors[done - 1] > limit:
             done += 1
-            while done < ran and errors[done - 1] > limit:
-                done += 1
-            if done < ran:
-                vain = ran
-                iterations(memory, start, end, dump, fixed, height, width, done, weights, errors)
-            if limit > 0:
-                for k in range(ran):
-                    own[k] = np.log(max(errors[k], TINY) / limit)
-        past.lengths[s, turn, look], past.known[s, turn, look] = done, ran
-        past.courses[s, turn, look, :ran] = own[:ran]
-        return done, errors[done - 1], vain
-
-    return settle
-
-
-settle, settle_with_light = _settling(iterate), _settling(iterate_with_light)
+        if done < ran:
+            vain = ran
+            run(memory, start, states, fixed, shape, weights, done, errors)
+        if limit > 0:
+            for k in range(ran):
+                own[k] = np.log(max(errors[k], TINY) / limit)
+    past.lengths[s, turn, look], past.known[s, turn, look] = done, ran
+    past.courses[s, turn, look, :ran] = own[:ran]
+    return done, errors[done - 1], vain

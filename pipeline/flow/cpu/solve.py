@@ -8,7 +8,7 @@ from pipeline.flow.cpu.compiled import compiled, inlined
 from pipeline.flow.cpu.iteration import pitch_of
 from pipeline.flow.cpu.median import median3, median5
 from pipeline.flow.cpu.pyramid import MARGIN, blocks_of, gradients, resize, whole_rows
-from pipeline.flow.cpu.settle import LOOKS, settle, settle_with_light
+from pipeline.flow.cpu.settle import LOOKS, settle
 from pipeline.flow.cpu.vectors import LANES, NO_DENORMALS, ZERO, float_mode, load, splat, store
 from pipeline.flow.cpu.warp import warp
 
@@ -179,7 +179,7 @@ def solve(frames, initial, flow, levels, settings, weights, counts, past, work, 
     longest = max(finest.height, finest.width) + LANES
     line = np.zeros(stride + 3 * LANES, np.float32)
     buffers = (np.zeros((2, longest), np.int32), np.zeros((2, longest), np.float32), line)
-    errors, course = np.zeros(inner + 1), np.zeros(inner + 1)
+    errors = np.zeros((2, inner + 1))
 
     mode = float_mode(NO_DENORMALS)
     for t in range(len(frames)):
@@ -212,40 +212,9 @@ def solve(frames, initial, flow, levels, settings, weights, counts, past, work, 
                     if inner == 0:
                         continue
                     place = (s, turn, min(look, LOOKS - 1))
-                    if third:
-                        count, error, vain = settle_with_light(
-                            memory,
-                            old,
-                            new,
-                            dump,
-                            fixed_at,
-                            height,
-                            width,
-                            weights,
-                            inner,
-                            limit,
-                            past,
-                            place,
-                            errors,
-                            course,
-                        )
-                    else:
-                        count, error, vain = settle(
-                            memory,
-                            old,
-                            new,
-                            dump,
-                            fixed_at,
-                            height,
-                            width,
-                            weights,
-                            inner,
-                            limit,
-                            past,
-                            place,
-                            errors,
-                            course,
-                        )
+                    count, error, vain = settle(
+                        memory, (old, new, dump), fixed_at, (height, width), weights, inner, limit, past, place, errors
+                    )
                     work[0] += height * width * count
                     work[1] += height * width * vain
                     old, new = new, old
