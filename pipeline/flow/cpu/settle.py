@@ -1,6 +1,6 @@
 """How many inner iterations: as many as in OpenCV, which looks at the error after each; here several run at once."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from pipeline.flow.cpu.iteration import iterate, iterate_with_light
 LOOKS = 16  # outer iterations that are remembered apart
 SHARE = 0.6  # of the iterations that a similar settling took, before the first look at the error
 REST = 0.8  # of those still expected, before the next; what runs too far is done again from the start
-FLATTEST, TINY = 0.02, 1e-30
+FLATTEST = 0.02  # fall of the error's logarithm, an iteration, that is reckoned with
+TINY = 1e-30  # for an error of zero
 
 
 class Past(NamedTuple):
@@ -25,7 +26,7 @@ class Past(NamedTuple):
     """(scales + 1, warps, LOOKS, iterations): the logarithm of the error over its limit."""
 
 
-def no_past(scales: int, warps: int, inner: int) -> Any:
+def no_past(scales: int, warps: int, inner: int) -> Past:
     """Nothing settled yet."""
     shape = (scales + 1, warps, LOOKS)
     return Past(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros((*shape, inner)))
@@ -87,6 +88,9 @@ def settle(memory, states, fixed, shape, weights, inner, limit, past, place, scr
 
     OpenCV looks at the error after each. Here several run at a time, and all over from the first state if they were too
     many: the second alone is written to. Returns their number, the last error, and how many ran in vain.
+
+    The two states, and a block to waste behind them, and `fixed` are offsets in `memory`, as in `iterate`; `place` is
+    scale, warp and outer iteration; `scratch` (2, inner + 1) float64.
     """
     start, end, _ = states
     s, turn, look = place
