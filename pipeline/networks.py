@@ -1,5 +1,7 @@
 """The networks that the config names: one a stream, or one that takes both."""
 
+import inspect
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -81,12 +83,13 @@ def _takes_both(config: ModelConfig) -> bool:
 def _set_levels(network: nn.Module, scale: tuple[float, ...], offset: tuple[float, ...]) -> None:
     for name, values in (("level_scale", scale), ("level_offset", offset)):  # buffers move with the network to a GPU
         network.register_buffer(name, torch.tensor(values).view(-1, 1, 1, 1), persistent=False)
-    network.register_forward_pre_hook(_relevel, with_kwargs=True)
+    clip = next(iter(inspect.signature(network.forward).parameters))  # x, or rgb where flow is the second
+    network.register_forward_pre_hook(partial(_relevel, clip), with_kwargs=True)
 
 
-def _relevel(network: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-    """A hook before `forward` that changes the levels of the RGB clip: the first input, or the one named `rgb`."""
+def _relevel(clip: str, network: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+    """A hook before `forward` that changes the levels of the RGB clip: the first input, by place or by its name."""
     scale, offset = network.get_buffer("level_scale"), network.get_buffer("level_offset")
     if inputs:
         return (inputs[0] * scale + offset, *inputs[1:]), named
-    return inputs, {**named, "rgb": named["rgb"] * scale + offset}
+    return inputs, {**named, clip: named[clip] * scale + offset}

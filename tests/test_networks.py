@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.config import ConfigError, ModelConfig
+from pipeline.models import list_models
 from pipeline.networks import LEVELS, _set_levels, build_network, network_inputs
 
 
@@ -50,6 +51,20 @@ def test_levels_are_those_that_the_papers_networks_were_trained_on(levels, black
         torch.testing.assert_close(dark.flatten(), torch.tensor(black), rtol=0, atol=1e-4)
         torch.testing.assert_close(light.flatten(), torch.tensor(white), rtol=0, atol=1e-4)
         assert flow == 7.0
+
+
+@pytest.mark.parametrize("name", ["i3d", "resnet3d18", "t3d121", "densenet3d121", "i3d_resnet50", "convnet_lstm", "c3d"])
+def test_a_clip_given_by_its_name_gets_the_same_levels_as_one_given_by_its_place(name):
+    network = build_network(ModelConfig(name=name, streams=("rgb",), levels="imagenet"), "rgb", 2).eval()
+    (clip,) = create_inputs(name)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x=clip), network(clip), rtol=0, atol=0)
+
+
+def create_inputs(name: str) -> tuple[torch.Tensor, ...]:
+    """The smallest clips that a network takes, by place."""
+    info = next(info for info in list_models() if info.name == name)
+    return tuple(torch.rand(1, channels, min(frames, 16), 112, 112) for channels, frames, _ in info.clips.values())
 
 
 def test_flow_keeps_its_levels():
