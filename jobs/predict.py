@@ -10,21 +10,24 @@ from pathlib import Path
 from pipeline.command_line import fail, one_line_errors
 from pipeline.config import Config
 from pipeline.reports import table
-from pipeline.tracking.registry import load
+from pipeline.tracking.registry import load, newest
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse, load, print the top five of every video."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind")
-    parser.add_argument("--model", default="models:/video-i3d-two-stream@candidate", help="MLflow model URI")
+    parser.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
     parser.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
     arguments = parser.parse_args(argv)
     for video in arguments.videos:
         if not video.is_file():
             fail(f"{video}: no such file")
     with one_line_errors():
-        model = load(arguments.tracking or Config().resolved().tracking.uri, arguments.model)
+        tracking = arguments.tracking or Config().resolved().tracking.uri
+        uri = arguments.model or newest(tracking)
+        model = load(tracking, uri)
+        print(f"model {uri}")
         for video in arguments.videos:
             (actions,) = model.predict([video.read_bytes()])
             shares = [f"{100 * share:.1f}" for share in actions.probabilities]

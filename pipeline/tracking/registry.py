@@ -41,6 +41,23 @@ def load(tracking_uri: str, model_uri: str) -> Any:
         ) from None
 
 
+def newest(tracking_uri: str, alias: str = "candidate") -> str:
+    """URI of the model that an alias was given to last, whatever its name.
+
+    Raises:
+        RegistryError: no model of the registry has the alias.
+    """
+    client = MlflowClient(tracking_uri)
+    versions = [
+        client.get_model_version(model.name, model.aliases[alias])
+        for model in client.search_registered_models(max_results=1000)
+        if alias in model.aliases
+    ]
+    if not versions:
+        raise RegistryError(f"no model is registered as {alias} in {tracking_uri}; see --model and --tracking")
+    return f"models:/{max(versions, key=lambda version: version.creation_timestamp).name}@{alias}"
+
+
 @dataclass(frozen=True)
 class Registered:
     """The parts of a registered video classifier.

@@ -23,7 +23,7 @@ SHAPES = [
     "--recipe", "demo", "--catalog.motion_shapes.train", "1", "--catalog.motion_shapes.val", "1",
     "--catalog.motion_shapes.test", "1", "--catalog.motion_shapes.frames", "2", "--storage", "STORAGE",
 ]  # fmt: skip
-MODEL = "models:/video-i3d-two-stream@candidate"
+MODEL = "models:/video-i3d-demo@candidate"
 
 
 def job(name: str) -> ModuleType:
@@ -133,9 +133,9 @@ def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
 @pytest.mark.ray
 def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_so_in_its_card(trained):
     client = MlflowClient(trained.tracking.uri)
-    version = client.get_model_version_by_alias("video-i3d-two-stream", "candidate")
+    version = client.get_model_version_by_alias("video-i3d-demo", "candidate")
     run = client.get_run(version.run_id)
-    assert run.data.tags["registered_model"] == f"video-i3d-two-stream/{version.version}"
+    assert run.data.tags["registered_model"] == f"video-i3d-demo/{version.version}"
     assert version.tags["shards"] == trained.ingest.shards
     assert version.tags["dataset_digest"] == run.data.tags["dataset_digest"]
     assert (version.tags["clips"], version.tags["missing"]) == ("8", "0")
@@ -160,8 +160,8 @@ def test_predict_prints_the_top_five_of_a_file(trained, capsys):
     video = next(Path(trained.catalog.videos).rglob("*.mp4"))
     job("predict").main([str(video), "--tracking", trained.tracking.uri])
     lines = capsys.readouterr().out.strip().splitlines()
-    assert lines[0] == str(video)
-    assert len(lines) == 1 + 2 + 5
+    assert lines[:2] == [f"model {MODEL}", str(video)]
+    assert len(lines) == 2 + 2 + 5
     with pytest.raises(SystemExit):
         job("predict").main([str(video), "--tracking", trained.tracking.uri, "--model", "models:/none@candidate"])
     assert "models:/none@candidate" in capsys.readouterr().err
