@@ -48,8 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         source = find(arguments, base, Path(folder))
         if arguments.model:
             fields.setdefault("tracking.uri", base.tracking.uri)
-        config = resolve(override(source.config, fields))
-        connect(config)
+        config = connect(resolve(override(source.config, fields)))
         print(evaluated(score_networks(config, source)))
 
 

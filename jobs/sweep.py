@@ -4,6 +4,8 @@ python jobs/sweep.py --recipe demo_sweep
 python jobs/sweep.py --recipe i3d_sweep --base.storage /data/kinetics --frames 16,32,64 --strides 1,2 --crops 112,224
 """
 
+from dataclasses import replace
+
 from pipeline.cluster import connect, resolve
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import SweepConfig
@@ -16,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse, search, print the table."""
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, argv, __doc__))
-        connect(sweep.base, trials=sweep.concurrent)
+        sweep = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
         print(swept(sweep, search(sweep)))
 
 

@@ -8,6 +8,7 @@ import ray
 
 from pipeline.command_line import fields
 from pipeline.config import Config, ConfigError
+from pipeline.workers import Machines, fitted, uses_gpu
 
 
 class Resolvable(Protocol):
@@ -18,20 +19,23 @@ class Resolvable(Protocol):
 
 
 T = TypeVar("T", bound=Resolvable)
-TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its Train workers
 PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "model.weights")
 
 
-def connect(config: Config, need_training: bool = True, trials: int = 1) -> None:
-    """Join the cluster that the job was submitted to, or start a local one, and check that the config fits it.
+def connect(config: Config, need_training: bool = True, trials: int = 1, section: str = "") -> Config:
+    """Join the cluster that the job was submitted to, or start a local one, and fit the config to it.
 
     Args:
         config: resolved.
         need_training: whether the job trains, or only ingests.
         trials: trainings at a time.
+        section: where the config lies among the job's fields: empty, or `base.` in a sweep.
+
+    Returns:
+        The config with workers and CPUs as numbers.
 
     Raises:
-        ConfigError: the cluster is too small, or a path is relative where the job runs in Ray's copy of the code.
+        ConfigError: the cluster is too small.
     """
     if not ray.is_initialized():
         # A submitted job finds its cluster by RAY_ADDRESS. Anywhere else this starts a local one, and does not join
@@ -40,31 +44,31 @@ def connect(config: Config, need_training: bool = True, trials: int = 1) -> None
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
         ray.init(os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
     quiet()
-    resources, cpus = config.resources, ray.cluster_resources().get("CPU", 0)
-    drivers = trials * TRIAL_CPUS if trials > 1 else 0
-    workers = resources.least_workers
-    training = trials * workers * resources.worker_cpus + resources.loader_cpus + drivers
-    if need_training and training > cpus:
-        each = f"{trials} trials at a time, each of " if trials > 1 else ""
+    resources, there = config.resources, machines()
+    if resources.ingest_cpus > sum(there.cpus):
+        raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {sum(there.cpus):g}")
+    if not need_training:
+        return config
+    config = fitted(config, there, trials, section)
+    if resources.gpu == "yes" and there.gpus < config.resources.least_workers:
         raise ConfigError(
-            f"resources: {each}{workers} workers of {resources.worker_cpus:g} CPUs, and one loader of "
-            f"{resources.loader_cpus:g}, need {training:g} CPUs, the cluster has {cpus:g}; "
-            f"lower {'concurrent' if trials > 1 else 'resources.workers'}"
+            f"resources.gpu: {config.resources.least_workers} workers need a GPU each, the cluster has {there.gpus}"
         )
-    if resources.ingest_cpus > cpus:
-        raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {cpus:g}")
-    if resources.gpu == "yes" and ray.cluster_resources().get("GPU", 0) < workers:
-        raise ConfigError(
-            f"resources.gpu: {workers} workers need a GPU each, "
-            f"the cluster has {ray.cluster_resources().get('GPU', 0):g}"
-        )
+    return config
+
+
+def machines() -> Machines:
+    """What the cluster that this process is connected to has."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Machines(
+        cpus=tuple(node["CPU"] for node in nodes if node.get("CPU", 0) > 0) or (0.0,),
+        gpus=int(sum(node.get("GPU", 0) for node in nodes)),
+    )
 
 
 def use_gpu(config: Config) -> bool:
     """Whether training workers get a GPU each."""
-    if config.resources.gpu == "auto":
-        return ray.cluster_resources().get("GPU", 0) >= config.resources.least_workers
-    return config.resources.gpu == "yes"
+    return uses_gpu(config.resources, ray.cluster_resources().get("GPU", 0))
 
 
 def resolve(config: T) -> T:

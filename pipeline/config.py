@@ -7,6 +7,7 @@ is its documentation and becomes its line in `--help`.
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -19,11 +20,13 @@ from pydantic.dataclasses import dataclass
 
 T = TypeVar("T")
 Stream = Literal["rgb", "flow"]
+Auto = Literal["auto"]
 Dataset = Literal[
     "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
     "youtube8m", "youtube8m_segments", "folder", "motion_shapes",
 ]  # fmt: skip
 
+_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # how pydantic names the members of a union, behind its field
 _checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
 
 
@@ -286,6 +289,9 @@ class TrainingConfig:
     """Stop after so many optimiser steps even if epochs are left."""
     batch_size: PositiveInt = 6
     """Clips a forward pass and worker (I3D: 6)."""
+    clips_per_step: PositiveInt | None = None
+    """Clips of one step, over all workers: accumulate then follows, so that a step is the same on any machine; none for
+    batch_size x accumulate x resources.workers."""
     accumulate: PositiveInt = 1
     """Forward passes of each worker whose gradients make one step: what does not fit in memory at once."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
@@ -340,16 +346,17 @@ class EvaluationConfig:
 class ResourcesConfig:
     """What of the cluster is used."""
 
-    workers: PositiveInt = 2
-    """Training workers (DDP ranks), one a GPU where there are GPUs."""
+    workers: PositiveInt | Auto = "auto"
+    """Training workers (DDP ranks); auto: one on each GPU, or where there are none one on each node."""
     min_workers: PositiveInt | None = None
     """Train with so few where there is no room for all, each doing more of the same steps; none for all or nothing."""
     gpu: Literal["auto", "yes", "no"] = "auto"
     """Train on GPUs; auto where the cluster has one for each worker."""
-    worker_cpus: PositiveFloat = 0.5
-    """CPUs reserved for a training worker: the rest of the cluster decodes for it."""
-    loader_cpus: PositiveFloat = 0.25
-    """CPUs reserved for a task that decodes one batch."""
+    worker_cpus: PositiveFloat | Auto = "auto"
+    """CPUs reserved for a training worker, the rest of the cluster decodes for it; without a GPU it also computes on so
+    many threads. auto: one beside a GPU, else what one loader leaves of a node."""
+    loader_cpus: PositiveFloat | Auto = "auto"
+    """CPUs reserved for a task that decodes one batch; auto: one beside GPUs, else a quarter."""
     ingest_cpus: PositiveFloat = 1.0
     """CPUs reserved for a task that ingests one clip."""
     flow_gpu_gib: PositiveFloat = 8.0
@@ -361,13 +368,28 @@ class ResourcesConfig:
     of a node."""
 
     def __post_init__(self) -> None:
-        if self.min_workers is not None and self.min_workers > self.workers:
+        if self.min_workers is not None and self.workers != "auto" and self.min_workers > self.workers:
             raise ConfigError(f"min_workers: {self.min_workers} is more than workers, which is {self.workers}")
+
+    @property
+    def number_of_workers(self) -> int:
+        """`workers`, once it is a number: `pipeline.cluster.connect` makes it one."""
+        return int(_number("workers", self.workers))
 
     @property
     def least_workers(self) -> int:
         """With how many a training starts."""
-        return self.workers if self.min_workers is None else self.min_workers
+        return self.number_of_workers if self.min_workers is None else self.min_workers
+
+    @property
+    def cpus_of_a_worker(self) -> float:
+        """`worker_cpus`, once it is a number."""
+        return _number("worker_cpus", self.worker_cpus)
+
+    @property
+    def cpus_of_a_loader(self) -> float:
+        """`loader_cpus`, once it is a number."""
+        return _number("loader_cpus", self.loader_cpus)
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -448,6 +470,14 @@ class Config:
                 f"{self.clips.short_side or self.ingest.short_side} (clips.short_side, ingest.short_side)"
             )
 
+    @property
+    def clips_of_a_step(self) -> int:
+        """The global batch."""
+        training = self.training
+        if training.clips_per_step is not None:
+            return training.clips_per_step
+        return training.batch_size * training.accumulate * self.resources.number_of_workers
+
     def resolved(self, working_directory: Path | None = None) -> Self:
         """The same tree with every local path absolute, for workers that run in another working directory."""
         base = working_directory or Path.cwd()
@@ -524,6 +554,12 @@ def absolute(path: str, base: Path) -> str:
     return path if not path or "://" in path else str((base / Path(path).expanduser()).resolve())
 
 
+def _number(field: str, value: float | str) -> float:
+    if isinstance(value, str):
+        raise ConfigError(f"resources.{field}: {value} is not made a number yet; connect to the cluster first")
+    return value
+
+
 def _is_path(weights: str) -> bool:
     """A file, rather than the name of one of torchvision's networks."""
     return "/" in weights or "." in weights
@@ -582,6 +618,9 @@ def nearest(name: str, names: list[str]) -> str:
 
 def _one_line(kind: type, error: Any) -> str:
     *parents, last = [str(part) for part in error["loc"]] or [""]
+    number_or_auto = parents and _MEMBER.fullmatch(last)
+    if number_or_auto:
+        *parents, last = parents
     if error["type"] == "unexpected_keyword_argument":
         for parent in parents:
             kind = next((f.type for f in dataclasses.fields(kind) if f.name == parent), kind)  # type: ignore[assignment]
@@ -594,6 +633,8 @@ def _one_line(kind: type, error: Any) -> str:
     if error["type"] == "value_error" and not parents and not last:
         return message
     hint = ""
+    if number_or_auto:
+        message, hint = message[:1].lower() + message[1:], ", or auto"
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         choices = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         hint = f" ({nearest(error['input'], choices)})"

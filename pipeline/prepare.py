@@ -36,6 +36,6 @@ def prepared(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Conf
     for note in catalog_notes(catalog):
         print(note)
     check(config, set(catalog["split"].to_pylist()))
-    connect(config)
+    config = connect(config)
     print(ingested(config, ingest(config, catalog)), flush=True)
     return config

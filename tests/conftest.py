@@ -60,6 +60,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Config:
         "training.batch_size": "4",
         "evaluation.batch_size": "16",
         "schedule.warmup_steps": "0",
+        "resources.worker_cpus": "0.5",
         "resources.loader_cpus": "0.5",
     }
     return override(demo(), small).resolved()

@@ -10,6 +10,7 @@ from pipeline.networks import network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP, TRANSFER
 from pipeline.recipes.demo import demo
 from pipeline.recipes.quo_vadis import i3d_kinetics
+from pipeline.workers import Machines, fitted
 
 ALL = {**PRETRAIN, **FINE_TUNE, **TRANSFER, **SWEEP}
 
@@ -70,7 +71,7 @@ def test_i3d_is_trained_as_the_paper_says():
     assert (config.schedule.factor, config.model.dropout, config.training.batch_size) == (0.1, 0.5, 6)
     assert config.model.streams == ("rgb", "flow")
     assert config.evaluation.frames is None  # the whole video
-    assert config.training.epochs == round(115_000 * config.resources.workers * 6 / 240_000)
+    assert config.training.epochs == round(115_000 * config.clips_of_a_step / 240_000)
 
 
 def test_the_demo_never_mirrors_since_its_classes_are_directions():
@@ -85,8 +86,22 @@ def test_the_demo_scales_the_bound_of_flow_with_its_clips():
 
 
 def test_the_demo_fits_the_machine_that_it_is_for():
-    resources = demo().resources
-    assert resources.workers * resources.worker_cpus + resources.loader_cpus <= 2
+    assert fitted(demo(), Machines(cpus=(1.0,))).resources == demo().resources  # one core will do
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in SWEEP])
+def test_every_recipe_fits_any_machine_and_makes_the_same_steps_there(name, cores):
+    config = ALL[name]()
+    here = fitted(config, Machines(cpus=(float(cores),)))
+    assert here.clips_of_a_step == here.resources.workers * here.training.accumulate * here.training.batch_size
+    assert name == "demo" or here.clips_of_a_step == config.training.clips_per_step
+
+
+@pytest.mark.parametrize("name", SWEEP)
+def test_every_sweep_fits_two_cores(name):
+    sweep = SWEEP[name]()
+    assert fitted(sweep.base, Machines(cpus=(2.0,)), sweep.concurrent).resources.number_of_workers == 1
 
 
 def test_the_demo_bears_no_failed_clip():
@@ -166,7 +181,7 @@ def test_3d_resnets_are_trained_as_their_code_says():
     assert (config.clips.augment, config.model.levels) == ("multi_scale_corner_crop", "activitynet")
     wide = PRETRAIN["resnext3d101_64f_kinetics"]()
     for each in (config, wide):
-        assert each.training.batch_size * each.resources.workers == 128
+        assert each.clips_of_a_step == 128
     tuned = FINE_TUNE["resnext3d101_ucf101"]()
     assert (tuned.optimiser.lr, tuned.optimiser.weight_decay, tuned.model.fine_tune) == (0.001, 1e-5, "last_block")
 
@@ -176,12 +191,12 @@ def test_t3d_is_trained_as_the_paper_says():
     optimiser = config.optimiser
     assert (optimiser.lr, optimiser.momentum, optimiser.nesterov, optimiser.weight_decay) == (0.1, 0.9, True, 1e-4)
     assert (config.clips.frames, config.clips.stride, config.clips.augment) == (32, 2, "corner_crop")
-    assert config.training.batch_size * config.resources.workers == 64
+    assert config.clips_of_a_step == 64
 
 
 def test_published_steps_are_those_of_kinetics_i3d():
     rgb, flow = PRETRAIN["i3d_rgb_kinetics"](), PRETRAIN["i3d_flow_kinetics"]()
     assert (rgb.training.steps, flow.training.steps) == (115_000, 155_000)
     for config in (rgb, flow):
-        epoch = 240_000 // (config.training.batch_size * config.resources.workers)
+        epoch = 240_000 // config.clips_of_a_step
         assert config.training.epochs * epoch >= config.training.steps  # so that the steps end it

@@ -20,6 +20,7 @@ from pipeline.training.convolutions import check_device
 from pipeline.training.feed import Feed
 from pipeline.training.rank import Rank
 from pipeline.training.tasks import Classification
+from pipeline.workers import SMALL_LOADER
 
 DRAWN = 4  # batches of noise, which take turns
 OURS, EXACT, DEFAULT = "ours", "eager fp32", "eager tf32"
@@ -127,7 +128,7 @@ def supply(name: str, setting: Setting, shards: str, device: torch.device) -> Su
     index, sample = task.training(task.index("train"), 0)
     epochs = (training_batches(len(index), setting.batch, 0, 1, 0, epoch) for epoch in itertools.count())
     rows = list(itertools.islice(itertools.chain.from_iterable(epochs), WARM_UP + setting.steps))
-    feed = Feed(load_batches(index, ("rgb",), rows, sample, task.config.resources.loader_cpus), device)
+    feed = Feed(load_batches(index, ("rgb",), rows, sample, SMALL_LOADER), device)
     _multiply(OURS, setting, device)
     steps = ours(subject, feed, here)
     for _ in range(WARM_UP):

@@ -40,7 +40,7 @@ def demo() -> Config:
         schedule=ScheduleConfig(factor=0.3, patience=0, stop_lr=1e-3, warmup_steps=10),
         training=TrainingConfig(epochs=12, batch_size=8, clip_gradient=5.0),
         evaluation=EvaluationConfig(split="test", frames=None, val_frames=None, batch_size=8),
-        resources=ResourcesConfig(workers=2, worker_cpus=0.5, loader_cpus=0.5),
+        resources=ResourcesConfig(workers=2, worker_cpus=0.25, loader_cpus=0.5),
         tracking=TrackingConfig(experiment="demo", registered_model="video-i3d-demo"),
     )
 

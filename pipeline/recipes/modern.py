@@ -8,7 +8,6 @@ from pipeline.config import (
     IngestConfig,
     ModelConfig,
     OptimiserConfig,
-    ResourcesConfig,
     ScheduleConfig,
     TrackingConfig,
     TrainingConfig,
@@ -18,8 +17,8 @@ from pipeline.config import (
 def i3d_resnet50_modern() -> Config:
     """I3D on ResNet-50 from inflated ImageNet weights: bf16, AdamW, cosine with warm-up, EMA, smoothing, mixup.
 
-    8 frames, 8 apart (the network is that of Non-local Neural Networks, Table 1); 64 clips on each of 8 GPUs as 4 times
-    16: batches of 512, so that 240,000 clips are 468 steps an epoch, 5 epochs of warm-up 2,340 steps, and the average's
+    8 frames, 8 apart (the network is that of Non-local Neural Networks, Table 1); batches of 512,
+    16 at a time, so that 240,000 clips are 468 steps an epoch, 5 epochs of warm-up 2,340 steps, and the average's
     decay of 0.9998 a memory of 5,000 steps, some 11 epochs. Batch-norm statistics are of 16 clips in a step and are
     taken anew from 200 batches a worker before each evaluation.
     """
@@ -33,7 +32,7 @@ def i3d_resnet50_modern() -> Config:
         training=TrainingConfig(
             epochs=100,
             batch_size=16,
-            accumulate=4,
+            clips_per_step=512,
             precision="bf16",
             clip_gradient=5.0,
             label_smoothing=0.1,
@@ -42,6 +41,5 @@ def i3d_resnet50_modern() -> Config:
             precise_batch_norm=200,
         ),
         evaluation=EvaluationConfig(split="val", val_frames=8),
-        resources=ResourcesConfig(workers=8, worker_cpus=1.0, loader_cpus=1.0),
         tracking=TrackingConfig(experiment="kinetics-pretrain", registered_model="video-i3d-resnet50"),
     )

@@ -21,7 +21,6 @@ from pipeline.config import (
     IngestConfig,
     ModelConfig,
     OptimiserConfig,
-    ResourcesConfig,
     ScheduleConfig,
     SweepConfig,
     TrackingConfig,
@@ -44,9 +43,8 @@ def i3d_kinetics() -> Config:
         model=ModelConfig(name="i3d", streams=("rgb", "flow"), dropout=0.5),
         optimiser=OptimiserConfig(lr=0.1, momentum=0.9, weight_decay=1e-7),
         schedule=ScheduleConfig(factor=0.1, patience=3, min_lr=1e-4),
-        training=TrainingConfig(epochs=184, batch_size=6),
+        training=TrainingConfig(epochs=184, batch_size=6, clips_per_step=64 * 6),
         evaluation=EvaluationConfig(split="val", frames=None),
-        resources=ResourcesConfig(workers=64, worker_cpus=1.0, loader_cpus=1.0),
         tracking=TrackingConfig(experiment="kinetics-pretrain", registered_model="video-i3d-two-stream"),
     )
 
@@ -109,9 +107,8 @@ def convnet_lstm_kinetics() -> Config:
         ingest=replace(base.ingest, streams=("rgb",)),
         clips=replace(base.clips, frames=25, stride=5),
         model=replace(base.model, name="convnet_lstm", streams=("rgb",)),
-        training=replace(base.training, epochs=88),
+        training=replace(base.training, epochs=88, clips_per_step=32 * 6),
         evaluation=replace(base.evaluation, val_frames=25),
-        resources=replace(base.resources, workers=32),
         tracking=replace(base.tracking, registered_model="video-convnet-lstm"),
     )
 
@@ -134,7 +131,7 @@ def c3d_kinetics() -> Config:
         ingest=replace(base.ingest, streams=("rgb",)),
         clips=replace(base.clips, frames=16, short_side=128, crop=112),
         model=replace(base.model, name="c3d", streams=("rgb",)),
-        training=replace(base.training, epochs=440, batch_size=15),
+        training=replace(base.training, epochs=440, batch_size=15, clips_per_step=64 * 15),
         evaluation=replace(base.evaluation, val_frames=16),
         tracking=replace(base.tracking, registered_model="video-c3d"),
     )
@@ -151,9 +148,8 @@ def two_stream_kinetics() -> Config:
         base,
         clips=replace(base.clips, frames=10, rgb_every=10),
         model=replace(base.model, name="two_stream"),
-        training=replace(base.training, epochs=88),
+        training=replace(base.training, epochs=88, clips_per_step=32 * 6),
         evaluation=replace(base.evaluation, val_frames=10),
-        resources=replace(base.resources, workers=32),
         tracking=replace(base.tracking, registered_model="video-two-stream"),
     )
 
@@ -201,8 +197,7 @@ def fine_tuned(
     validation loss, which is of the test split: the last checkpoint counts.
     """
     clips = {"ucf101": 9_537, "hmdb51": 3_570}[dataset]  # training clips of split 1
-    workers, steps = 16, 5_000
-    batch = workers * pretrained.training.batch_size
+    steps, batch = 5_000, 16 * pretrained.training.batch_size
     inflate = pretrained.model.inflate if mode == "original" else ""
     return replace(
         pretrained,
@@ -211,10 +206,14 @@ def fine_tuned(
         optimiser=replace(pretrained.optimiser, lr=0.01 if mode == "full" else 0.1),
         schedule=ScheduleConfig(name="step", unit="steps", milestones=(3_000, 4_500)),
         training=replace(
-            pretrained.training, epochs=steps // (clips // batch) + 1, steps=steps, val_split="test", keep="last"
+            pretrained.training,
+            epochs=steps // (clips // batch) + 1,
+            steps=steps,
+            clips_per_step=batch,
+            val_split="test",
+            keep="last",
         ),
         evaluation=replace(pretrained.evaluation, split="test"),
-        resources=replace(pretrained.resources, workers=workers),
         tracking=replace(
             pretrained.tracking,
             experiment=f"finetune-{dataset}",
@@ -229,8 +228,7 @@ def i3d_sweep() -> SweepConfig:
     return SweepConfig(
         base=replace(
             base,
-            training=replace(base.training, epochs=10),
-            resources=replace(base.resources, workers=8),
+            training=replace(base.training, epochs=10, clips_per_step=8 * 6),
             tracking=replace(base.tracking, experiment="sweep-i3d"),
         ),
         stream="rgb",

@@ -21,7 +21,6 @@ from pipeline.config import (
     IngestConfig,
     ModelConfig,
     OptimiserConfig,
-    ResourcesConfig,
     ScheduleConfig,
     TrackingConfig,
     TrainingConfig,
@@ -29,7 +28,7 @@ from pipeline.config import (
 
 
 def _kinetics(name: str) -> Config:
-    """The module's recipe for one network: 16 clips on each of 8 workers are its batch of 128."""
+    """The module's recipe for one network: batches of 128, 16 at a time."""
     return Config(
         catalog=CatalogConfig(dataset="kinetics400"),
         ingest=IngestConfig(short_side=256, fps=25, streams=("rgb",)),
@@ -37,9 +36,8 @@ def _kinetics(name: str) -> Config:
         model=ModelConfig(name=name, streams=("rgb",), dropout=0.0, levels="activitynet"),
         optimiser=OptimiserConfig(lr=0.1, momentum=0.9, dampening=0.9, weight_decay=1e-3),
         schedule=ScheduleConfig(factor=0.1, patience=10),
-        training=TrainingConfig(epochs=200, batch_size=16),
+        training=TrainingConfig(epochs=200, batch_size=16, clips_per_step=128),
         evaluation=EvaluationConfig(split="val", val_frames=16),
-        resources=ResourcesConfig(workers=8, worker_cpus=1.0, loader_cpus=1.0),
         tracking=TrackingConfig(experiment="kinetics-pretrain", registered_model=f"video-{name.replace('_', '-')}"),
     )
 
@@ -102,7 +100,7 @@ def hara_densenet3d201_kinetics() -> Config:
 def resnext3d101_64f_kinetics() -> Config:
     """3D ResNeXt-101 on 64 frames of Kinetics-400; test set, mean of top-1 and top-5, abstract: 78.4.
 
-    4 clips on each of 32 workers are the same batch of 128.
+    The same batch of 128, 4 at a time.
     """
     base = resnext3d101_kinetics()
     return replace(
@@ -110,7 +108,6 @@ def resnext3d101_64f_kinetics() -> Config:
         clips=replace(base.clips, frames=64),
         training=replace(base.training, batch_size=4),
         evaluation=replace(base.evaluation, val_frames=64),
-        resources=replace(base.resources, workers=32),
         tracking=replace(base.tracking, registered_model="video-resnext3d101-64f"),
     )
 

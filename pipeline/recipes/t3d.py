@@ -16,7 +16,6 @@ from pipeline.config import (
     IngestConfig,
     ModelConfig,
     OptimiserConfig,
-    ResourcesConfig,
     ScheduleConfig,
     TrackingConfig,
     TrainingConfig,
@@ -26,8 +25,8 @@ from pipeline.config import (
 def t3d121_kinetics() -> Config:
     """T3D-121 on Kinetics-400 from scratch, section 4.3; Table 9: 62.2 top-1 (T3D, as a survey quotes it).
 
-    64 clips on 8 workers. Deviations: the mean and deviation are ImageNet's (the paper subtracts a mean and does not
-    say which); how many epochs without a better loss count as saturated is not stated: 5.
+    64 clips a step, 8 at a time. Deviations: the mean and deviation are ImageNet's (the paper subtracts a mean and does
+    not say which); how many epochs without a better loss count as saturated is not stated: 5.
     """
     return Config(
         catalog=CatalogConfig(dataset="kinetics400"),
@@ -36,9 +35,8 @@ def t3d121_kinetics() -> Config:
         model=ModelConfig(name="t3d121", streams=("rgb",), dropout=0.0, levels="imagenet"),
         optimiser=OptimiserConfig(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4),
         schedule=ScheduleConfig(factor=0.1, patience=5, min_lr=1e-4),
-        training=TrainingConfig(epochs=200, batch_size=8),
+        training=TrainingConfig(epochs=200, batch_size=8, clips_per_step=64),
         evaluation=EvaluationConfig(split="val", val_frames=32),
-        resources=ResourcesConfig(workers=8, worker_cpus=1.0, loader_cpus=1.0),
         tracking=TrackingConfig(experiment="kinetics-pretrain", registered_model="video-t3d121"),
     )
 
@@ -56,7 +54,7 @@ def densenet3d121_kinetics() -> Config:
 def t3d121_youtube8m() -> Config:
     """Supervision transfer from DenseNet-121 of ImageNet to T3D-121 on unlabelled YouTube-8M, sections 3.2 and 4.
 
-    32 frames; batches of 32, 4 clips on each of 8 workers; learning rate 0.1, divided by 10 every 30 epochs, 150 epochs
+    32 frames; batches of 32, 4 at a time; learning rate 0.1, divided by 10 every 30 epochs, 150 epochs
     at most; weight decay 1e-4. Some 500,000 clips. Deviations: one window of 10 s is taken of each video, since the
     paper does not say which clips; every second frame, as on Kinetics. The records of the validation are those of
     YouTube-8M's split `validate`, given as `--catalog.annotations.val`.
@@ -67,7 +65,7 @@ def t3d121_youtube8m() -> Config:
         catalog=CatalogConfig(dataset="youtube8m"),
         model=replace(base.model, inflate="densenet121"),
         schedule=ScheduleConfig(name="step", milestones=(30, 60, 90, 120)),
-        training=replace(base.training, epochs=150, batch_size=4),
+        training=replace(base.training, epochs=150, batch_size=4, clips_per_step=32),
         tracking=replace(base.tracking, experiment="supervision-transfer", registered_model=""),
     )
 

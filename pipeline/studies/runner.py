@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from pipeline.cluster import TRIAL_CPUS, quiet
+from pipeline.cluster import quiet
 from pipeline.config import Config, to_dict
 from pipeline.progress import duration
 from pipeline.shards import read_manifest
@@ -19,6 +19,7 @@ from pipeline.tracking.runs import Run
 from pipeline.training.pretrain import pretrain, run_of
 from pipeline.training.supervision import transfer
 from pipeline.training.transfer import MATCHING
+from pipeline.workers import TRIAL_CPUS
 
 Write = Callable[[str], object]
 
@@ -147,8 +148,8 @@ def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> 
             rows, path = _frames(config, folder, tags)
             top1, clips, digest = {"frames": rows[-1]["test/top1"]}, int(rows[-1]["test/clips"]), _digest(config)
             history, files = {"frames": rows}, {INFLATE: path}
-    batch = config.training.batch_size * config.training.accumulate * config.resources.workers
-    return Outcome(name, top1, clips, digest, history, batch, files, round(time.monotonic() - begun, 1))
+    step = config.clips_of_a_step
+    return Outcome(name, top1, clips, digest, history, step, files, round(time.monotonic() - begun, 1))
 
 
 def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[list[dict[str, float]], str]:

@@ -102,7 +102,7 @@ def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes
         "optimiser.name": "adamw", "optimiser.lr": "1e-3", "optimiser.weight_decay": "1e-4",
         "evaluation.protocol": "views", "evaluation.views": "3", "evaluation.crops": "1",
         "evaluation.val_frames": "8", "evaluation.batch_size": "16", "training.batch_size": "8",
-        "resources.workers": "1", "resources.loader_cpus": "0.25",
+        "resources.workers": "1", "resources.worker_cpus": "0.5", "resources.loader_cpus": "0.25",
         "tracking.experiment": "study", "tracking.registered_model": "",
         **{name.replace("__", "."): value for name, value in changes.items()},
         **(_TINY_TRAINING if study.scale == "tiny" else {}),

@@ -20,7 +20,6 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 
-from pipeline.cluster import TRIAL_CPUS
 from pipeline.config import Config, SweepConfig, from_dict, to_dict
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, write_atomically
@@ -29,6 +28,7 @@ from pipeline.tracking import figures
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.reporting import is_whole
 from pipeline.training.trainer import train_stream
+from pipeline.workers import TRIAL_CPUS
 
 METRIC, MODE = "val/top1", "max"
 COLUMNS = ("trial", *AXES, "epochs", METRIC, "val/loss", "val/clips", "perf/clips_per_second", "seconds", "status")

@@ -1,6 +1,7 @@
 """What makes a step fast on its device: number formats, memory layout, cuDNN's choice, compilation."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.config import TrainingConfig
+from pipeline.config import ResourcesConfig, TrainingConfig
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -26,6 +27,11 @@ def set_multiplication(precision: str, device: torch.device) -> None:
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def threads(resources: ResourcesConfig) -> int:
+    """On how many threads a worker without a GPU computes: the CPUs that are reserved for it, to the nearest number."""
+    return max(1, min(round(resources.cpus_of_a_worker), os.cpu_count() or 1))
 
 
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:

@@ -99,7 +99,7 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     index, sample = job.task.validation(index)
     rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
-    batches = load_batches(index, streams, rows, sample, config.resources.loader_cpus, share=1 / here.world)
+    batches = load_batches(index, streams, rows, sample, config.resources.cpus_of_a_loader, share=1 / here.world)
     for batch in Feed(batches, here.device):
         with here.autocast():
             logits = network(*network_clips(batch, streams, here))
@@ -113,5 +113,5 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
 
 def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:
     index, sample = job.task.training(index, epoch)
-    cpus = job.config.resources.loader_cpus
+    cpus = job.config.resources.cpus_of_a_loader
     return load_batches(index, job.streams, rows, sample, cpus, share=1 / here.world)

@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.networks import build_network, load_network
 from pipeline.scoring import score_views
 from pipeline.shards import read_manifest
+from pipeline.training.compute import threads
 from pipeline.training.scores import FUSED, Accuracy, Scores
 
 __all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate"]
@@ -44,6 +45,8 @@ class Scorer:
         self.index = ClipIndex.load(config.ingest.shards, split)
         self.sample, self.batch_size = ViewSampler(config.clips, protocol_of(config)), config.evaluation.batch_size
         self.device = torch.device("cuda" if gpu else "cpu")
+        if not gpu:
+            torch.set_num_threads(threads(config.resources))
         self.networks = {
             name: load_network(config.model, name, len(self.index.labels), path).to(self.device)
             for name, path in weights.items()
@@ -82,12 +85,12 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         check_weights(config, name, len(index.labels), path)
     sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
     batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
-    scored = decoded(Decoder(index, streams, sample), batches, config.resources.loader_cpus).map_batches(
+    scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
         Scorer,
         fn_constructor_args=(config, dict(weights), split, gpu),
         batch_size=None,  # a block is a batch of clips whose views have the same places
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.workers),
-        num_cpus=config.resources.worker_cpus,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.number_of_workers),
+        num_cpus=config.resources.cpus_of_a_worker,
         num_gpus=1 if gpu else 0,
     )
     logits = {name: np.full((len(index), len(index.labels)), np.nan, np.float32) for name in weights}

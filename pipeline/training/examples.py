@@ -106,7 +106,7 @@ def log_attention(
     wrong = surest(scores, name, right=False, count=count // 2)
     chosen = wrong + surest(scores, name, right=True, count=count - len(wrong))
     if use_gpu(config):  # the driver has none
-        draw = ray.remote(num_gpus=1, num_cpus=config.resources.worker_cpus)(attention_pictures)
+        draw = ray.remote(num_gpus=1, num_cpus=config.resources.cpus_of_a_worker)(attention_pictures)
         pictures = ray.get(draw.remote(config, dict(weights), scores, name, index, chosen))
     else:
         pictures = attention_pictures(config, weights, scores, name, index, chosen)

@@ -16,7 +16,7 @@ from pipeline.config import Config, load
 from pipeline.tracking.outages import tolerated
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
-from pipeline.training.compute import compiled, distributed_options, lay_out, set_multiplication
+from pipeline.training.compute import compiled, distributed_options, lay_out, set_multiplication, threads
 from pipeline.training.convolutions import check_device
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
@@ -40,7 +40,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     here = Rank.here(config.training.precision)
     set_multiplication(config.training.precision, here.device)
     if here.device.type == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // here.world))
+        torch.set_num_threads(threads(config.resources))
     train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
     model, state = prepare(job, here, len(train.labels))
     go_on(job, state, here)

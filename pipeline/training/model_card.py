@@ -114,13 +114,12 @@ def _decides(config: Config) -> list[str]:
 
 def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
     optimiser, training, clips = config.optimiser, config.training, config.clips
-    batch = training.batch_size * training.accumulate * config.resources.workers
     lines = [
         "## Training",
         "",
         f"Recipe `{config.recipe or 'none'}`; every field is in `config.yaml` of the run. {optimiser.name.upper()}, "
-        f"learning rate {optimiser.lr:g}, batch {batch}, windows of {clips.frames} frames of {clips.crop} x "
-        f"{clips.crop} with stride {clips.stride}, seed {config.seed}.",
+        f"learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, windows of {clips.frames} frames of "
+        f"{clips.crop} x {clips.crop} with stride {clips.stride}, seed {config.seed}.",
         "",
     ]
     for name, one in trained.items():

@@ -62,17 +62,14 @@ def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
         *parents, leaf = name.split(".")
         _at(values, ".".join(parents))[leaf] = new
     after = from_dict(Config, values)
-    if clips_of_a_step(before) != clips_of_a_step(after):
+    if after.training.clips_per_step is not None and "training.accumulate" not in given:
+        after = replace(after, training=replace(after.training, accumulate=1))  # what it becomes, workers will say
+    elif before.clips_of_a_step != after.clips_of_a_step:
         raise ConfigError(
-            f"--resume: steps of {clips_of_a_step(after)} clips, and they were of {clips_of_a_step(before)}; keep "
+            f"--resume: steps of {after.clips_of_a_step} clips, and they were of {before.clips_of_a_step}; keep "
             "training.batch_size x training.accumulate x resources.workers"
         )
     return after
-
-
-def clips_of_a_step(config: Config) -> int:
-    """The global batch."""
-    return config.training.batch_size * config.training.accumulate * config.resources.workers
 
 
 def _at(values: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """How a step is cut over the workers: into micro-batches that are the same for any number of them.
 
-A step has `resources.workers x training.accumulate` micro-batches of `training.batch_size` clips. All that is random in
+A step has `resources.workers x training.accumulate` micro-batches of `training.batch_size` clips: as many as make up
+`training.clips_per_step`, where that is given. All that is random in
 one is a function of (seed, step, number of the micro-batch), so that fewer workers, each with more micro-batches, make
 the same steps.
 """
@@ -30,7 +31,7 @@ class Portion:
     @classmethod
     def cut(cls, config: Config, rank: int, world: int) -> "Portion":
         """As even as it goes: ranks differ by one micro-batch at most."""
-        of = config.resources.workers * config.training.accumulate
+        of = config.clips_of_a_step // config.training.batch_size
         each, more = divmod(of, world)
         return cls(rank * each + min(rank, more), each + (rank < more), of, world / of)
 

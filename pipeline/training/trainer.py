@@ -65,9 +65,9 @@ def train_stream(
         monitored_loop,
         train_loop_config=Job(config, stream, run).to_dict(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers if least is None else (least, resources.workers),
+            num_workers=resources.number_of_workers if least is None else (least, resources.number_of_workers),
             use_gpu=gpu,
-            resources_per_worker={"CPU": resources.worker_cpus, **({"GPU": 1} if gpu else {})},
+            resources_per_worker={"CPU": resources.cpus_of_a_worker, **({"GPU": 1} if gpu else {})},
             elastic_resize_monitor_interval_s=RESIZE_S,
         ),
         run_config=ray.train.RunConfig(

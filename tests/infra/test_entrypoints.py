@@ -14,6 +14,7 @@ import yaml
 from pipeline import prepare
 from pipeline.cluster import resolve
 from pipeline.config import Config
+from pipeline.workers import Machines, fitted
 
 from .manifests import JOB_FILES, KUBERAY, ROOT, document, documents, groups, ray_container
 
@@ -94,23 +95,25 @@ def test_training_looks_for_what_ingest_made(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_cluster_carries_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """As pipeline.cluster.connect counts, with the nodes that are there when the job starts."""
     manifest = document("rayjob-pretrain.yaml")
-    wanted = parsed(manifest["spec"]["entrypoint"], monkeypatch).resources
+    wanted = parsed(manifest["spec"]["entrypoint"], monkeypatch)
     limits = [
         (group["minReplicas"], ray_container(group)["resources"]["limits"])
         for name, group in groups(manifest)
         if name != "head"
     ]
-    assert sum(nodes * int(limit.get("nvidia.com/gpu", 0)) for nodes, limit in limits) == wanted.workers
-    cpus = sum(nodes * int(limit["cpu"]) for nodes, limit in limits)
-    assert wanted.workers * wanted.worker_cpus + wanted.loader_cpus <= cpus
+    there = Machines(
+        cpus=tuple(float(limit["cpu"]) for nodes, limit in limits for _ in range(nodes)),
+        gpus=sum(nodes * int(limit.get("nvidia.com/gpu", 0)) for nodes, limit in limits),
+    )
+    assert there.gpus == wanted.resources.workers
+    assert fitted(wanted, there).training.accumulate == 8  # 8 workers x 8 times 6 clips
 
 
-def test_the_learning_rate_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_and_learning_rate_are_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.recipes.quo_vadis import i3d_kinetics
 
     paper, ours = i3d_kinetics(), parsed(document("rayjob-pretrain.yaml")["spec"]["entrypoint"], monkeypatch)
-    scale = (ours.training.batch_size * ours.resources.workers) / (paper.training.batch_size * paper.resources.workers)
-    assert ours.optimiser.lr == pytest.approx(paper.optimiser.lr * scale)
+    assert (ours.clips_of_a_step, ours.optimiser) == (paper.clips_of_a_step, paper.optimiser)
 
 
 def test_runs_are_tracked_by_the_mlflow_of_the_same_namespace(monkeypatch: pytest.MonkeyPatch) -> None:

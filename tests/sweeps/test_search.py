@@ -27,7 +27,7 @@ def test_the_space_is_every_combination_and_a_trial_is_a_config(tiny):
 def test_trials_that_do_not_fit_at_once_are_refused(cluster, tiny):
     connect(tiny, trials=3)  # 3 trials of 2 workers of 0.5 CPUs, 3 drivers of 0.1, a loader of 0.5: 3.8 of 4
     with pytest.raises(
-        ConfigError, match=r"4 trials at a time, each of 2 workers.* need 4\.9 CPUs, .* lower concurrent"
+        ConfigError, match=r"4 trials at a time, each of 2 workers.* need 4\.9 CPUs, .*; --concurrent 3 fits"
     ):
         connect(tiny, trials=4)
 

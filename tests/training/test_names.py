@@ -1,12 +1,14 @@
 """Names of runs: refused, resumed, and resumed with what may change."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pipeline.command_line import given, override
 from pipeline.config import ConfigError, to_dict
 from pipeline.training.names import named
+from pipeline.workers import Machines, fitted
 
 
 @pytest.fixture
@@ -50,3 +52,12 @@ def test_what_a_resumed_run_cannot_change_is_said(mine):
     with pytest.raises(ConfigError, match=r"--resume: steps of 4 clips, and they were of 8; keep training\."):
         resumed(mine, "--training.batch_size", "2")
     assert resumed(mine, "--training.epochs", "1", "--storage", mine.storage).training.epochs == 1
+
+
+def test_a_run_whose_steps_are_given_goes_on_with_other_workers_or_batches(mine):
+    steps = override(mine, {"training.clips_per_step": "8", "training.accumulate": "1"})
+    (run,) = (path for path in (Path(mine.storage) / "runs" / "mine").glob("run.json"))
+    run.write_text(json.dumps({"config": to_dict(steps), "runs": {}}))
+    for fields, accumulate in ((["--resources.workers", "1"], 2), (["--training.batch_size", "2"], 2)):
+        config = fitted(resumed(steps, *fields), Machines(cpus=(4.0,)))
+        assert (config.clips_of_a_step, config.training.accumulate) == (8, accumulate)
