@@ -1,40 +1,6 @@
-"""Turn a catalog into Parquet shards with TV-L1 flow.
+"""Turn a catalog into Parquet shards with TV-L1 flow."""
 
-    python jobs/ingest.py --recipe i3d_kinetics --catalog.annotations.val validate.csv --catalog.videos videos
-    python jobs/ingest.py --recipe demo --storage /data/demo
-
-Interrupted, the same command goes on where it stopped. Clips that cannot be read are listed with their reasons;
---retry CLASS tries them again. --plan says what there is to do and what it would cost, and does nothing.
-"""
-
-import os
-import sys
-
-from pipeline.catalog import catalog_notes
-from pipeline.cluster import connect, resolve
-from pipeline.command_line import one_line_errors, parse
-from pipeline.config import Config
-from pipeline.ingest.catalog import configured_catalog
-from pipeline.ingest.estimate import estimate
-from pipeline.ingest.run import ingest
-from pipeline.recipes import PRETRAIN
-from pipeline.reports import ingested, planned
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Parse, ingest, say what came of it."""
-    arguments = sys.argv[1:] if argv is None else argv
-    with one_line_errors():
-        config = resolve(parse(Config, PRETRAIN, [word for word in arguments if word != "--plan"], __doc__))
-        catalog = configured_catalog(config)
-        for note in catalog_notes(catalog):
-            print(note)
-        if "--plan" in arguments:
-            print(planned(config, estimate(config, catalog), os.cpu_count() or 1))
-            return
-        connect(config, need_training=False)
-        print(ingested(config, ingest(config, catalog)))
-
+from pipeline.commands.ingest import main
 
 if __name__ == "__main__":
     main()

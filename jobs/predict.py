@@ -1,38 +1,6 @@
-"""Name the actions in videos with a registered model.
+"""Name the actions in videos with a registered model."""
 
-python jobs/predict.py clip.mp4
-python jobs/predict.py a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
-"""
-
-import argparse
-from pathlib import Path
-
-from pipeline.command_line import fail, one_line_errors
-from pipeline.config import Config
-from pipeline.reports import table
-from pipeline.tracking.registry import load, newest
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Parse, load, print the top five of every video."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind")
-    parser.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
-    parser.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
-    arguments = parser.parse_args(argv)
-    for video in arguments.videos:
-        if not video.is_file():
-            fail(f"{video}: no such file")
-    with one_line_errors():
-        tracking = arguments.tracking or Config().resolved().tracking.uri
-        uri = arguments.model or newest(tracking)
-        model = load(tracking, uri)
-        print(f"model {uri}")
-        for video in arguments.videos:
-            (actions,) = model.predict([video.read_bytes()])
-            shares = [f"{100 * share:.1f}" for share in actions.probabilities]
-            print(f"{video}\n{table([('action', '%'), *zip(actions.labels, shares, strict=True)])}")
-
+from pipeline.commands.predict import main
 
 if __name__ == "__main__":
     main()

@@ -1,30 +1,6 @@
-"""Try what the papers claim, at small size, on rendered clips: some half an hour a seed on two cores, then a report.
+"""Try what the papers claim, at small size, on rendered clips: some half an hour a seed on two cores, then a report."""
 
-    python jobs/reproduce.py
-    python jobs/reproduce.py --claims transfer,start --seeds 0,1,2 --storage /data/study
-    python jobs/reproduce.py --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
-
-Claims: two_stream, temporal, start, transfer, supervision. Interrupted, the same command goes on where it stopped;
-trainings that claims share, or that are done already, are not run again.
-"""
-
-from pipeline.cluster import connect, resolve
-from pipeline.command_line import one_line_errors, parse
-from pipeline.config import ModelConfig
-from pipeline.reports import studied
-from pipeline.studies.claims import chosen
-from pipeline.studies.settings import StudyConfig, training_config
-from pipeline.studies.study import run_study
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Parse, run what is not done, say what came out."""
-    with one_line_errors():
-        study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, __doc__))
-        chosen(study)
-        connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)
-        print(studied(run_study(study)))
-
+from pipeline.commands.reproduce import main
 
 if __name__ == "__main__":
     main()

@@ -1,26 +1,6 @@
-r"""Supervision transfer (Temporal 3D ConvNets, section 3.2): a 3D network learns from a 2D one without labels.
+"""Supervision transfer (Temporal 3D ConvNets, section 3.2): a 3D network learns from a 2D one without labels."""
 
-    python jobs/transfer_youtube8m.py --catalog.annotations.train 'train*.tfrecord' \
-        --catalog.annotations.val 'validate*.tfrecord' --catalog.videos videos --storage /data/youtube8m
-    python jobs/finetune.py --recipe t3d121_ucf101 --model.weights.rgb /data/youtube8m/runs/NAME/student.pt ...
-
-Any data set and any 3D network on RGB will do: --catalog.dataset, --model.name. --model.inflate names the file of
-DenseNet-121's ImageNet weights where they cannot be downloaded.
-"""
-
-from pipeline.command_line import one_line_errors
-from pipeline.prepare import prepared
-from pipeline.recipes import TRANSFER
-from pipeline.reports import transferred
-from pipeline.training.supervision import check_transfer, transfer
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Parse, ingest what is missing, train on pairs, say what came of it."""
-    with one_line_errors():
-        config = prepared(argv, TRANSFER, __doc__, check_transfer)
-        print(transferred(config, transfer(config)))
-
+from pipeline.commands.transfer import main
 
 if __name__ == "__main__":
     main()

@@ -2,24 +2,11 @@
 
 import logging
 import os
-from typing import Protocol, Self, TypeVar
 
 import ray
 
-from pipeline.command_line import fields
 from pipeline.config import Config, ConfigError
 from pipeline.workers import Machines, fitted, uses_gpu
-
-
-class Resolvable(Protocol):
-    """The config of any job."""
-
-    def resolved(self) -> Self:
-        """The same with absolute paths."""
-
-
-T = TypeVar("T", bound=Resolvable)
-PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "model.weights")
 
 
 def connect(config: Config, need_training: bool = True, trials: int = 1, section: str = "") -> Config:
@@ -69,24 +56,6 @@ def machines() -> Machines:
 def use_gpu(config: Config) -> bool:
     """Whether training workers get a GPU each."""
     return uses_gpu(config.resources, ray.cluster_resources().get("GPU", 0))
-
-
-def resolve(config: T) -> T:
-    """The config with absolute paths.
-
-    Raises:
-        ConfigError: a job that was submitted with a working directory runs in Ray's copy of it, which is not where the
-            user's relative paths point, and is deleted afterwards.
-    """
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        for name, value, _ in fields(config):
-            paths = value if isinstance(value, dict) else {"": value}
-            for key, path in paths.items() if name.endswith(PATHS) else ():
-                if path and "://" not in path and not path.startswith(("/", "~")):
-                    raise ConfigError(
-                        f"--{name}{key and '.' + key} {path}: a submitted job needs an absolute path or a URI"
-                    )
-    return config.resolved()
 
 
 def quiet() -> None:

@@ -20,7 +20,7 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 
-from pipeline.config import ConfigError, from_dict, load, nearest, to_dict
+from pipeline.config import ConfigError, check_values, from_dict, load, nearest, to_dict
 
 T = TypeVar("T")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
@@ -78,6 +78,21 @@ def one_line_errors() -> Iterator[None]:
         if not type(error).__module__.startswith("pipeline."):
             raise
         fail(str(error))
+
+
+def check_fields(kind: type, arguments: Mapping[str, str]) -> None:
+    """Check names and values of a command line before the config is known that it changes.
+
+    Whether the fields hold together is not looked at: that depends on the rest of the config.
+
+    Raises:
+        ConfigError: naming the field and what would be right.
+    """
+    config = kind()
+    values = to_dict(config)
+    for name, text in arguments.items():
+        _set(config, values, name, text)
+    check_values(kind, values)
 
 
 def override(config: T, arguments: Mapping[str, str]) -> T:

@@ -588,6 +588,20 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
         raise ConfigError(_one_line(kind, error.errors()[0])) from None
 
 
+def check_values(kind: type, values: Mapping[str, Any]) -> None:
+    """Check every field by itself; whether they hold together is not looked at.
+
+    Raises:
+        ConfigError: see `from_dict`.
+    """
+    try:
+        TypeAdapter(kind).validate_python(dict(values))
+    except PydanticValidationError as error:
+        wrong = [each for each in error.errors() if each["type"] != "value_error"]
+        if wrong:
+            raise ConfigError(_one_line(kind, wrong[0])) from None
+
+
 def save(config: Any, path: Path) -> None:
     """Write the tree as YAML, to be read again by `load` or `--config`."""
     path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))

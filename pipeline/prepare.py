@@ -1,37 +1,35 @@
-"""What every training job does first: read its config, say what is odd about the clips, ingest what is missing."""
+"""What every training job does first: name the run, say what is odd about the clips, ingest what is missing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 
 from pipeline.catalog import catalog_notes
-from pipeline.cluster import connect, resolve
-from pipeline.command_line import given, parse
+from pipeline.cluster import connect
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
-from pipeline.reports import ingested
+from pipeline.ingest.summary import ingested
 from pipeline.training.names import named
 
 Check = Callable[[Config, set[str]], object]
 
 
-def prepared(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]], doc: str, check: Check) -> Config:
-    """From a command line to a complete shard set on a cluster that is there.
+def prepared(config: Config, given: Collection[str], check: Check) -> Config:
+    """From a config to a complete shard set on a cluster that is there.
 
     Args:
-        argv: arguments without the program's name; `sys.argv[1:]` when None.
-        recipes: name to function; the first is the default.
-        doc: the job's docstring, printed by `--help`.
+        config: resolved.
+        given: names of the fields that the command line sets.
         check: raises for what would not train, given the config and the splits of the clips, before anything runs.
 
     Returns:
-        The config, resolved and named.
+        The config, named.
 
     Raises:
         ConfigError: it does not hold together.
         CatalogError: the list of clips cannot be read.
         IngestError: the clips cannot be ingested, or too many failed.
     """
-    config = named(resolve(parse(Config, recipes, argv, doc)), given(argv))
+    config = named(config, given)
     catalog = configured_catalog(config)
     for note in catalog_notes(catalog):
         print(note)

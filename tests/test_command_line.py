@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.command_line import fail, fields, one_line_errors, override, parse
+from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse
 from pipeline.config import Config, ConfigError, SweepConfig, save
 from pipeline.recipes import PRETRAIN, SWEEP
 
@@ -132,6 +132,14 @@ def test_the_given_config_is_not_changed():
     config = PRETRAIN["demo"]()
     override(config, {"model.options.batch_norm_momentum": "0.5", "seed": "3"})
     assert config == PRETRAIN["demo"]()
+
+
+def test_fields_are_checked_one_by_one_where_the_config_is_not_known_yet():
+    check_fields(Config, {"clips.crop": "300"})  # too large for Config(), and maybe not for another
+    with pytest.raises(ConfigError, match=r"clips\.cropp: no such field; did you mean --clips\.crop\?"):
+        check_fields(Config, {"clips.cropp": "3"})
+    with pytest.raises(ConfigError, match=r"clips\.crop: 'wide': Input should be a valid integer"):
+        check_fields(Config, {"clips.crop": "wide"})
 
 
 def test_a_sweep_overrides_its_axes_and_its_base():

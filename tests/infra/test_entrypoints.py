@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from pipeline import prepare
-from pipeline.cluster import resolve
 from pipeline.config import Config
+from pipeline.submission import resolve
 from pipeline.workers import Machines, fitted
 
 from .manifests import JOB_FILES, KUBERAY, ROOT, document, documents, groups, ray_container
@@ -33,7 +32,7 @@ def parsed(entrypoint: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     job = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "job", job)
     spec.loader.exec_module(job)
-    home = job if hasattr(job, "parse") else prepare  # where the job has its command line read
+    home = sys.modules[job.main.__module__]  # where the command line is read
     parse, configs = home.parse, []
 
     def parse_and_end(*args: Any, **options: Any) -> None:

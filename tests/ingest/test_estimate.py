@@ -7,7 +7,7 @@ from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.estimate import estimate
-from pipeline.reports import planned
+from pipeline.ingest.summary import planned
 
 LINES = [
     "label,youtube_id,time_start,time_end,split,is_cc",

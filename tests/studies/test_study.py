@@ -9,12 +9,12 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from pipeline.models import create_model, load_published
-from pipeline.reports import studied
 from pipeline.studies.claims import Trainings
 from pipeline.studies.experiments import Outcome, in_order
 from pipeline.studies.runner import Runner
 from pipeline.studies.settings import StudyConfig
 from pipeline.studies.study import ready_data, run_study
+from pipeline.studies.summary import studied
 
 pytestmark = pytest.mark.ray
 

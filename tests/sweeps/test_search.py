@@ -8,10 +8,10 @@ import pytest
 from pipeline.cluster import connect
 from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, SweepConfig
-from pipeline.reports import swept
 from pipeline.shards import ShardError
 from pipeline.sweeps.search import search
 from pipeline.sweeps.space import param_space, trial_config, trials
+from pipeline.sweeps.summary import swept
 
 
 def test_the_space_is_every_combination_and_a_trial_is_a_config(tiny):

@@ -1,0 +1,41 @@
+"""What an inspection says of a shard set: what it holds, what is wrong with it, what it shares with another."""
+
+import pyarrow as pa
+
+from pipeline.shards.manifest import read_catalog, summarise
+from pipeline.shards.overlaps import by_split
+from pipeline.shards.verify import Verification
+from pipeline.table import table
+
+
+def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
+    """What the table of clips counts in each split, then the first problems, each on a line of its own."""
+    manifest = summarise(read_catalog(shards), {})
+    rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
+    for split, counts in manifest["splits"].items():
+        failed = counts["expected"] - counts["present"]
+        rows.append([split, counts["expected"], counts["present"], failed, counts["frames"], len(counts["labels"])])
+    problems = verification.problems
+    lines = [
+        "",
+        f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
+        table(rows),
+        f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
+    ]
+    lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more; --card lists them")
+    return "\n".join(lines)
+
+
+def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
+    """How many clips of two sets come from the same video, for each pair of splits, and the first of them."""
+    rows: list[list[object]] = [["split here", "split there", "clips here", "clips there"]]
+    rows += [[row["split_a"], row["split_b"], row["clips_a"], row["clips_b"]] for row in by_split(pairs)]
+    lines = ["", f"videos shared with {other}: {len(pairs) or 'no'} pair{'' if len(pairs) == 1 else 's'} of clips"]
+    lines += [table(rows)] if len(pairs) else []
+    lines += [
+        f"  {row['clip_a']} ({row['split_a']}), {row['clip_b']} ({row['split_b']})"
+        for row in pairs.slice(0, shown).to_pylist()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,28 @@
+"""What a sweep says at its end: every trial, best first, and how to train the winner."""
+
+from pipeline.config import SweepConfig
+from pipeline.sweeps.search import METRIC, Swept
+from pipeline.table import table
+
+
+def swept(sweep: SweepConfig, result: Swept) -> str:
+    """Every trial, best first, and how to train the winner."""
+    rows: list[list[object]] = [["frames", "stride", "crop", "epochs", "top-1 %", "clips/s", "seconds", ""]]
+    for row in result.rows:
+        rate, top1 = row["perf/clips_per_second"], 100 * row[METRIC]
+        cells = [row["frames"], row["stride"], row["crop"], row["epochs"], f"{top1:.1f}", f"{rate:.1f}", row["seconds"]]
+        rows.append([*cells, row["status"]])
+    best = result.rows[0]
+    return "\n".join(
+        [
+            "",
+            f"{sweep.base.model.name}, {sweep.stream}, validated on {best['val/clips']:.0f} clips, "
+            f"data digest {result.digest}",
+            table(rows),
+            f"  {result.folder}/results.csv; in MLflow the run {result.name} with its picture",
+            "",
+            "next:",
+            f"  python jobs/pretrain_kinetics.py --ingest.shards {sweep.base.ingest.shards} ... "
+            f"--clips.frames {best['frames']} --clips.stride {best['stride']} --clips.crop {best['crop']}",
+        ]
+    )

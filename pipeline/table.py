@@ -1,0 +1,38 @@
+"""Tables on a terminal, and numbers as people read them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+
+def table(rows: Sequence[Sequence[object]]) -> str:
+    """Rows in columns, the first row a heading; numbers to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
+    right = [all(not isinstance(row[column], str) for row in rows[1:]) for column in range(len(widths))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(row, widths, right, strict=True)
+        )
+        for row in texts
+    ]
+    return "\n".join(
+        "  " + line.rstrip() for line in [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    )
+
+
+def shown(figures: Iterable[Any], note: str) -> list[dict[str, Any]]:
+    """Print figures as a table, with a line on what its columns are."""
+    rows = [asdict(line) for line in figures]
+    cells = [[f"{cell:.4g}" if isinstance(cell, float) else cell or "" for cell in row.values()] for row in rows]
+    print(f"{table([[name.replace('_', ' ') for name in rows[0]], *cells])}\n  {note}\n", flush=True)
+    return rows
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
