@@ -1,6 +1,7 @@
 """The networks that the config names: one a stream, or one that takes both."""
 
 import inspect
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from pipeline.clips.index import CHANNELS
 from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import create_model, list_models
+from pipeline.models.weights import in_rows, read_weights
 
 BOTH = "two_stream"  # the one network that takes RGB and flow at once
 # RGB from -1 to 1 becomes x * scale + offset, for each channel.
@@ -69,10 +71,20 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
     return network
 
 
-def load_network(config: ModelConfig, stream: str, num_classes: int, weights: str | Path) -> nn.Module:
-    """The network with stored weights, in evaluation mode, on the CPU."""
-    network = build_network(config, stream, num_classes)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+def load_network(
+    config: ModelConfig, stream: str, num_classes: int, weights: str | Path, rows: Sequence[int] | None = None
+) -> nn.Module:
+    """The network with stored weights, in evaluation mode, on the CPU.
+
+    Args:
+        config: of the network.
+        stream: rgb, flow or two_stream.
+        num_classes: width of the classifier.
+        weights: file of the state dict.
+        rows: for each class the place that it has in the file; as there where None.
+    """
+    network, state = build_network(config, stream, num_classes), read_weights(weights).state
+    network.load_state_dict(state if rows is None else in_rows(network, state, rows))
     return network.eval()
 
 

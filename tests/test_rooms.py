@@ -20,7 +20,7 @@ ROOMS = {
     "tracking": {"models", "clips", "flow", "ingest"},
     "training": {"cards", "clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
-    "studies": {"clips", "ingest", "shards", "tracking", "training"},
+    "studies": {"clips", "ingest", "models", "shards", "tracking", "training"},
     "recipes": set(),
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
     "cards": {"flow", "shards"},

@@ -5,8 +5,9 @@
 """
 
 from pipeline.models.inflation import imagenet_weights
-from pipeline.models.published import LoadReport, WeightsError, load_published
+from pipeline.models.published import LoadReport, load_published
 from pipeline.models.registry import ModelInfo, create_model, list_models
+from pipeline.models.weights import WeightsError
 
 __all__ = [
     "LoadReport",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.downloads import download
+from pipeline.models.weights import read_weights
 
 
 def inflate_weight(weight: Tensor, depth: int, in_channels: int | None = None) -> Tensor:
@@ -59,4 +60,4 @@ def imagenet_weights(name: str, weights: str = "DEFAULT") -> dict[str, Tensor]:
         path = download(entry.url, Path(torch.hub.get_dir()) / "checkpoints")  # where torchvision puts them too
     except ConnectionError as error:
         raise ConnectionError(f"{error}: bring the file and give its path instead of {name}") from error
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    return read_weights(path).state

@@ -10,7 +10,7 @@ fills ("rgb." and "flow." of a two-stream network), and ``head``, the classifier
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.models.inflation import inflate_weight
 from pipeline.models.tensorflow_checkpoint import CheckpointError, find_prefix, open_checkpoint
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be loaded; the message names the file, what is wrong and what to do."""
+from pipeline.models.weights import WeightsError, classifier, plain_tensors, read_weights, unwrapped
 
 
 @dataclass
@@ -37,6 +34,7 @@ class LoadReport:
         ignored: entry of the file -> why the network has no use for it.
         kept: entry of the network that the file does not hold -> why it may stay as it was.
         missing: entries of the network that the file should hold but does not; only with ``partial=True``.
+        notes: sentences on what a reader must know, such as which classifier the network has.
     """
 
     source: str
@@ -46,10 +44,16 @@ class LoadReport:
     ignored: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """How many of the network's entries are from the file, and the notes, in one line."""
+        total = len(self.loaded) + len(self.kept) + len(self.missing)
+        return "; ".join([f"{self.source}: {self.format}: {len(self.loaded)} of {total} entries loaded", *self.notes])
 
     def __str__(self) -> str:
-        total = len(self.loaded) + len(self.kept) + len(self.missing)
-        lines = [f"{self.source}: {self.format}: {len(self.loaded)} of {total} entries loaded"]
+        lines = [self.summary]
         for title, entries in (("converted", self.converted), ("ignored", self.ignored), ("kept", self.kept)):
             counts = Counter(entries.values())
             lines += [f"  {title}: {count}, {reason}" for reason, count in counts.items()]
@@ -89,7 +93,8 @@ def load_published(
     model: nn.Module,
     source: str | Path | Mapping[str, object],
     *,
-    replace_classifier: bool = False,
+    replace_classifier: bool | None = False,
+    rows: Sequence[int] | None = None,
     partial: bool = False,
     verify_checksums: bool = True,
 ) -> LoadReport:
@@ -98,7 +103,9 @@ def load_published(
     Args:
         model: a network of ``create_model``.
         source: a file (for TensorFlow checkpoints the index, the data file or their common prefix) or a state dict.
-        replace_classifier: where the file's number of classes differs, keep the network's own, fresh classifier.
+        replace_classifier: keep the network's own, fresh classifier; None does so where the file's has another number
+            of classes.
+        rows: for each class of the network its row in the file's classifier; in the file's order where None.
         partial: accept that entries of the network are missing in the file.
         verify_checksums: of TensorFlow checkpoints.
 
@@ -114,7 +121,7 @@ def load_published(
         raise WeightsError(f"{name}: holds the same entries twice, with and without a prefix such as module.")
     state = stripped
     kind = _recognise(name, state, model)
-    loading = _Loading(model, kind, LoadReport(name, kind.name), replace_classifier)
+    loading = _Loading(model, kind, LoadReport(name, kind.name), replace_classifier, rows)
     for key, value in state.items():
         loading.take(key, value)
     loading.account_for_the_rest(partial)
@@ -128,13 +135,21 @@ def load_published(
 class _Loading:
     """One pass over a file: what goes where, and what is wrong. The network is only read."""
 
-    def __init__(self, model: nn.Module, kind: Format, report: LoadReport, replace_classifier: bool) -> None:
-        self.kind, self.report, self.replace_classifier = kind, report, replace_classifier
+    def __init__(
+        self,
+        model: nn.Module,
+        kind: Format,
+        report: LoadReport,
+        replace_classifier: bool | None,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        self.kind, self.report, self.replace_classifier, self.rows = kind, report, replace_classifier, rows
         self.targets: dict[str, Tensor] = model.state_dict()
         self.filled: dict[str, Tensor] = {}
         self.problems: list[str] = []
         self.trunks: tuple[str, ...] = ("",) if kind is OWN else getattr(model, "trunks", ("",))
         self.head = str(getattr(model, "head", kind.head))
+        self.classifier = classifier(model)
 
     def take(self, key: str, value: Tensor) -> None:
         """Find the places of one entry of the file, or note why it has none."""
@@ -155,9 +170,9 @@ class _Loading:
 
     def _fill(self, place: str, key: str, value: Tensor) -> None:
         want = self.targets[place].shape
-        if self._is_head(place) and value.shape[:1] != want[:1]:
+        if place in self.classifier and (self.replace_classifier or value.shape[:1] != want[:1]):
             classes = f"{value.shape[0] if value.ndim else 'no'} classes in the file, {want[0]} in the network"
-            if not self.replace_classifier:
+            if self.replace_classifier is False:
                 self.problems.append(f"{key}: {classes}; replace_classifier=True keeps the network's fresh classifier")
                 return
             self.report.ignored[key] = f"classifier, {classes}"
@@ -167,13 +182,12 @@ class _Loading:
         if fitted is None:
             self.problems.append(f"{key}: {how}")
             return
+        if place in self.classifier and self.rows is not None:
+            fitted, how = fitted[list(self.rows)], ", ".join(filter(None, [how, "classes in the network's order"]))
         self.filled[place] = fitted
         self.report.loaded[place] = key
         if how:
             self.report.converted[place] = how
-
-    def _is_head(self, place: str) -> bool:
-        return place.removesuffix(".weight").removesuffix(".bias").endswith(self.head)
 
     def account_for_the_rest(self, partial: bool) -> None:
         """Note every entry of the network that the file did not fill."""
@@ -193,35 +207,10 @@ class _Loading:
 
 def _read(source: str | Path | Mapping[str, object], verify: bool) -> tuple[str, dict[str, Tensor]]:
     if isinstance(source, Mapping):
-        return "state dict", _tensors("state dict", source)
-    path = Path(source)
-    if (prefix := find_prefix(path)) is not None:
-        return str(path), _read_tensorflow(prefix, verify)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile file may fail in any way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: cannot be read as weights, is it complete? ({reason})") from error
-    return str(path), _tensors(str(path), content)
-
-
-def _tensors(name: str, content: object) -> dict[str, Tensor]:
-    """The state dict in a file's content, which may be wrapped: {"epoch": ..., "state_dict": {...}}."""
-    for wrapper in ("state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        raise WeightsError(f"{name}: holds no state dict but {type(content).__name__}")
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor) or not _is_plain(value):
-            raise WeightsError(f"{name}: entry {key!r} is not a tensor of plain numbers, is this a state dict?")
-    return dict(content)
-
-
-def _is_plain(value: Tensor) -> bool:
-    return value.layout == torch.strided and not (value.is_quantized or value.is_complex() or value.is_meta)
+        return "state dict", plain_tensors("state dict", unwrapped(source))
+    if (prefix := find_prefix(Path(source))) is not None:
+        return str(source), _read_tensorflow(prefix, verify)
+    return str(source), read_weights(source).state
 
 
 def _read_tensorflow(prefix: Path, verify: bool) -> dict[str, Tensor]:

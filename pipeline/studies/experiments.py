@@ -69,6 +69,8 @@ class Trial:
             "digest": digests[self.experiment.data],
             "starts": {name: start.key(digests) for name, start in self.starts.items()},
         }
+        if self.starts and self.experiment.kind == "train":
+            facts["classifier"] = "new"  # until version 0.1.0 it was kept where as many classes were left
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self, digests: Mapping[str, str]) -> str:

@@ -18,9 +18,12 @@ from pipeline.clips.normalise import normalise
 from pipeline.clips.order import training_batches
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.config import Config
+from pipeline.models.weights import save_weights
 from pipeline.networks import LEVELS
+from pipeline.shards import read_manifest
 from pipeline.shards.store import write_atomically
 from pipeline.training.optimisers import build_optimiser
+from pipeline.training.provenance import provenance_of
 from pipeline.training.schedules import planned_rate, set_rate
 
 
@@ -67,7 +70,7 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
         history.append({**row, "val/top1": share_right(config, network, val), "val/clips": len(val)})
     history[-1] |= {"test/top1": share_right(config, network, test), "test/clips": len(test)}
     content = io.BytesIO()
-    torch.save(network.state_dict(), content)
+    save_weights(network.state_dict(), provenance_of(config, "rgb", read_manifest(config.ingest.shards)), content)
     write_atomically(path, lambda file: file.write(content.getvalue()))
     return history
 

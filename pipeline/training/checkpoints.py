@@ -1,7 +1,7 @@
 """What a run needs to go on: written by rank 0 at the end of every epoch and inside it, read by every rank.
 
-    model.pt      the evaluated network's state dict  training.pt  optimiser, schedule, counters; with a moving
-                                                                   average, which model.pt is then, the network itself
+    model.pt      the evaluated network's state dict, training.pt  optimiser, schedule, counters; with a moving
+                  with its classes, data and input                 average, which model.pt is then, the network itself
     history.json  metrics of every epoch so far       config.yaml  the resolved config
     rank-N.pt     of every rank, inside an epoch only: see `position`
 
@@ -20,7 +20,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.config import Config, save
+from pipeline.config import Config, ConfigError, save
+from pipeline.models.weights import Provenance, read_tensors, read_weights, with_provenance
 from pipeline.training.faults import save_tensors
 from pipeline.training.position import Position, load_rank, save_rank
 
@@ -40,6 +41,7 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     restarts: int = 0  # times that a checkpoint was gone on from
     position: Position = field(default_factory=Position)  # in the epoch that is not done
+    provenance: Provenance = field(default_factory=Provenance)  # what the weights are of
 
     @property
     def evaluated(self) -> nn.Module:
@@ -48,7 +50,7 @@ class State:
 
     def save(self, folder: Path, config: Config) -> None:
         """Write the four files that are of all ranks."""
-        save_tensors(self.evaluated.state_dict(), folder / WEIGHTS)
+        save_tensors(with_provenance(self.evaluated.state_dict(), self.provenance), folder / WEIGHTS)
         rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
         rest |= {"steps_in_epoch": self.position.steps, "restarts": self.restarts}
         if self.plateau is not None:
@@ -60,10 +62,19 @@ class State:
         save(config, folder / "config.yaml")
 
     def load(self, folder: Path, device: torch.device) -> None:
-        """Read what `save` wrote."""
-        weights = torch.load(folder / WEIGHTS, map_location=device, weights_only=True)
-        rest: dict[str, Any] = torch.load(folder / "training.pt", map_location=device, weights_only=True)
-        self.evaluated.load_state_dict(weights)
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: the checkpoint is of other classes, or of the same in another order.
+        """
+        weights = read_weights(folder / WEIGHTS, device)
+        if weights.provenance.labels and weights.provenance.labels != self.provenance.labels:
+            raise ConfigError(
+                f"{folder.name}: its classes are not those of the data, or not in their order; a new run can begin "
+                "with it, by --model.weights"
+            )
+        rest: dict[str, Any] = read_tensors(folder / "training.pt", device)
+        self.evaluated.load_state_dict(weights.state)
         if self.average is not None:
             self.model.load_state_dict(rest["network"])
             self.average.n_averaged.copy_(rest["averaged"])

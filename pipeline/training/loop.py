@@ -1,5 +1,6 @@
 """The training loop that every DDP worker runs; Ray Train starts one on each rank."""
 
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from torch import nn
 
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, load
+from pipeline.models.weights import Provenance
+from pipeline.shards import read_manifest
 from pipeline.tracking.outages import tolerated
 from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
@@ -21,6 +24,7 @@ from pipeline.training.convolutions import check_device
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
 from pipeline.training.optimisers import build_optimiser
+from pipeline.training.provenance import provenance_of
 from pipeline.training.rank import Rank
 from pipeline.training.reporting import Occasions, report_epoch, report_inside, say
 from pipeline.training.schedules import build_plateau
@@ -42,7 +46,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     if here.device.type == "cpu":
         torch.set_num_threads(threads(config.resources))
     train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
-    model, state = prepare(job, here, len(train.labels))
+    model, state = prepare(job, here, provenance_of(config, job.stream, read_manifest(config.ingest.shards)))
     go_on(job, state, here)
     occasions = Occasions(config.training.checkpoint_steps)
 
@@ -65,8 +69,13 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     return state.history
 
 
-def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
+def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, State]:
     """The network as DDP trains it, and all that moves with it.
+
+    Args:
+        job: of this worker.
+        here: its place.
+        provenance: what the weights will be of.
 
     Raises:
         ConfigError: a network, weights or an option that the config cannot have.
@@ -74,8 +83,11 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
     config = job.config
     check_device(config.training.precision, here)
     torch.manual_seed(config.seed)
-    network, loaded = job.task.network(num_classes)
+    network, loaded = job.task.network(provenance)
     if loaded is not None and here.rank == 0:
+        if ray.train.get_checkpoint() is None:
+            sys.stdout.write(f"{job.stream} begins with {loaded.summary}\n")
+            sys.stdout.flush()
         with tolerated(job.run.uri):
             job.run.log_text("weights.txt", str(loaded))
     if config.training.sync_batch_norm:
@@ -85,7 +97,7 @@ def prepare(job: Job, here: Rank, num_classes: int) -> tuple[nn.Module, State]:
     network = model.module if here.world > 1 else model
     optimiser = build_optimiser(config.optimiser, network)
     average = build_average(network, config.training.average)
-    state = State(network, optimiser, build_plateau(config.schedule, optimiser), average)
+    state = State(network, optimiser, build_plateau(config.schedule, optimiser), average, provenance=provenance)
     return compiled(model, config.training), state
 
 

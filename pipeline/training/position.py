@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.weights import read_tensors
 from pipeline.training.faults import save_tensors
 from pipeline.training.metrics import Sums
 
@@ -50,7 +51,7 @@ def load_rank(folder: Path, rank: int, world: int, networks: list[nn.Module], po
     if not files:
         return
     mine = [folder / f"rank-{rank}.pt"] if len(files) == world else files
-    stored: list[dict[str, Any]] = [torch.load(file, map_location="cpu", weights_only=True) for file in mine]
+    stored: list[dict[str, Any]] = [read_tensors(file) for file in mine]
     for number, network in enumerate(networks):
         for name, buffer in _statistics(network):
             values = [one["statistics"][number][name] for one in stored]

@@ -6,39 +6,99 @@ from torch import nn
 
 from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import LoadReport, WeightsError, imagenet_weights, load_published
+from pipeline.models.tensorflow_checkpoint import find_prefix
+from pipeline.models.weights import Provenance, read_weights
 from pipeline.training.checkpoints import WEIGHTS
+from pipeline.training.classes import other_classes, places
+from pipeline.training.provenance import other_input
 
+TUNED = ("fixed", "full", "last_block")  # modes of model.fine_tune that begin with weights and a new classifier
 # conv5_x by the names of the 3D ResNets and DenseNets: 3D-ResNets-PyTorch's `ft_begin_index 4`
 LAST_BLOCK = ("layer4.", "norm.", "features.denseblock4.", "features.norm5.")
 
 
-def load_start(config: ModelConfig, stream: str, network: nn.Module) -> LoadReport | None:
+def load_start(
+    config: ModelConfig, stream: str, network: nn.Module, here: Provenance | None = None
+) -> LoadReport | None:
     """Fill a fresh network with what the config names; None where it names nothing.
+
+    Inflated networks, and those of fixed, full and last_block, keep their new classifier. Where a training goes on with
+    weights (fine_tune none), classes are compared by name: of the same ones the classifier is taken, in the order of
+    the data; of others it is new. A file that does not name its classes is compared by their number.
 
     Args:
         config: of the network.
         stream: rgb, flow or two_stream.
-        network: with fresh weights. Its classifier stays so where the file's has another number of classes.
+        network: with fresh weights.
+        here: what the training is of; where it is not known yet, the classifier stays new.
 
     Returns:
         What became of every entry of the file and of the network.
 
     Raises:
-        ConfigError: no weights for this stream; weights that cannot be had, read, or fitted to the network.
+        ConfigError: no weights for this stream; weights that cannot be had, read, or fitted to the network, or that
+            expect other levels of RGB.
     """
-    if config.fine_tune in ("fixed", "full", "last_block") and stream not in config.weights:
+    if config.fine_tune in TUNED and stream not in config.weights:
         raise ConfigError(f"model.fine_tune: {config.fine_tune} needs --model.weights.{stream} PATH")
+    field = f"weights.{stream}" if stream in config.weights else "inflate"
     try:
         if stream in config.weights:
-            return load_published(network, checkpoint_weights(config.weights[stream]), replace_classifier=True)
+            return _start(config, stream, network, here)
         if config.inflate:
             is_path = "/" in config.inflate or "." in config.inflate
             source = config.inflate if is_path else imagenet_weights(config.inflate)
             return load_published(network, source, replace_classifier=True, partial=True)
+    except ConfigError:
+        raise
     except (WeightsError, ValueError, ConnectionError) as error:
-        field = f"weights.{stream}" if stream in config.weights else "inflate"
         raise ConfigError(f"model.{field}: {error}") from error
     return None
+
+
+def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenance | None) -> LoadReport:
+    """A network filled with the weights of its stream, and notes on its classifier and its input."""
+    path = checkpoint_weights(config.weights[stream])
+    known = known_provenance(path)
+    if (levels := known.input.get("levels", config.levels)) != config.levels:
+        raise ConfigError(
+            f"model.levels: {config.levels}, but model.weights.{stream} expects {levels}: give --model.levels {levels}"
+        )
+    if here is None or config.fine_tune in TUNED:
+        report = load_published(network, path, replace_classifier=True)
+        report.notes.append(f"a new classifier, as model.fine_tune {config.fine_tune} has it")
+    else:
+        report = _continued(network, path, known, here)
+    if here is not None and (differs := other_input(known.input, here.input)):
+        report.notes.append(f"these weights expect other input: {differs}")
+    return report
+
+
+def _continued(network: nn.Module, path: str, known: Provenance, here: Provenance) -> LoadReport:
+    """The weights of a training that goes on, with their classifier where it is of the same classes."""
+    rows = places(known.labels, here.labels)
+    if not known.labels:
+        of_no_classes = bool(known.digest)  # such as the student of a supervision transfer
+        report = load_published(network, path, replace_classifier=True if of_no_classes else None)
+        if "fresh classifier" in report.kept.values():
+            report.notes.append("a new classifier, since the weights are of other classes or of none")
+        else:
+            report.notes.append("its classifier by the number of classes, since the file does not name them")
+    elif rows is None:
+        report = load_published(network, path, replace_classifier=True)
+        report.notes.append(f"a new classifier, since {other_classes(known.labels, here.labels)}")
+    elif known.labels == here.labels:
+        report = load_published(network, path)
+        report.notes.append("its classifier, which is of the same classes")
+    else:
+        report = load_published(network, path, rows=rows)
+        report.notes.append("its classifier, with the classes put in the order of the data")
+    return report
+
+
+def known_provenance(path: str) -> Provenance:
+    """What weights are of; nothing is known of TensorFlow's."""
+    return Provenance() if find_prefix(Path(path)) else read_weights(path).provenance
 
 
 def freeze(config: ModelConfig, network: nn.Module) -> None:

@@ -8,11 +8,10 @@ student.pt             the 3D network alone: where `--model.weights.rgb` starts 
 
 import io
 from collections.abc import Collection
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from pipeline.config import Config, to_dict
+from pipeline.models.weights import read_weights, save_weights
 from pipeline.shards import read_manifest
 from pipeline.shards.store import write_atomically
 from pipeline.tracking.outages import check_reachable
@@ -63,7 +62,8 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
         run.log_config(to_dict(config))
         trained = train_tracked(config, MATCHING, run, state, folder, manifest)
         content = io.BytesIO()
-        torch.save(student_state(torch.load(trained.weights, map_location="cpu", weights_only=True)), content)
+        weights = read_weights(trained.weights)
+        save_weights(student_state(weights.state), replace(weights.provenance, stream="rgb"), content)
         student = f"{folder}/student.pt"
         write_atomically(student, lambda file: file.write(content.getvalue()))
     return Transferred(config.name, run, trained, student)

@@ -14,6 +14,7 @@ from pipeline.clips.planes import Window
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
 from pipeline.config import Config
 from pipeline.models import LoadReport
+from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import ShardError
 from pipeline.training.starts import freeze, load_start
@@ -40,8 +41,8 @@ class Task(Protocol):
     def index(self, split: str) -> ClipIndex:
         """The clips of a split."""
 
-    def network(self, num_classes: int) -> tuple[nn.Module, LoadReport | None]:
-        """The network as it starts, and what was loaded into it."""
+    def network(self, here: Provenance) -> tuple[nn.Module, LoadReport | None]:
+        """The network as it starts a training that is of `here`, and what was loaded into it."""
 
     def training(self, index: ClipIndex, epoch: int) -> tuple[ClipIndex, Sampler]:
         """The clips of an epoch with its labels, and what is seen of them."""
@@ -75,10 +76,10 @@ class Classification:
             )
         return index
 
-    def network(self, num_classes: int) -> tuple[nn.Module, LoadReport | None]:
+    def network(self, here: Provenance) -> tuple[nn.Module, LoadReport | None]:
         """See `Task`."""
-        network = build_network(self.config.model, self.stream, num_classes)
-        loaded = load_start(self.config.model, self.stream, network)
+        network = build_network(self.config.model, self.stream, len(here.labels))
+        loaded = load_start(self.config.model, self.stream, network, here)
         freeze(self.config.model, network)
         return network, loaded
 
@@ -106,7 +107,7 @@ class Matching:
         """See `Task`."""
         return ClipIndex.load(self.config.ingest.shards, split)
 
-    def network(self, num_classes: int) -> tuple[MatchingNetwork, LoadReport | None]:  # noqa: ARG002 - always two
+    def network(self, here: Provenance) -> tuple[MatchingNetwork, LoadReport | None]:  # noqa: ARG002 - no classes
         """See `Task`."""
         return build_matching(self.config), None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.config import Config, ConfigError
 from pipeline.models import imagenet_weights
+from pipeline.models.weights import read_weights
 from pipeline.networks import LEVELS, build_network
 
 MATCHING = "matching"
@@ -87,7 +88,7 @@ def _teacher(weights: str) -> nn.Module:
     network.classifier = nn.Identity()  # of ImageNet's classes, or of others
     try:
         is_path = "/" in weights or "." in weights
-        state = torch.load(weights, map_location="cpu", weights_only=True) if is_path else imagenet_weights(weights)
+        state = read_weights(weights).state if is_path else imagenet_weights(weights)
         # dots in names were allowed before PyTorch 0.4.1, and torchvision's file is older
         kept = {name: value for name, value in state.items() if not name.startswith("classifier.")}
         network.load_state_dict({re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", k): v for k, v in kept.items()})

@@ -1,0 +1,44 @@
+"""Classes are compared by their names; numbers say nothing from one data set to another."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+SHOWN = 3
+
+
+def places(known: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+    """For each wanted class its place among the known ones; None where these are not the same names."""
+    at = {name: place for place, name in enumerate(known)}
+    if len(known) != len(wanted) or at.keys() != set(wanted):
+        return None
+    return [at[name] for name in wanted]
+
+
+def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
+    """How the classes of a network differ from those of the data, as part of a sentence."""
+    new = [name for name in wanted if name not in set(known)]
+    gone = [name for name in known if name not in set(wanted)]
+    if not new:
+        return f"{some(gone)} of its {len(known)} classes {'is' if len(gone) == 1 else 'are'} not in the data"
+    return f"it does not know {some(new, gone)} of the {len(wanted)} classes of the data"
+
+
+def some(names: Sequence[str], beside: Sequence[str] = (), most: int = SHOWN) -> str:
+    """The first few names and how many more there are; with the one beside them that is spelled nearly alike."""
+    shown = [f"{name!r}{_alike(name, beside)}" for name in names[:most]]
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    *first, last = [*shown, *more]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _alike(name: str, beside: Sequence[str]) -> str:
+    plain = {_plain(each): each for each in beside}
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
+    return f" (near {plain[near[0]]!r})" if near else ""
+
+
+def _plain(name: str) -> str:
+    """A name without what spellings differ in: case, accents' encoding, underscores, dashes, spaces."""
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
