@@ -11,7 +11,7 @@ from torch import nn
 from pipeline.clips.index import CHANNELS
 from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import create_model, list_models
-from pipeline.models.weights import in_rows, read_weights
+from pipeline.models.weights import WeightsError, in_rows, read_weights
 
 BOTH = "two_stream"  # the one network that takes RGB and flow at once
 # RGB from -1 to 1 becomes x * scale + offset, for each channel.
@@ -72,7 +72,7 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
 
 
 def load_network(
-    config: ModelConfig, stream: str, num_classes: int, weights: str | Path, rows: Sequence[int] | None = None
+    config: ModelConfig, stream: str, num_classes: int, weights: str | Path, labels: Sequence[str] = ()
 ) -> nn.Module:
     """The network with stored weights, in evaluation mode, on the CPU.
 
@@ -81,10 +81,19 @@ def load_network(
         stream: rgb, flow or two_stream.
         num_classes: width of the classifier.
         weights: file of the state dict.
-        rows: for each class the place that it has in the file; as there where None.
+        labels: classes in the order in which their logits are wanted; in that of the file where it does not name its
+            classes, or where none are given.
+
+    Raises:
+        WeightsError: the file cannot be read, or it is of other classes.
     """
-    network, state = build_network(config, stream, num_classes), read_weights(weights).state
-    network.load_state_dict(state if rows is None else in_rows(network, state, rows))
+    network, stored = build_network(config, stream, num_classes), read_weights(weights)
+    state, known = stored.state, stored.provenance
+    if labels and known.labels and tuple(labels) != known.labels:
+        if (rows := known.rows(labels)) is None:
+            raise WeightsError(f"{weights}: its {len(known.labels)} classes are not the {len(labels)} that are wanted")
+        state = in_rows(network, state, rows)
+    network.load_state_dict(state)
     return network.eval()
 
 

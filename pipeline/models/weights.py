@@ -42,6 +42,13 @@ class Provenance:
     stream: str = ""
     input: dict[str, Any] = field(default_factory=dict)
 
+    def rows(self, labels: Sequence[str]) -> list[int] | None:
+        """For each of these classes its place among those of the weights; None where they are not the same names."""
+        at = {name: place for place, name in enumerate(self.labels)}
+        if len(labels) != len(self.labels) or at.keys() != set(labels):
+            return None
+        return [at[name] for name in labels]
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Provenance":
         """From plain values, of which a later version may have more."""

@@ -8,14 +8,6 @@ from collections.abc import Sequence
 SHOWN = 3
 
 
-def places(known: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
-    """For each wanted class its place among the known ones; None where these are not the same names."""
-    at = {name: place for place, name in enumerate(known)}
-    if len(known) != len(wanted) or at.keys() != set(wanted):
-        return None
-    return [at[name] for name in wanted]
-
-
 def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
     """How the classes of a network differ from those of the data, as part of a sentence."""
     new = [name for name in wanted if name not in set(known)]

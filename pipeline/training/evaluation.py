@@ -5,7 +5,8 @@ few at a time and averages them: all views of a clip are in one place, so that t
 of workers nor on the size of a batch, and memory holds a batch's frames, not its views.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import ray
@@ -20,10 +21,13 @@ from pipeline.clips.protocols import protocol_of
 from pipeline.clips.views import ViewSampler
 from pipeline.cluster import use_gpu
 from pipeline.config import Config
+from pipeline.models.weights import Weights, WeightsError, read_weights
 from pipeline.networks import build_network, load_network
 from pipeline.scoring import score_views
 from pipeline.shards import read_manifest
+from pipeline.training.classes import other_classes
 from pipeline.training.compute import threads
+from pipeline.training.provenance import other_input, provenance_of
 from pipeline.training.scores import FUSED, Accuracy, Scores
 
 __all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate"]
@@ -39,16 +43,27 @@ def inputs(network: str) -> tuple[str, ...]:
 
 
 class Scorer:
-    """The networks of all streams in one process; a Ray Data actor."""
+    """The networks of all streams in one process; a Ray Data actor.
 
-    def __init__(self, config: Config, weights: Mapping[str, str], split: str, gpu: bool) -> None:
+    Args:
+        config: resolved.
+        weights: file of each network.
+        split: whose clips are scored.
+        gpu: whether to compute on it.
+        labels: classes in the order of the scores; those of the shard set where empty.
+    """
+
+    def __init__(
+        self, config: Config, weights: Mapping[str, str], split: str, gpu: bool, labels: Sequence[str] = ()
+    ) -> None:
         self.index = ClipIndex.load(config.ingest.shards, split)
+        labels = labels or self.index.labels
         self.sample, self.batch_size = ViewSampler(config.clips, protocol_of(config)), config.evaluation.batch_size
         self.device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(threads(config.resources))
         self.networks = {
-            name: load_network(config.model, name, len(self.index.labels), path).to(self.device)
+            name: load_network(config.model, name, len(labels), path, labels).to(self.device)
             for name, path in weights.items()
         }
 
@@ -68,32 +83,36 @@ class Scorer:
 def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     """Score every clip of a split under the config's test protocol.
 
+    Classes are compared by name, see `compared`; what there is to say of that is printed.
+
     Args:
         config: resolved; its shard set, clip size, protocol and resources are used.
         weights: state dict of each stream, in a file that all workers can read.
         split: which clips.
 
     Raises:
-        EvaluationError: weights do not fit; a clip did not come back, came back twice, or without finite scores.
+        EvaluationError: weights do not fit, or are of other classes; a clip did not come back, came back twice, or
+            without finite scores.
     """
     index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config)
     streams = tuple(dict.fromkeys(stream for name in weights for stream in inputs(name)))
     for stream in streams:
         if empty := int((index.length(stream) == 0).sum()):
             raise EvaluationError(f"{config.ingest.shards}: {empty} clips of {split!r} have no {stream}")
-    for name, path in weights.items():
-        check_weights(config, name, len(index.labels), path)
+    labels, notes = compared(config, weights, index)
+    for note in notes:
+        print(note, flush=True)
     sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
     batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
     scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
         Scorer,
-        fn_constructor_args=(config, dict(weights), split, gpu),
+        fn_constructor_args=(config, dict(weights), split, gpu, labels),
         batch_size=None,  # a block is a batch of clips whose views have the same places
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.number_of_workers),
         num_cpus=config.resources.cpus_of_a_worker,
         num_gpus=1 if gpu else 0,
     )
-    logits = {name: np.full((len(index), len(index.labels)), np.nan, np.float32) for name in weights}
+    logits = {name: np.full((len(index), len(labels)), np.nan, np.float32) for name in weights}
     seen = np.zeros(len(index), np.int64)
     for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
         np.add.at(seen, batch["rows"], 1)
@@ -110,7 +129,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         split=split,
         digest=index.digest,
         missing=counts["expected"] - counts["present"],
-        labels=index.labels,
+        labels=labels,
         clip_ids=index.clip_ids[known],
         targets=index.label[known],
         logits={name: values[known] for name, values in logits.items()},
@@ -119,16 +138,72 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     )
 
 
-def check_weights(config: Config, name: str, num_classes: int, path: str) -> None:
-    """See that a state dict is that of the network, before workers start.
+def compared(config: Config, weights: Mapping[str, str], index: ClipIndex) -> tuple[tuple[str, ...], list[str]]:
+    """Networks beside the data that they are to be tested on.
+
+    Networks may know more classes than the data has, as those of Kinetics beside clips of a few of its classes: a clip
+    that is taken for one of the others then counts as wrong. Weights that do not name their classes are compared by
+    the number of them.
+
+    Args:
+        config: resolved.
+        weights: file of each network.
+        index: of the clips.
+
+    Returns:
+        The classes in the order of the scores, those of the data first; and what there is to say.
 
     Raises:
-        EvaluationError: it is not, naming the first difference.
+        EvaluationError: the weights are not those of the network, of other classes, or expect other levels of RGB.
     """
+    manifest, wanted, notes = read_manifest(index.shards), index.labels, dict[str, list[str]]()
+    if not (index.label >= 0).any():
+        raise EvaluationError(f"{index.shards}: no clip of {index.split!r} has a label; there is nothing to compare")
+    stored = {name: _read(path) for name, path in weights.items()}
+    named = [one.provenance.labels for one in stored.values() if one.provenance.labels]
+    labels = (*wanted, *sorted(set(named[0]) - set(wanted))) if named else wanted
+    for name, one in stored.items():
+        known, here = one.provenance, provenance_of(config, name, manifest)
+        if not known.labels:
+            says = [f"does not name its classes; its {len(labels)} are compared by number with those of {index.shards}"]
+        elif known.rows(labels) is None:
+            raise EvaluationError(f"{weights[name]}: {other_classes(known.labels, wanted)}, {index.shards}")
+        elif len(labels) > len(wanted):
+            says = [
+                f"knows {len(labels)} classes, of which {index.shards} has {len(wanted)}; a clip that is taken for one "
+                "of the others counts as wrong"
+            ]
+        else:
+            moved = "has its classes in another order; scores are put in that of the data"
+            says = [moved] if known.labels != wanted else []
+        _check_input(weights[name], known.input, here.input)
+        if differs := other_input(known.input, here.input):
+            says.append(f"expects other input: {differs}")
+        for note in says:
+            notes.setdefault(note, []).append(name)
+        _check_fit(config, name, len(labels), weights[name], one)
+    return labels, [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+
+
+def _read(path: str) -> Weights:
+    try:
+        return read_weights(path)
+    except WeightsError as error:
+        raise EvaluationError(str(error)) from None
+
+
+def _check_input(path: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    one, other = expected.get("levels"), given.get("levels")
+    if None not in (one, other) and one != other:
+        raise EvaluationError(f"{path}: expects model.levels {one}, not {other}; give --model.levels {one}")
+
+
+def _check_fit(config: Config, name: str, num_classes: int, path: str, stored: Weights) -> None:
+    """See that a state dict is that of the network, before workers start."""
     with torch.device("meta"):  # built without weights
         network = build_network(config.model, name, num_classes)
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True), assign=True)
+        network.load_state_dict(stored.state, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1].split()) if "\n" in str(error) else str(error)
         raise EvaluationError(

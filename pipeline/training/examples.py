@@ -126,7 +126,7 @@ def attention_pictures(
     """Animated pictures of clips, each under the maps of the class that was said and, where another, the true one."""
     gpu = use_gpu(config)
     networks = {
-        stream: load_network(config.model, stream, len(index.labels), path).to("cuda" if gpu else "cpu")
+        stream: load_network(config.model, stream, len(scores.labels), path, scores.labels).to("cuda" if gpu else "cpu")
         for stream, path in weights.items()
     }
     rows = {clip: row for row, clip in enumerate(index.clip_ids.tolist())}

@@ -9,7 +9,7 @@ from pipeline.models import LoadReport, WeightsError, imagenet_weights, load_pub
 from pipeline.models.tensorflow_checkpoint import find_prefix
 from pipeline.models.weights import Provenance, read_weights
 from pipeline.training.checkpoints import WEIGHTS
-from pipeline.training.classes import other_classes, places
+from pipeline.training.classes import other_classes
 from pipeline.training.provenance import other_input
 
 TUNED = ("fixed", "full", "last_block")  # modes of model.fine_tune that begin with weights and a new classifier
@@ -76,7 +76,7 @@ def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenanc
 
 def _continued(network: nn.Module, path: str, known: Provenance, here: Provenance) -> LoadReport:
     """The weights of a training that goes on, with their classifier where it is of the same classes."""
-    rows = places(known.labels, here.labels)
+    rows = known.rows(here.labels)
     if not known.labels:
         of_no_classes = bool(known.digest)  # such as the student of a supervision transfer
         report = load_published(network, path, replace_classifier=True if of_no_classes else None)

@@ -8,20 +8,20 @@ rgb.pt, flow.pt the weights of a registered model, where every worker can read t
 import datetime
 import re
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import Average, protocol_of
 from pipeline.config import Config, to_dict
+from pipeline.models.weights import read_weights, save_weights
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.analysis import Analysis
-from pipeline.training.evaluation import EvaluationError, evaluate
+from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
 from pipeline.training.fusion import fuse
 from pipeline.training.report import log_scores
@@ -58,19 +58,14 @@ def score_networks(config: Config, source: Source) -> Tested:
         source: the networks.
 
     Raises:
-        EvaluationError: the shard set has other classes than the networks.
+        EvaluationError: the shard set has classes that the networks do not know.
     """
     protocol = protocol_of(config)
     index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
-    if source.labels not in (None, index.labels):
-        raise EvaluationError(
-            f"{source.origin}: its {len(source.labels or ())} classes are not the {len(index.labels)} of "
-            f"{config.ingest.shards}"
-        )
     name, folder = _new(config, f"{source.name}-{protocol.name}")
     weights = {stream: str(path) for stream, path in source.weights.items()}
     if source.labels is not None:  # downloaded to this machine alone
-        weights = {stream: str(shutil.copy(path, f"{folder}/{stream}.pt")) for stream, path in weights.items()}
+        weights = {stream: _placed(path, f"{folder}/{stream}.pt", source.labels) for stream, path in weights.items()}
     tags = {"source": source.origin, "model": config.model.name, "protocol": protocol.name}
     with _run(config, name, {**tags, "dataset_digest": index.digest}) as run:
         run.log_config(to_dict(config))
@@ -80,6 +75,14 @@ def score_networks(config: Config, source: Source) -> Tested:
         analyses = log_scores(run, scores)
         log_clips(run, config, weights, scores, index)
     return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
+
+
+def _placed(path: str, target: str, labels: tuple[str, ...]) -> str:
+    """A copy of weights, which names their classes also where the model of the registry does so in its place."""
+    stored = read_weights(path)
+    known = stored.provenance if stored.provenance.labels else replace(stored.provenance, labels=labels)
+    save_weights(stored.state, known, target)
+    return target
 
 
 def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights: Sequence[float] = ()) -> Tested:
