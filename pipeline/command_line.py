@@ -150,7 +150,7 @@ def _base(kind: type[T], recipes: Mapping[str, Callable[[], T]], arguments: dict
     if "config" in arguments:
         if "recipe" in arguments:
             raise ConfigError("--recipe and --config: give one of them")
-        return load(kind, Path(arguments.pop("config")))
+        return load(kind, Path(arguments.pop("config")), "--config")
     recipe = arguments.pop("recipe", next(iter(recipes)))
     if recipe not in recipes:
         raise ConfigError(f"--recipe {recipe}: no such recipe; {nearest(recipe, list(recipes))}")

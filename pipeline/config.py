@@ -27,6 +27,8 @@ Dataset = Literal[
 ]  # fmt: skip
 
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # how pydantic names the members of a union, behind its field
+VERSION = "0.1.0"  # of this package
+_WRITTEN_BY = "# written by video-action-pipeline "  # and the version: the last line of a saved config
 _checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
 
 
@@ -206,14 +208,16 @@ class ModelConfig:
     """What RGB networks are given: levels from -1 to 1 (I3D); from 0 to 255 less the mean of ActivityNet (3D ResNets);
     from 0 to 1 less ImageNet's mean, divided by its deviation. Flow is always from -1 to 1."""
     weights: dict[str, str] = field(default_factory=dict)
-    """Weights to begin with, as --model.weights.rgb PATH (flow; two_stream for a network that takes both): a
-    checkpoint of a run, a state dict, or a published file. Another number of classes gives a new classifier."""
+    """Weights to begin with, as --model.weights.rgb PATH (flow; two_stream for a network that takes both): a run or its
+    name, of which the best checkpoint is taken, a checkpoint, a state dict, or a published file. Other classes give a
+    new classifier, the same in another order keep theirs."""
     inflate: str = ""
     """2D weights of ImageNet to inflate: a file of torchvision's, or its name (googlenet, resnet50), which downloads
     it; empty for none."""
     fine_tune: Literal["none", "original", "fixed", "full", "last_block"] = "none"
     """What is trained of model.weights (I3D, Table 4): original, all on the target alone, so without them; fixed, a
-    new classifier on frozen features; full, all; last_block, conv5_x and classifier (3D ResNets). none: no transfer."""
+    new classifier on frozen features; full, all, with a new classifier; last_block, conv5_x and a new classifier (3D
+    ResNets). none: no transfer, a training goes on."""
 
     def __post_init__(self) -> None:
         if self.weights and self.fine_tune == "original":
@@ -423,6 +427,8 @@ class Config:
     """Folder (or URI) of shards, checkpoints and, unless tracking.uri says otherwise, MLflow."""
     seed: NonNegativeInt = 0
     """Seed of weights, windows, crops and order."""
+    allow_other_data: bool = False
+    """Whether --resume may go on over a shard set of another digest than the run began with; of the same classes."""
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     """Which clips there are."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -580,12 +586,31 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
     """A config tree of the given kind from nested dicts.
 
     Raises:
-        ConfigError: one line with the dotted name of the first wrong field and what would be right.
+        ConfigError: one line with the dotted names of the wrong fields and what would be right.
     """
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except PydanticValidationError as error:
-        raise ConfigError(_one_line(kind, error.errors()[0])) from None
+        raise ConfigError("; ".join(dict.fromkeys(_one_line(kind, each) for each in error.errors()))) from None
+
+
+def stored(kind: type[T], values: Mapping[str, Any], file: object, version: str) -> T:
+    """A config tree that a file holds, which another version may have written.
+
+    Args:
+        kind: class of the tree.
+        values: nested dicts.
+        file: it is named where a field is wrong.
+        version: that wrote it; empty where it does not say so.
+
+    Raises:
+        ConfigError: one line with all wrong fields, the file, and the versions.
+    """
+    try:
+        return from_dict(kind, values)
+    except ConfigError as error:
+        wrote = f"version {version}" if version else "an unknown version"
+        raise ConfigError(f"{error} (in {file}, written by {wrote}; this is {VERSION})") from None
 
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:
@@ -604,24 +629,37 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
 
 def save(config: Any, path: Path) -> None:
     """Write the tree as YAML, to be read again by `load` or `--config`."""
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+    path.write_text(yaml_text(to_dict(config)))
 
 
-def load(kind: type[T], path: Path) -> T:
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain values of a tree as YAML, with a comment that names the version."""
+    return f"{yaml.safe_dump(dict(values), sort_keys=False)}{_WRITTEN_BY}{VERSION}\n"
+
+
+def load(kind: type[T], path: Path, flag: str = "") -> T:
     """Read a tree that `save` wrote.
 
+    Args:
+        kind: class of the tree.
+        path: of the file.
+        flag: by which the user named it, such as --config; empty where it was found otherwise.
+
     Raises:
-        ConfigError: the file is missing, is not YAML, or names a field or value that does not exist.
+        ConfigError: the file is missing, is not YAML, or names fields or values that do not exist.
     """
+    file = f"{flag} {path}".strip()
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        values = yaml.safe_load(text)
     except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from None
+        raise ConfigError(f"{file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: expected a mapping of fields, found {type(values).__name__}")
-    return from_dict(kind, values)
+        raise ConfigError(f"{file}: expected a mapping of fields, found {type(values).__name__}")
+    _, _, version = text.rpartition(_WRITTEN_BY)
+    return stored(kind, values, file, version.strip() if _WRITTEN_BY in text else "")
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -1,12 +1,14 @@
 """The configuration tree: checked when made, frozen, saved and read back, resolved to absolute paths."""
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from pipeline.command_line import fields, override
 from pipeline.config import (
+    VERSION,
     CatalogConfig,
     ClipsConfig,
     Config,
@@ -177,6 +179,30 @@ def test_a_wrong_file_is_one_line_that_names_the_field(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(Config, path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_old_file_is_one_line_with_all_wrong_fields_the_file_and_the_version_that_wrote_it(tmp_path):
+    path = tmp_path / "c.yaml"
+    save(Config(), path)
+    text = path.read_text()
+    assert text.endswith(f"\n# written by video-action-pipeline {VERSION}\n")
+    old = text.replace(VERSION, "0.0.7").replace("  frames: 64", "  frame: 64").replace("seed: 0", "seeds: 0")
+    path.write_text(old.replace("batch_size: 6", "batch_size: none"))
+    with pytest.raises(ConfigError) as raised:
+        load(Config, path, "--config")
+    said = str(raised.value)
+    assert "clips.frame: no such field; did you mean frames?" in said
+    assert "seeds: no such field" in said
+    assert "training.batch_size: 'none'" in said
+    assert said.endswith(f"(in --config {path}, written by version 0.0.7; this is {VERSION})")
+    path.write_text("seeds: 3\n")
+    with pytest.raises(ConfigError, match=r"seeds: no such field.*c\.yaml, written by an unknown version; this is"):
+        load(Config, path)
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
 
 
 def test_a_file_that_is_no_text_is_one_line(tmp_path):

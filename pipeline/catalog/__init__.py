@@ -14,9 +14,26 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.catalog import folder, hmdb51, kinetics, motion_shapes, ucf101, youtube8m
-from pipeline.catalog.rows import CATALOG_SCHEMA, ERROR_CLASSES, CatalogError, catalog_notes, clip_id, nearest
+from pipeline.catalog.rows import (
+    CATALOG_SCHEMA,
+    ERROR_CLASSES,
+    CatalogError,
+    catalog_classes,
+    catalog_notes,
+    clip_id,
+    nearest,
+)
 
-__all__ = ["CATALOG_SCHEMA", "ERROR_CLASSES", "READERS", "CatalogError", "catalog_notes", "clip_id", "read_catalog"]
+__all__ = [
+    "CATALOG_SCHEMA",
+    "ERROR_CLASSES",
+    "READERS",
+    "CatalogError",
+    "catalog_classes",
+    "catalog_notes",
+    "clip_id",
+    "read_catalog",
+]
 
 READERS: dict[str, Callable[..., pa.Table]] = {
     "folder": folder.folder,

@@ -40,7 +40,7 @@ VIDEO_EXTENSIONS = frozenset(
 YOUTUBE = "https://www.youtube.com/watch?v="  # and an id: the address of a video that is to be fetched
 ARCHIVES = "archives:"  # and WHERE#STEM: the member of that name, without its extension, in one of the archives WHERE
 
-_NOTES = b"notes"  # key in the metadata of a catalog's schema
+_NOTES, _CLASSES = b"notes", b"classes"  # keys in the metadata of a catalog's schema
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -137,12 +137,18 @@ def catalog_table(
         "error_class": [c.error_class for c in clips],
         "error_message": [c.error_message for c in clips],
     }
-    return pa.table(columns, schema=CATALOG_SCHEMA.with_metadata({_NOTES: json.dumps(list(notes))}))
+    about = {_NOTES: json.dumps(list(notes)), _CLASSES: json.dumps(list(classes))}
+    return pa.table(columns, schema=CATALOG_SCHEMA.with_metadata(about))
 
 
 def catalog_notes(catalog: pa.Table) -> list[str]:
     """What a reader has to say of a whole catalog: a list of unusual length, a rule by which windows were drawn."""
     return json.loads((catalog.schema.metadata or {}).get(_NOTES, b"[]"))
+
+
+def catalog_classes(catalog: pa.Table) -> list[str]:
+    """Every class in the order of its number, also those that a part of the catalog has no clip of."""
+    return json.loads((catalog.schema.metadata or {}).get(_CLASSES, b"[]"))
 
 
 def _slug(source_id: str) -> str:

@@ -24,5 +24,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         from pipeline.training.summary import transferred
         from pipeline.training.supervision import check_transfer, transfer
 
-        config = prepared(config, given(argv), check_transfer)
+        config = prepared(config, given(argv), check_transfer, labelled=False)
         print(transferred(config, transfer(config)))

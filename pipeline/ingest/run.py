@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.catalog import catalog_notes
+from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
 from pipeline.ingest.again import chosen_by, reopen
 from pipeline.ingest.faults import IngestError, check, explained, stopped
@@ -69,7 +69,8 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
             _write_shards(shards, groups, config.resources.ingest_cpus, write)
             clips = pa.concat_tables(read_table(list_of(shards, name)) for name in groups)
             rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
-            write_manifest(shards, clips, summarise(clips, plan, rate, catalog_notes(catalog)))
+            made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
+            write_manifest(shards, clips, made)
         remove(f"{shards}/{STAGING}")
         manifest = read_manifest(shards)
     _check_failures(shards, manifest, config.ingest.max_failed)

@@ -30,7 +30,11 @@ def digest(clips: pa.Table) -> str:
 
 
 def summarise(
-    clips: pa.Table, plan: dict[str, Any], rate: dict[str, Any] | None = None, notes: Sequence[str] = ()
+    clips: pa.Table,
+    plan: dict[str, Any],
+    rate: dict[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The manifest of a finished set, from its table of clips.
 
@@ -39,6 +43,8 @@ def summarise(
         plan: what made it.
         rate: what the run that finished it did: its clips, its seconds, what each stage took.
         notes: what the catalog has to say of itself, such as how its lists differ from the published counts.
+        classes: of the catalog in the order of their numbers, of which these clips may be a part; where there are none
+            given, those of the clips.
     """
     splits: dict[str, Any] = {}
     for split in sorted(set(clips["split"].to_pylist())):
@@ -62,7 +68,7 @@ def summarise(
         "format_version": FORMAT_VERSION,
         "digest": digest(clips),
         "dataset": clips["dataset"][0].as_py() if len(clips) else None,
-        "labels": [names.get(i, f"class {i}") for i in range(max(names, default=-1) + 1)],
+        "labels": list(classes) or [names.get(i, unnamed(i)) for i in range(max(names, default=-1) + 1)],
         "splits": splits,
         "bytes": {
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
@@ -73,6 +79,11 @@ def summarise(
         "rate": rate or {},
         "plan": plan,
     }
+
+
+def unnamed(number: int) -> str:
+    """What a class is called of whose number no clip is known."""
+    return f"class {number}"
 
 
 def _duplicates(clips: pa.Table) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.progress import Progress
 from pipeline.shards.codec import CodecError, measure
-from pipeline.shards.manifest import CLIPS, MANIFEST, read_catalog, read_manifest, summarise
+from pipeline.shards.manifest import CLIPS, MANIFEST, read_catalog, read_manifest, summarise, unnamed
 from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
 from pipeline.shards.store import list_entries, open_store
 
@@ -93,9 +93,18 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
 def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
     """Where the manifest is not the one that these clips give."""
     given = summarise(clips, {})
+    given["labels"] = _all_named(given["labels"], manifest.get("labels"))
     for name in ("digest", "dataset", "labels", "splits", "bytes"):
         for what in _differences(name, manifest.get(name), given[name]):
             yield Problem(MANIFEST, what)
+
+
+def _all_named(given: list[str], said: Any) -> list[str]:
+    """The classes that the clips give, with the manifest's names for those that no clip has."""
+    if not isinstance(said, list):
+        return given
+    filled = [said[i] if name == unnamed(i) and i < len(said) else name for i, name in enumerate(given)]
+    return [*filled, *said[len(given) :]]
 
 
 def _differences(path: str, said: Any, given: Any) -> Iterator[str]:

@@ -14,6 +14,8 @@ from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
 import pipeline
+from pipeline.config import VERSION
+from pipeline.models.weights import read_weights
 from pipeline.tracking.runs import Run, use
 
 CARD = "model_card.md"
@@ -66,11 +68,13 @@ class Registered:
         labels: class names in the order of the logits.
         config: with which it was trained, as a dict.
         weights: local state dict file of each stream.
+        version: of this package that logged them; empty where it is not known.
     """
 
     labels: tuple[str, ...]
     config: dict[str, Any]
     weights: dict[str, Path]
+    version: str = ""
 
 
 def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
@@ -91,7 +95,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         stored = mlflow.models.Model.load(str(local)).flavors["python_function"]["artifacts"]
         described = json.loads((local / stored["model"]["path"]).read_text())
         weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
-        return Registered(tuple(described["labels"]), described["config"], weights)
+        return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
         raise RegistryError(f"{model_uri}: {error.message} (registry {tracking_uri})") from None
     except (KeyError, OSError) as error:
@@ -122,7 +126,9 @@ def log_classifier(
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as folder:
         described = Path(folder) / "model.json"
-        described.write_text(json.dumps({"labels": list(labels), "streams": list(weights), "config": dict(config)}))
+        known = {stream: read_weights(file).provenance.to_dict() for stream, file in weights.items()}
+        about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
+        described.write_text(json.dumps({**about, "config": dict(config)}))
         with mlflow.start_run(run_id=run.run_id):
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import yaml
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.config import yaml_text
 from pipeline.tracking.outages import OutageError, check_reachable, unreachable
 
 MAX_PARAM = 6000  # MLflow cuts longer values; the whole config is an artifact anyway
@@ -74,7 +74,7 @@ class Run:
         params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items() if name not in known]
         for start in range(0, len(params), 100):  # MLflow's limit of one request
             self.client.log_batch(self.run_id, params=params[start : start + 100])
-        self.log_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        self.log_text("config.yaml", yaml_text(config))
 
     def log_text(self, path: str, text: str) -> None:
         """Log a text artifact."""

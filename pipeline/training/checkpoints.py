@@ -10,6 +10,7 @@ Random numbers need no state: windows, crops and order are functions of (seed, e
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.training.faults import save_tensors
 from pipeline.training.position import Position, load_rank, save_rank
 
 WEIGHTS = "model.pt"
+SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
 
 
 @dataclass
@@ -42,6 +44,7 @@ class State:
     restarts: int = 0  # times that a checkpoint was gone on from
     position: Position = field(default_factory=Position)  # in the epoch that is not done
     provenance: Provenance = field(default_factory=Provenance)  # what the weights are of
+    began_with: str = ""  # digest of the data of the checkpoint that was gone on from
 
     @property
     def evaluated(self) -> nn.Module:
@@ -75,6 +78,7 @@ class State:
             )
         rest: dict[str, Any] = read_tensors(folder / "training.pt", device)
         self.evaluated.load_state_dict(weights.state)
+        self.began_with = weights.provenance.digest
         if self.average is not None:
             self.model.load_state_dict(rest["network"])
             self.average.n_averaged.copy_(rest["averaged"])
@@ -106,6 +110,17 @@ class State:
     @property
     def _networks(self) -> list[nn.Module]:
         return [self.model] if self.average is None else [self.model, self.average.module]
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the lowest validation loss in the folder of a trained network; None where there is none."""
+    return min((file.parent for file in sorted(folder.glob(f"checkpoint_*/{WEIGHTS}"))), key=_loss, default=None)
+
+
+def _loss(checkpoint: Path) -> float:
+    if any(checkpoint.glob("rank-*.pt")):  # inside an epoch: not validated
+        return math.inf
+    return float(json.loads((checkpoint / "history.json").read_text())[-1][SELECT])
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipeline.training.convolutions import check_device
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
 from pipeline.training.optimisers import build_optimiser
+from pipeline.training.position import Position
 from pipeline.training.provenance import provenance_of
 from pipeline.training.rank import Rank
 from pipeline.training.reporting import Occasions, report_epoch, report_inside, say
@@ -107,6 +108,8 @@ def go_on(job: Job, state: State, here: Rank) -> None:
         with checkpoint.as_directory() as folder:
             state.load(Path(folder), here.device)
             state.load_rank(Path(folder), here.rank, here.world)
+            if state.began_with not in ("", state.provenance.digest):
+                state.position = Position()  # an epoch of other data
             before = load(Config, Path(folder) / "config.yaml")
         for group in state.optimiser.param_groups:
             group["lr"] *= job.config.optimiser.lr / before.optimiser.lr

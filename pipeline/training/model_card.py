@@ -10,7 +10,9 @@ from pipeline.config import Config
 from pipeline.networks import network_inputs
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import Analysis
+from pipeline.training.classes import some
 from pipeline.training.scores import Scores
+from pipeline.training.splits import unseen
 from pipeline.training.trainer import Trained
 
 SHOWN = 40  # classes that are listed
@@ -149,6 +151,7 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
     tuned = split == training.train_split or (split == training.val_split and bool(_decides(config)))
     counts = manifest["splits"].values()
     failed = sum(each["expected"] - each["present"] for each in counts)
+    untrained = unseen(manifest, training.train_split)
     return [
         "## Limits",
         "",
@@ -158,6 +161,7 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
         "group of people, and not against attacks.",
         *(["- The test split also trained the network or decided over its training: the accuracy is an optimistic one."]
           if tuned else []),
+        *([f"- No training clip shows {some(untrained)}: it has not learned to name them."] if untrained else []),
         *([f"- {failed} clips of the data could not be read and are in no number."] if failed else []),
         f"- It expects a clip that was cut to one action, at most {config.ingest.max_seconds:g} s; sound is not used. "
         "In longer videos it does not say when.",

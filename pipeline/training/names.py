@@ -1,19 +1,22 @@
 """The names of runs: a new one is never used twice, and under an old one the run goes on that has it."""
 
 import datetime
+import difflib
 import re
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import Config, ConfigError, from_dict, to_dict
-from pipeline.shards.store import exists, read_json
+from pipeline.config import Config, ConfigError, from_dict, stored, to_dict
+from pipeline.shards.store import exists, list_entries, read_json
+from pipeline.training.classes import some
 
 # What may be another in a run that goes on: it changes how a step is computed, and not which clips are in it.
+# Shards may lie elsewhere, since their digest is compared.
 MAY_CHANGE = (
     "optimiser.lr", "training.batch_size", "training.accumulate", "training.checkpoint_steps", "evaluation.batch_size",
-    "resources.", "tracking.uri",
+    "resources.", "tracking.uri", "ingest.shards", "allow_other_data",
 )  # fmt: skip
 ABOUT_THE_RUN = ("resume", "name", "storage", "recipe", "config")
 
@@ -33,10 +36,8 @@ def named(config: Config, given: Collection[str] = (), now: Callable[[], datetim
         ConfigError: the name is taken, there is no run to resume, or it cannot go on with another value.
     """
     if config.resume:
-        stored = f"{config.storage}/runs/{_plain_name('resume', config.resume)}/run.json"
-        if not exists(stored):
-            raise ConfigError(f"--resume {config.resume}: no such run in {config.storage}/runs")
-        before = from_dict(Config, read_json(stored)["config"])
+        _plain_name("resume", config.resume)
+        before = read_run(config.storage, config.resume, "--resume")
         return replace(changed(before, config, given), resume=config.resume)
     if not config.name:
         stamp = (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
@@ -44,6 +45,27 @@ def named(config: Config, given: Collection[str] = (), now: Callable[[], datetim
     if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
         raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")
     return config
+
+
+def read_run(storage: str, name: str, flag: str) -> Config:
+    """The config of a run that is there.
+
+    Args:
+        storage: where runs are.
+        name: of the run.
+        flag: by which the user named it.
+
+    Raises:
+        ConfigError: there is no such run, or another version wrote it and its config cannot be read.
+    """
+    runs = f"{storage}/runs"
+    if not exists(f"{runs}/{name}/run.json"):
+        there = [each for each in list_entries(runs) if exists(f"{runs}/{each}/run.json")] if exists(runs) else []
+        near = difflib.get_close_matches(name, there, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; it has {some(sorted(there)[::-1])}" if there else ""
+        raise ConfigError(f"{flag} {name}: no such run in {runs}{hint}")
+    run = read_json(f"{runs}/{name}/run.json")
+    return stored(Config, run["config"], f"{runs}/{name}/run.json", run.get("version", ""))
 
 
 def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
@@ -59,8 +81,8 @@ def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
             continue
         if not name.startswith(MAY_CHANGE):
             raise ConfigError(f"--{name}: a resumed run keeps its {old}; a new run may have another")
-        *parents, leaf = name.split(".")
-        _at(values, ".".join(parents))[leaf] = new
+        section, _, leaf = name.rpartition(".")
+        (_at(values, section) if section else values)[leaf] = new
     after = from_dict(Config, values)
     if after.training.clips_per_step is not None and "training.accumulate" not in given:
         after = replace(after, training=replace(after.training, accumulate=1))  # what it becomes, workers will say

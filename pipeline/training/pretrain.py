@@ -2,19 +2,20 @@
 
 STORAGE/runs/NAME/
 config.yaml     the resolved config: with it and the shard set the run can be repeated
-run.json        MLflow run ids, so that a resumed run goes on in the same runs
+run.json        MLflow run ids, so that a resumed run goes on in the same runs; classes, data and input of the networks
 rgb/, flow/     Ray Train: checkpoints and state of each stream
 scores.parquet  logits of every test clip
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import protocol_of
-from pipeline.config import Config, ConfigError, to_dict
+from pipeline.config import VERSION, Config, ConfigError, to_dict
+from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, read_json, write_json
@@ -23,8 +24,10 @@ from pipeline.tracking.environment import system_metrics
 from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.claims import claimed
+from pipeline.training.classes import other_classes
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
+from pipeline.training.provenance import provenance_of
 from pipeline.training.publish import describe, log_model, publish
 from pipeline.training.report import log_scores
 from pipeline.training.scores import Accuracy, write_scores
@@ -102,7 +105,7 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
     manifest = read_manifest(config.ingest.shards)
     named = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     with (
-        begun(config) as (config, folder, state),
+        begun(config, manifest, network_inputs(config.model)) as (config, folder, state),
         run_of(config, config.name, state, folder, "all", tags={**named, **(tags or {})}) as run,
         system_metrics(run),
     ):
@@ -124,17 +127,48 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
 
 
 @contextmanager
-def begun(config: Config) -> Iterator[tuple[Config, str, dict[str, Any]]]:
-    """The config, folder and remembered run ids of a new or resumed run, which is this process's until the end.
+def begun(
+    config: Config, manifest: Mapping[str, Any], networks: Iterable[str]
+) -> Iterator[tuple[Config, str, dict[str, Any]]]:
+    """A new or resumed run, which is this process's until the end: its config, its folder, and what run.json holds.
+
+    Args:
+        config: resolved and named.
+        manifest: of the shard set.
+        networks: what is trained: rgb, flow, two_stream or matching.
 
     Raises:
-        ConfigError: another process has it.
+        ConfigError: another process has it, or it would go on over other data.
     """
     folder = f"{config.storage}/runs/{config.name}"
+    here = {name: provenance_of(config, name, manifest) for name in networks}
     with claimed(folder, config.name, resume=bool(config.resume)):
-        runs = read_json(f"{folder}/run.json")["runs"] if config.resume else {}
-        config = replace(config, resume="")  # it is the run that it was
-        yield config, folder, {"config": to_dict(config), "runs": runs}
+        before = read_json(f"{folder}/run.json") if config.resume else {"runs": {}}
+        for name, values in before.get("networks", {}).items():
+            check_same_data(config, Provenance.from_dict(values), here[name])
+        config = replace(config, resume="", allow_other_data=False)  # it is the run that it was
+        known = {"version": VERSION, "networks": {name: one.to_dict() for name, one in here.items()}}
+        yield config, folder, {**known, "config": to_dict(config), "runs": before["runs"]}
+
+
+def check_same_data(config: Config, before: Provenance, here: Provenance) -> None:
+    """See that a resumed run goes on over the data that it began with.
+
+    Raises:
+        ConfigError: it does not, and --allow_other_data does not confirm it or cannot, since the classes are others.
+    """
+    run, shards = f"--resume {config.name}", config.ingest.shards
+    if before.labels != here.labels:
+        same = before.rows(here.labels) is not None
+        differ = "its classes are in another order" if same else other_classes(before.labels, here.labels)
+        raise ConfigError(f"{run}: {shards} is not what it began with, {differ}; bring back digest {before.digest}")
+    if before.digest != here.digest:
+        if not config.allow_other_data:
+            raise ConfigError(
+                f"{run}: it began with data of digest {before.digest}, and {shards} has {here.digest}; bring those "
+                "back, or --allow_other_data true goes on over these"
+            )
+        print(f"{run}: goes on over other data, digest {here.digest} instead of {before.digest}", flush=True)
 
 
 def train_tracked(

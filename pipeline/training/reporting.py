@@ -10,11 +10,10 @@ import ray.train.collective
 
 from pipeline.progress import duration
 from pipeline.tracking.outages import tolerated
-from pipeline.training.checkpoints import State
+from pipeline.training.checkpoints import SELECT, State
 from pipeline.training.job import Job
 from pipeline.training.rank import Rank
 
-SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
 ASK_S = 2.0  # between questions for a notice; a notice is given half a minute ahead or more
 NEVER = sys.float_info.max  # stands for the loss that a checkpoint inside an epoch has not; JSON has no infinity
 

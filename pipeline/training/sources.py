@@ -1,14 +1,12 @@
 """Trained networks by where they are: a registered model, a checkpoint's folder, a run under its name."""
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config, ConfigError, from_dict, load
+from pipeline.config import Config, ConfigError, load, stored
 from pipeline.tracking.registry import fetch
-from pipeline.training.checkpoints import WEIGHTS
-from pipeline.training.reporting import SELECT
+from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
+from pipeline.training.names import read_run
 from pipeline.training.scores import FUSED
 
 STREAMS = ("rgb", "flow", FUSED)
@@ -44,9 +42,8 @@ def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = ""
     """
     model = fetch(tracking_uri, model_uri, folder)
     name = model_uri.removeprefix("models:/")
-    return Source(
-        name, model_uri, from_dict(Config, model.config), _only(model.weights, stream, model_uri), model.labels
-    )
+    config = stored(Config, model.config, f"model.json of {model_uri}", model.version)
+    return Source(name, model_uri, config, _only(model.weights, stream, model_uri), model.labels)
 
 
 def checkpointed(folder: Path, stream: str = "") -> Source:
@@ -77,11 +74,11 @@ def trained_run(storage: str, name: str, stream: str = "") -> Source:
         ConfigError: there is no such run, or no checkpoint in it.
     """
     folder = Path(storage) / "runs" / name
-    if Path(name).name != name or not (folder / "run.json").is_file():
+    if Path(name).name != name:
         raise ConfigError(f"--run {name}: no such run in {storage}/runs")
-    config = from_dict(Config, json.loads((folder / "run.json").read_text())["config"])
-    found = {each: sorted(folder.glob(f"{each}/checkpoint_*/{WEIGHTS}")) for each in STREAMS}
-    weights = {each: min(paths, key=_validation_loss) for each, paths in found.items() if paths}
+    config = read_run(storage, name, "--run")
+    found = {each: best_checkpoint(folder / each) for each in STREAMS}
+    weights = {each: checkpoint / WEIGHTS for each, checkpoint in found.items() if checkpoint}
     if not weights:
         raise ConfigError(f"--run {name}: no checkpoint in {folder} yet")
     return Source(name, str(folder), config, _only(weights, stream, f"--run {name}"))
@@ -91,9 +88,3 @@ def _only(weights: dict[str, Path], stream: str, origin: str) -> dict[str, Path]
     if stream and stream not in weights:
         raise ConfigError(f"--stream {stream}: {origin} has {', '.join(weights)}")
     return {stream: weights[stream]} if stream else weights
-
-
-def _validation_loss(weights: Path) -> float:
-    if any(weights.parent.glob("rank-*.pt")):  # inside an epoch: not validated
-        return math.inf
-    return float(json.loads(weights.with_name("history.json").read_text())[-1][SELECT])

@@ -1,18 +1,20 @@
 """Where a training starts: fresh weights, inflated ones of ImageNet, or another training's; and what of them moves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from pipeline.config import ConfigError, ModelConfig
+from pipeline.config import Config, ConfigError, ModelConfig
 from pipeline.models import LoadReport, WeightsError, imagenet_weights, load_published
 from pipeline.models.tensorflow_checkpoint import find_prefix
 from pipeline.models.weights import Provenance, read_weights
-from pipeline.training.checkpoints import WEIGHTS
+from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
 from pipeline.training.classes import other_classes
 from pipeline.training.provenance import other_input
 
 TUNED = ("fixed", "full", "last_block")  # modes of model.fine_tune that begin with weights and a new classifier
+STUDENT_FILE = "student.pt"  # of a supervision transfer
 # conv5_x by the names of the 3D ResNets and DenseNets: 3D-ResNets-PyTorch's `ft_begin_index 4`
 LAST_BLOCK = ("layer4.", "norm.", "features.denseblock4.", "features.norm5.")
 
@@ -58,7 +60,7 @@ def load_start(
 
 def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenance | None) -> LoadReport:
     """A network filled with the weights of its stream, and notes on its classifier and its input."""
-    path = checkpoint_weights(config.weights[stream])
+    path = weights_in(config.weights[stream], stream)
     known = known_provenance(path)
     if (levels := known.input.get("levels", config.levels)) != config.levels:
         raise ConfigError(
@@ -130,9 +132,47 @@ def set_training_mode(config: ModelConfig, network: nn.Module) -> None:
                 module.train()
 
 
-def checkpoint_weights(path: str) -> str:
-    """A checkpoint's folder stands for the network in it."""
-    return str(Path(path) / WEIGHTS) if Path(path).is_dir() else path
+def chosen_start(config: Config) -> tuple[Config, list[str]]:
+    """The config with checkpoints in the place of the runs that model.weights may name, so that it can be repeated.
+
+    Returns:
+        The config; and a sentence for each run that a checkpoint was taken of.
+
+    Raises:
+        ConfigError: a folder holds no checkpoint of the stream.
+    """
+    chosen, notes = {}, []
+    for stream, path in config.model.weights.items():
+        place = Path(path)
+        named = Path(config.storage, "runs", place.name)  # of a run that is called by its name alone
+        folder = named if not place.exists() and named.is_dir() else place
+        chosen[stream] = str(folder)
+        if folder.is_dir() and not (folder / WEIGHTS).is_file():
+            file = Path(weights_in(str(folder), stream))
+            chosen[stream] = str(file.parent if file.name == WEIGHTS else file)
+            notes.append(f"model.weights.{stream}: of {folder} {file.relative_to(folder)} is taken")
+    return replace(config, model=replace(config.model, weights=chosen)), notes
+
+
+def weights_in(path: str, stream: str) -> str:
+    """The file that a path stands for: itself, or the weights of a checkpoint, of a run, or of one of its networks.
+
+    Of several checkpoints it is the one of the lowest validation loss; of a supervision transfer, its student.
+
+    Raises:
+        ConfigError: the folder holds none of these.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    for file in (folder / WEIGHTS, folder / STUDENT_FILE):
+        if file.is_file():
+            return str(file)
+    if checkpoint := best_checkpoint(folder / stream) or best_checkpoint(folder):
+        return str(checkpoint / WEIGHTS)
+    networks = sorted(file.parents[1].name for file in folder.glob(f"*/checkpoint_*/{WEIGHTS}"))
+    has = f"it has {', '.join(dict.fromkeys(networks))}" if networks else "give a run's folder, or one of a checkpoint"
+    raise ConfigError(f"model.weights.{stream}: no checkpoint of {stream} in {path}; {has}")
 
 
 def _head(network: nn.Module) -> tuple[str, ...]:

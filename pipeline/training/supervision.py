@@ -17,6 +17,7 @@ from pipeline.shards.store import write_atomically
 from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run
 from pipeline.training.pretrain import begun, check_splits, run_of, train_tracked
+from pipeline.training.starts import STUDENT_FILE
 from pipeline.training.trainer import Trained
 from pipeline.training.transfer import MATCHING, build_matching, student_state
 
@@ -58,12 +59,15 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
     """
     manifest = read_manifest(config.ingest.shards)
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
-    with begun(config) as (config, folder, state), run_of(config, config.name, state, folder, "all", tags=tags) as run:
+    with (
+        begun(config, manifest, [MATCHING]) as (config, folder, state),
+        run_of(config, config.name, state, folder, "all", tags=tags) as run,
+    ):
         run.log_config(to_dict(config))
         trained = train_tracked(config, MATCHING, run, state, folder, manifest)
         content = io.BytesIO()
         weights = read_weights(trained.weights)
         save_weights(student_state(weights.state), replace(weights.provenance, stream="rgb"), content)
-        student = f"{folder}/student.pt"
+        student = f"{folder}/{STUDENT_FILE}"
         write_atomically(student, lambda file: file.write(content.getvalue()))
     return Transferred(config.name, run, trained, student)

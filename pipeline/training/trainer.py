@@ -10,12 +10,11 @@ from ray.train.torch import TorchTrainer
 from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
-from pipeline.training.checkpoints import WEIGHTS
+from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.faults import EndAtOnce, explained
 from pipeline.training.job import Job
 from pipeline.training.leftovers import KeepCopy, tidy
 from pipeline.training.monitored import monitored_loop
-from pipeline.training.reporting import SELECT, SELECT_MODE
 from pipeline.training.room import WaitForRoom
 
 RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint

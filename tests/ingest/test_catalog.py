@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalog import CatalogError, catalog_notes
+from pipeline.catalog import CatalogError, catalog_classes, catalog_notes
 from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
@@ -38,6 +38,16 @@ def test_every_kinetics_is_read_under_its_name(tmp_path, videos, dataset):
     catalog = catalog_of(tmp_path, dataset=dataset, annotations__val=tmp_path / "val.csv", videos=videos)
     assert catalog["clip_id"].to_pylist() == [f"{dataset}.x.1-2"]
     assert "published, list has 1" in catalog_notes(catalog)[0]  # filtering and cutting keep the notes
+
+
+def test_a_limit_takes_clips_and_not_the_names_of_classes(tmp_path, videos):
+    for number, split in enumerate(("train", "val")):
+        rows = [f"{label},{label}{number},1,2,{split}" for label in ("jump", "run", "swim", "walk")]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["label,youtube_id,time_start,time_end,split", *rows]))
+    lists = {f"annotations__{split}": tmp_path / f"{split}.csv" for split in ("train", "val")}
+    catalog = catalog_of(tmp_path, dataset="kinetics400", videos=videos, limit=2, **lists)
+    assert set(catalog["label"].to_pylist()) == {"jump", "walk"}
+    assert catalog_classes(catalog) == ["jump", "run", "swim", "walk"]
 
 
 def test_ucf101_takes_its_split_by_number(tmp_path, videos):

@@ -10,8 +10,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.shards import CLIPS_SCHEMA, FORMAT_VERSION, ShardError, digest, read_catalog, read_clips, read_manifest
-from pipeline.shards.manifest import summarise
+from pipeline.shards import (
+    CLIPS_SCHEMA,
+    FORMAT_VERSION,
+    ShardError,
+    digest,
+    read_catalog,
+    read_clips,
+    read_manifest,
+    verify,
+)
+from pipeline.shards.manifest import summarise, write_manifest
 from tests.shards.sets import make_set
 
 
@@ -61,6 +70,19 @@ def test_a_label_stands_at_its_number_even_where_classes_are_missing(original):
     """A network has as many outputs as there are labels: label 2 of two would be none of them."""
     cut = original.clips.filter(pc.not_equal(original.clips["label_id"].fill_null(-1), 1))
     assert summarise(cut, {})["labels"][2] == "whisking"
+
+
+def test_classes_of_the_catalog_keep_their_names_also_where_no_clip_was_taken(made):
+    cut = made.clips.filter(pc.equal(made.clips["label_id"].fill_null(-1), 1))
+    names = ["pouring milk", "stirring", "whisking", "yawning"]
+    manifest = summarise(cut, {}, classes=names)
+    assert manifest["labels"] == names
+    write_manifest(made.path, cut, manifest)
+    problems = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
+    assert problems == []
+    write_manifest(made.path, cut, {**manifest, "labels": ["a", "b", "c"]})
+    (problem,) = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
+    assert "labels is ['a', 'b', 'c'], _clips.parquet gives ['a', 'stirring', 'c']" in problem
 
 
 def test_the_manifest_says_what_the_set_is_and_how_it_was_made(original):

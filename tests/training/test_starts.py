@@ -1,15 +1,16 @@
 """Where a training starts: which classifier it has, what it says of it, and which weights it refuses."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from torchvision.models import googlenet
 
-from pipeline.config import ConfigError, ModelConfig
+from pipeline.config import Config, ConfigError, ModelConfig
 from pipeline.models.weights import Provenance, save_weights
 from pipeline.networks import build_network
-from pipeline.training.starts import load_start
+from pipeline.training.starts import chosen_start, load_start, weights_in
 
 HEAD = ("logits.conv3d.weight", "logits.conv3d.bias")
 LABELS = ("fall", "rise", "turn")
@@ -114,3 +115,45 @@ def test_weights_that_expect_other_levels_are_refused_and_other_differences_said
     save_weights(state, replace(OF, input={**other, "flow_backend": "cuda"}), tmp_path / "model.pt")
     _, _, report = begun(str(tmp_path / "model.pt"), "full")
     assert report.notes[-1] == "these weights expect other input: frames 64, here 8; fps 12, here 25"
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A run of two networks: three checkpoints of one, the last inside an epoch; one of the other."""
+    for network, losses in {"rgb": (0.5, 0.3, 0.4, None), "flow": (0.7,)}.items():
+        for number, loss in enumerate(losses):
+            folder = tmp_path / "runs" / "mine" / network / f"checkpoint_{number}"
+            folder.mkdir(parents=True)
+            (folder / "model.pt").symlink_to(f"{trained[0]}/model.pt")
+            (folder / "history.json").write_text(json.dumps([{"val/loss": loss or 0.1}]))
+            if loss is None:
+                (folder / "rank-0.pt").touch()
+    return tmp_path / "runs" / "mine"
+
+
+def chosen(run, path):
+    model = ModelConfig(name="i3d", weights={"rgb": str(path)}, streams=("rgb",))
+    config, notes = chosen_start(Config(model=model, storage=str(run.parents[1])))
+    return config.model.weights["rgb"], notes
+
+
+def test_of_a_run_its_best_checkpoint_is_taken_and_this_is_said(run, trained):
+    best = str(run / "rgb" / "checkpoint_1")
+    for path, inside in ((run, "rgb/checkpoint_1/model.pt"), (run / "rgb", "checkpoint_1/model.pt")):
+        assert chosen(run, path) == (best, [f"model.weights.rgb: of {path} {inside} is taken"])
+        assert weights_in(str(path), "rgb") == f"{best}/model.pt"
+    assert chosen(run, run.parents[2] / "mine")[0] == best  # by its name, from any folder
+    assert chosen(run, best) == (best, [])
+    assert chosen(run, "/nowhere.pt") == ("/nowhere.pt", [])
+
+
+def test_of_a_supervision_transfer_its_student_is_taken(run):
+    (run / "student.pt").touch()
+    assert chosen(run, run) == (f"{run}/student.pt", [f"model.weights.rgb: of {run} student.pt is taken"])
+
+
+def test_a_folder_without_a_checkpoint_of_the_stream_says_which_it_has(run):
+    with pytest.raises(ConfigError, match=r"weights\.two_stream: no checkpoint of two_stream in .*; it has flow,"):
+        weights_in(str(run), "two_stream")
+    with pytest.raises(ConfigError, match=r"no checkpoint of rgb in .*runs; give a run's folder"):
+        weights_in(str(run.parent), "rgb")
