@@ -5,6 +5,8 @@ PYTHON ?= python3
 STORAGE ?= $(CURDIR)/outputs
 BIN := $(CURDIR)/.venv/bin
 
+ELSEWHERE = $(if $(filter-out $(CURDIR)/outputs,$(STORAGE)), --tracking 'sqlite:///$(abspath $(STORAGE))/mlflow.db')
+
 .PHONY: help install demo test ui lint lock clean
 
 help: ## say what each command does
@@ -24,7 +26,7 @@ install: .venv/.installed ## create .venv, install the locked versions, compile 
 
 demo: install ## the main job end to end on a local Ray: clips, flow, shards, two I3D networks, a registered model
 	@infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage $(STORAGE)
-	@echo "  (from here: make ui; .venv/bin/python jobs/predict.py VIDEO)"
+	@echo "  (from here: make ui; .venv/bin/video-actions predict VIDEO$(ELSEWHERE))"
 
 test: install ## every test that needs no GPU
 	@$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Try what the papers claim, at small size, on rendered clips: some half an hour a seed on two cores, then a report."""
+"""Try what the papers claim, at small size, on rendered clips."""
 
 from pipeline.commands.reproduce import main
 

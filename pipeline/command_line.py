@@ -10,6 +10,7 @@ exit status 2.
 import dataclasses
 import difflib
 import json
+import os
 import re
 import sys
 import textwrap
@@ -42,7 +43,7 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
         arguments = dict(_pairs(list(sys.argv[1:] if argv is None else argv)))
         base = _base(kind, recipes, arguments)
         if "help" in arguments:
-            print(help_text(base, recipes, doc))
+            show(help_text(base, recipes, doc))
             raise SystemExit(0)
         return override(base, arguments)
     except ConfigError as error:
@@ -61,6 +62,14 @@ def overrides(argv: Sequence[str]) -> dict[str, str]:
         ConfigError: a word is no field, or a field has no value.
     """
     return dict(_pairs(list(argv)))
+
+
+def show(text: str) -> None:
+    """Print a long text, whose reader may leave before its end, as `head` and `less` do."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit would try again
 
 
 def fail(message: str) -> NoReturn:
@@ -115,6 +124,14 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield from fields(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value, info.description or ""
+
+
+def kind_of(config: Any, name: str) -> Any:
+    """The type of the field of a dotted name."""
+    *parents, leaf = name.split(".")
+    for parent in parents:
+        config = getattr(config, parent)
+    return _annotations(config)[leaf]
 
 
 def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -> str:

@@ -1,6 +1,8 @@
 """The command line: recipe or file, dotted overrides, one line for whoever mistypes."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -251,6 +253,12 @@ def test_help_lists_every_field_with_its_default_and_documentation(capsys, word)
     assert "--recipe NAME" in out
     assert f"{', '.join(PRETRAIN)} (default: i3d_kinetics)" in flat
     assert "--config FILE" in out
+
+
+def test_help_may_be_read_in_part():
+    ask = f"{sys.executable} -c 'from pipeline.commands.pretrain import main; main([\"--help\"])' | head -n 1"
+    asked = subprocess.run(["bash", "-o", "pipefail", "-c", ask], capture_output=True, text=True)
+    assert (asked.returncode, asked.stderr) == (0, "")
 
 
 def test_help_shows_the_defaults_of_the_chosen_recipe(capsys):

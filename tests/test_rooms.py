@@ -33,6 +33,7 @@ TOP = {
     "table": set(),
     "command_line": {"config"},
     "submission": {"command_line", "config"},
+    "next_command": {"submission"},
     "workers": {"config"},
     "cluster": {"config", "workers"},
     "networks": {"clips", "config", "models"},
@@ -49,7 +50,7 @@ USES = {
     "sweeps": {"config", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "networks", "progress", "recipes", "table", "workers"},
     "recipes": {"config"},
-    "commands": {"cluster", "command_line", "config", "prepare", "recipes", "submission", "table"},
+    "commands": {"cluster", "command_line", "config", "next_command", "prepare", "recipes", "submission", "table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
 
@@ -67,6 +68,7 @@ FORBIDDEN = {
     "table": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "command_line": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "workers": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
+    "next_command": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "submission": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "commands": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "progress": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
@@ -171,9 +173,11 @@ def test_no_room_imports_a_job_or_a_test():
 
 
 def test_a_command_only_parses_calls_and_prints():
-    for path in modules("commands"):
+    for path in [*(ROOT / "jobs").glob("*.py"), *modules("commands")]:
+        if "def main(" not in path.read_text():
+            continue
         classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
-        assert len(path.read_text().splitlines()) < 80, path.name
+        assert len(path.read_text().splitlines()) < 90, path.name
         assert not classes, path.name
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def add_pieces(whole: argparse.ArgumentParser) -> None:
     """One command a piece, each with its own options."""
-    whole = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,train}")
     flow, ingest, loader, train = (pieces.add_parser(name) for name in ("flow", "ingest", "loader", "train"))
     for piece in (flow, ingest, loader):
@@ -33,4 +32,3 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     train.add_argument("--compile", action="store_true", help="compile the network of our step")
     train.add_argument("--shards", default="", metavar="DIR", help="also train from this shard set, decoding included")
     train.add_argument("--device", default="", help="cuda or cpu; cuda where there is one")
-    return whole

@@ -1,9 +1,9 @@
 """Measure the pieces on this machine.
 
-    python jobs/benchmark.py flow a.mp4 --pairs 8 --processes 2 --json flow.json
-    python jobs/benchmark.py ingest a.mp4 b.avi --clips 32 --seconds 4
-    python jobs/benchmark.py loader a.mp4 b.avi --clips 64
-    python jobs/benchmark.py train --networks i3d,resnet3d18 --batch 24 --json train.json
+    video-actions benchmark flow a.mp4 --pairs 8 --processes 2 --json flow.json
+    video-actions benchmark ingest a.mp4 b.avi --clips 32 --seconds 4
+    video-actions benchmark loader a.mp4 b.avi --clips 64
+    video-actions benchmark train --networks i3d,resnet3d18 --batch 24 --json train.json
 
 `flow`: every TV-L1 backend beside OpenCV on the same pairs, at short side 256 and at 224x224.
 `ingest`: each stage of a clip; windows of what is stored; Ray Data beside a bare pool of processes; memory.
@@ -11,17 +11,26 @@
 `train`: our training step of each network beside a plain PyTorch loop over it; one core, where there is no GPU.
 """
 
+import argparse
 import json
 
-from pipeline.benchmarks.options import parser
+from pipeline.benchmarks.options import add_pieces
 from pipeline.command_line import fail, one_line_errors
+from pipeline.commands.words import parser
 from pipeline.config import Config
 from pipeline.table import shown
 
 
+def options() -> argparse.ArgumentParser:
+    """What the command takes."""
+    words = parser("benchmark", __doc__)
+    add_pieces(words)
+    return words
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, measure, print the tables."""
-    given = parser(__doc__).parse_args(argv)
+    given = options().parse_args(argv)
     for clip in [file for file in getattr(given, "files", ()) if not file.is_file()]:
         fail(f"{clip}: no such file")
     with one_line_errors():

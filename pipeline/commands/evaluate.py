@@ -1,9 +1,9 @@
 """Test a trained network under any published protocol, or fuse stored scores.
 
-    python jobs/evaluate.py --model models:/video-i3d-two-stream@candidate --storage /data/k400
-    python jobs/evaluate.py --run RUN --storage /data/k400 --evaluation.protocol views --evaluation.views 10
-    python jobs/evaluate.py --checkpoint runs/RUN/rgb/checkpoint_0 --ingest.shards /data/k400/shards/kinetics400
-    python jobs/evaluate.py --fuse A/scores.parquet B/scores.parquet --weights 1,1.5 --average softmax
+    video-actions evaluate --model models:/video-i3d-two-stream@candidate --storage /data/k400
+    video-actions evaluate --run RUN --storage /data/k400 --evaluation.protocol views --evaluation.views 10
+    video-actions evaluate --checkpoint runs/RUN/rgb/checkpoint_0 --ingest.shards /data/k400/shards/kinetics400
+    video-actions evaluate --fuse A/scores.parquet B/scores.parquet --weights 1,1.5 --average softmax
 
 Everything else comes from the config with which the network was trained; --FIELD VALUE sets a field of it anew, such as
 --evaluation.split, --evaluation.protocol, --evaluation.batch_size, --ingest.shards, --resources.workers.
@@ -15,27 +15,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.command_line import check_fields, fail, one_line_errors, override, overrides
+from pipeline.commands.words import parser
 from pipeline.config import Config
+from pipeline.next_command import command, mlflow_ui, next_steps
 from pipeline.submission import resolve
 
 if TYPE_CHECKING:
     from pipeline.training.sources import Source
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse, find the networks, test them, say what they are worth."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
+def options() -> argparse.ArgumentParser:
+    """What the command takes."""
+    words = parser("evaluate", __doc__)
+    what = words.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", metavar="URI", help="of a registered model, such as models:/NAME@ALIAS")
     what.add_argument("--run", metavar="NAME", help="of a training in --storage: its best checkpoints")
     what.add_argument("--checkpoint", metavar="FOLDER", type=Path, help="one checkpoint")
     what.add_argument("--fuse", metavar="SCORES", nargs="+", help="scores.parquet files of earlier tests")
-    parser.add_argument("--stream", default="", help="rgb or flow: this network alone")
-    parser.add_argument("--average", choices=("logits", "softmax"), default="logits", help="what a fusion averages")
-    parser.add_argument("--weights", default="", metavar="W,W", help="of each stream in a fusion; equal by default")
-    arguments, rest = parser.parse_known_args(argv)
+    words.add_argument("--stream", default="", help="rgb or flow: this network alone")
+    words.add_argument("--average", choices=("logits", "softmax"), default="logits", help="what a fusion averages")
+    words.add_argument("--weights", default="", metavar="W,W", help="of each stream in a fusion; equal by default")
+    return words
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse, find the networks, test them, say what they are worth."""
+    arguments, rest = options().parse_known_args(argv)
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         fields = overrides(rest)
         if "recipe" in fields:
@@ -51,13 +56,18 @@ def main(argv: list[str] | None = None) -> None:
                 weights = [float(weight) for weight in arguments.weights.split(",") if weight]
             except ValueError:
                 fail(f"--weights {arguments.weights}: not numbers with commas between")
-            print(evaluated(fuse_scores(resolve(override(base, fields)), arguments.fuse, arguments.average, weights)))
-            return
-        source = find(arguments, base, Path(folder))
-        if arguments.model:
-            fields.setdefault("tracking.uri", base.tracking.uri)
-        config = connect(resolve(override(source.config, fields)))
-        print(evaluated(score_networks(config, source)))
+            config = resolve(override(base, fields))
+            result = fuse_scores(config, arguments.fuse, arguments.average, weights)
+        else:
+            source = find(arguments, base, Path(folder))
+            if arguments.model:
+                fields.setdefault("tracking.uri", base.tracking.uri)
+            config = connect(resolve(override(source.config, fields)))
+            result = score_networks(config, source)
+        print(evaluated(result))
+        place = ("--storage", config.storage, "--tracking.uri", config.tracking.uri)
+        fuse = command("evaluate", "--fuse", result.path, "OTHER/scores.parquet", *place)
+        print(next_steps(mlflow_ui(config.tracking.uri), fuse))
 
 
 def find(arguments: argparse.Namespace, base: Config, folder: Path) -> "Source":

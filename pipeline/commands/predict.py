@@ -1,24 +1,30 @@
 """Name the actions in videos with a registered model.
 
-python jobs/predict.py clip.mp4
-python jobs/predict.py a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
+video-actions predict clip.mp4
+video-actions predict a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
 """
 
 import argparse
 from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
+from pipeline.commands.words import parser
 from pipeline.config import Config
 from pipeline.table import table
 
 
+def options() -> argparse.ArgumentParser:
+    """What the command takes."""
+    words = parser("predict", __doc__)
+    words.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind")
+    words.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
+    words.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
+    return words
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, load, print the top five of every video."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind")
-    parser.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
-    parser.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
-    arguments = parser.parse_args(argv)
+    arguments = options().parse_args(argv)
     for video in arguments.videos:
         if not video.is_file():
             fail(f"{video}: no such file")

@@ -1,17 +1,19 @@
-"""Try what the papers claim, at small size, on rendered clips: some half an hour a seed on two cores, then a report.
+"""Try what the papers claim, at small size, on rendered clips.
 
-    python jobs/reproduce.py
-    python jobs/reproduce.py --claims transfer,start --seeds 0,1,2 --storage /data/study
-    python jobs/reproduce.py --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
+    video-actions reproduce
+    video-actions reproduce --claims transfer,start --seeds 0,1,2 --storage /data/study
+    video-actions reproduce --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
 
-Claims: two_stream, temporal, start, transfer, supervision. Interrupted, the same command goes on where it stopped;
-trainings that claims share, or that are done already, are not run again.
+Claims: two_stream, temporal, start, transfer, supervision. A seed takes some half an hour on
+two cores; a report comes last. Interrupted, the same command goes on where it stopped; trainings that claims share, or
+that are done already, are not run again.
 """
 
 from collections.abc import Sequence
 
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import ModelConfig
+from pipeline.next_command import mlflow_ui, next_steps, spoken
 from pipeline.studies.settings import StudyConfig, training_config
 from pipeline.submission import resolve
 
@@ -19,7 +21,7 @@ from pipeline.submission import resolve
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, run what is not done, say what came out."""
     with one_line_errors():
-        study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, __doc__))
+        study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, spoken(__doc__)))
         from pipeline.cluster import connect
         from pipeline.studies.claims import chosen
         from pipeline.studies.study import run_study
@@ -27,4 +29,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         chosen(study)
         connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)
-        print(studied(run_study(study)))
+        result = run_study(study)
+        print(studied(result))
+        print(next_steps(mlflow_ui(result.run.uri)))

@@ -1,7 +1,7 @@
 """Search temporal depth x stride x resolution on shards that are there.
 
-python jobs/sweep.py --recipe demo_sweep
-python jobs/sweep.py --recipe i3d_sweep --base.storage /data/kinetics --frames 16,32,64 --strides 1,2 --crops 112,224
+video-actions sweep --recipe demo_sweep
+video-actions sweep --recipe i3d_sweep --base.storage /data/kinetics --frames 16,32,64 --strides 1,2 --crops 112,224
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pipeline.command_line import one_line_errors, parse
 from pipeline.config import SweepConfig
+from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import SWEEP
 from pipeline.submission import resolve
 
@@ -16,10 +17,16 @@ from pipeline.submission import resolve
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, search, print the table."""
     with one_line_errors():
-        sweep = resolve(parse(SweepConfig, SWEEP, argv, __doc__))
+        sweep = resolve(parse(SweepConfig, SWEEP, argv, spoken(__doc__)))
         from pipeline.cluster import connect
-        from pipeline.sweeps.search import search
+        from pipeline.sweeps.search import keep_winner, search
         from pipeline.sweeps.summary import swept
 
-        sweep = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
-        print(swept(sweep, search(sweep)))
+        fitted = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
+        result = search(fitted)
+        print(swept(fitted, result))
+        winner = keep_winner(sweep.base, result)
+        if "://" in winner:
+            print(next_steps(f"fetch {winner}", command("pretrain", "--config", "winner.yaml")))
+        else:
+            print(next_steps(command("pretrain", "--config", winner)))

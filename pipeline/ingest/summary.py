@@ -42,7 +42,6 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
     if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
         lines.append("  the same command with --retry retryable tries again what may succeed")
-    lines += ["", "next:", f"  python jobs/inspect_shards.py {config.ingest.shards} --card card.html"]
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """The manifest: what a shard set should hold, what it holds, what failed and why, and the digest of all that."""
 
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -116,7 +117,9 @@ def read_manifest(shards: str) -> dict[str, Any]:
     """
     if not exists(f"{shards}/{MANIFEST}"):
         state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
-        raise ShardError(f"{shards}: {state} (no {MANIFEST}); run jobs/ingest.py with --ingest.shards {shards}")
+        raise ShardError(
+            f"{shards}: {state} (no {MANIFEST}); run the command ingest with --ingest.shards {shlex.quote(shards)}"
+        )
     try:
         manifest = dict(read_json(f"{shards}/{MANIFEST}"))
     except (ValueError, TypeError) as error:

@@ -9,4 +9,4 @@ def studied(result: Studied) -> str:
     """One line a comparison, what failed, where the report is, and how to look at the runs."""
     lines = ["", table(rows(result.claims)), f"  {result.report}"]
     lines += [f"  failed: {trial}: {reason}" for trial, reason in result.failed.items()]
-    return "\n".join([*lines, "", "next:", f"  mlflow ui --backend-store-uri {result.run.uri}"])
+    return "\n".join(lines)

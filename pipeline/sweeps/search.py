@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 
-from pipeline.config import Config, SweepConfig, from_dict, to_dict
+from pipeline.config import Config, SweepConfig, from_dict, to_dict, yaml_text
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
@@ -83,6 +83,22 @@ def search(sweep: SweepConfig) -> Swept:
         run.log_figure("sweep.png", figures.sweep(rows, METRIC, f"{base.model.name}, {sweep.stream}: {name}"))
         run.log_metrics({"best/top1": rows[0][METRIC], "trials": len(rows)}, step=0)
     return Swept(name, folder, run, rows, manifest["digest"])
+
+
+def keep_winner(base: Config, result: Swept) -> str:
+    """Write the config of the best trial beside the table, for a training of its own.
+
+    Args:
+        base: what the user asked for; a sweep fits it to the cluster that it runs on.
+        result: of the sweep.
+
+    Returns:
+        The file.
+    """
+    file = f"{result.folder}/winner.yaml"
+    text = yaml_text(to_dict(trial_config(base, result.rows[0], name="")))
+    write_atomically(file, lambda stream: stream.write(text.encode()))
+    return file
 
 
 def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGrid:

@@ -1,4 +1,4 @@
-"""What a sweep says at its end: every trial, best first, and how to train the winner."""
+"""What a sweep says at its end: every trial, best first."""
 
 from pipeline.config import SweepConfig
 from pipeline.sweeps.search import METRIC, Swept
@@ -6,7 +6,7 @@ from pipeline.table import table
 
 
 def swept(sweep: SweepConfig, result: Swept) -> str:
-    """Every trial, best first, and how to train the winner."""
+    """Every trial, best first."""
     rows: list[list[object]] = [["frames", "stride", "crop", "epochs", "top-1 %", "clips/s", "seconds", ""]]
     for row in result.rows:
         rate, top1 = row["perf/clips_per_second"], 100 * row[METRIC]
@@ -20,9 +20,5 @@ def swept(sweep: SweepConfig, result: Swept) -> str:
             f"data digest {result.digest}",
             table(rows),
             f"  {result.folder}/results.csv; in MLflow the run {result.name} with its picture",
-            "",
-            "next:",
-            f"  python jobs/pretrain_kinetics.py --ingest.shards {sweep.base.ingest.shards} ... "
-            f"--clips.frames {best['frames']} --clips.stride {best['stride']} --clips.crop {best['crop']}",
         ]
     )

@@ -3,6 +3,7 @@
 After Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993); every number in it is of this run.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -175,7 +176,7 @@ def _use(config: Config) -> list[str]:
         "## Use",
         "",
         "```",
-        f"python jobs/predict.py VIDEO --model {uri} --tracking {config.tracking.uri}",
+        shlex.join(["video-actions", "predict", "VIDEO", "--model", uri, "--tracking", config.tracking.uri]),
         "```",
         "",
         "```python",

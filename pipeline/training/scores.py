@@ -138,14 +138,14 @@ def read_scores(uri: str) -> Scores:
     """
     path = uri if uri.endswith(".parquet") else f"{uri.rstrip('/')}/scores.parquet"
     if not exists(path):
-        raise ScoresError(f"{path}: no such file; jobs/evaluate.py writes one")
+        raise ScoresError(f"{path}: no such file; the command evaluate writes one")
     try:
         table = read_table(path)
     except pa.ArrowException as error:
         raise ScoresError(f"{path}: not Parquet: {' '.join(str(error).split())}") from None
     about = (table.schema.metadata or {}).get(_METADATA)
     if about is None:
-        raise ScoresError(f"{path}: does not say which data its scores stand on; write it anew with jobs/evaluate.py")
+        raise ScoresError(f"{path}: does not say which data its scores stand on; write it anew by the command evaluate")
     values = json.loads(about)
     streams = [name.removesuffix(_LOGITS) for name in table.column_names if name.endswith(_LOGITS)]
     return Scores(

@@ -1,4 +1,4 @@
-"""What a training or a test says at its end: its accuracy, what it stands on, and the next commands."""
+"""What a training or a test says at its end: its accuracy, and what that stands on."""
 
 from pipeline.config import Config
 from pipeline.table import table
@@ -8,7 +8,7 @@ from pipeline.training.tested import Tested
 
 
 def pretrained(config: Config, result: Pretrained) -> str:
-    """Accuracy of each stream and of both, with the clips it stands on, and the next commands."""
+    """Accuracy of each stream and of both, with the clips it stands on."""
     first = next(iter(result.accuracy.values()))
     rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "clips"]]
     for name, worth in result.accuracy.items():
@@ -20,19 +20,13 @@ def pretrained(config: Config, result: Pretrained) -> str:
         f"  run {result.name}: {result.folder}",
     ]
     if result.version is not None:
-        model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
-        lines += [
-            f"  registered {config.tracking.registered_model} version {result.version} as {config.tracking.alias}",
-            "",
-            "next:",
-            f"  mlflow ui --backend-store-uri {config.tracking.uri}",
-            f"  python jobs/predict.py VIDEO --model {model} --tracking {config.tracking.uri}",
-        ]
+        registered = config.tracking.registered_model
+        lines.append(f"  registered {registered} version {result.version} as {config.tracking.alias}")
     return "\n".join(lines)
 
 
 def transferred(config: Config, result: Transferred) -> str:
-    """How well pairs are told apart, and the next command."""
+    """How well pairs are told apart."""
     best = result.trained.best
     return "\n".join(
         [
@@ -40,16 +34,12 @@ def transferred(config: Config, result: Transferred) -> str:
             f"{config.model.name} by supervision transfer: {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} "
             f"pairs told apart (chance: 50), loss {best['val/loss']:.3f}",
             f"  run {result.name}: {result.student}",
-            "",
-            "next:",
-            f"  python jobs/finetune.py --recipe t3d121_ucf101 --model.name {config.model.name} "
-            f"--model.weights.rgb {result.student} ...",
         ]
     )
 
 
 def evaluated(result: Tested, shown: int = 5) -> str:
-    """What each stream and the fusion are worth, on which clips and data, the hardest pairs, and the next commands."""
+    """What each stream and the fusion are worth, on which clips and data, and the hardest pairs."""
     first = next(iter(result.analyses.values()))
     rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "mean %", "class mean %", "ECE %", "clips"]]
     for name, one in result.analyses.items():
@@ -66,9 +56,6 @@ def evaluated(result: Tested, shown: int = 5) -> str:
             table(rows),
             *(f"  {pair.clips} of {pair.of} {pair.label}: said to be {pair.predicted}" for pair in best.pairs[:shown]),
             f"  scores {result.path}",
-            "",
-            "next:",
-            f"  mlflow ui --backend-store-uri {result.run.uri}      # run {result.name}",
-            f"  python jobs/evaluate.py --fuse {result.path} OTHER/scores.parquet",
+            f"  run {result.name}",
         ]
     )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from pipeline.commands import training
 from pipeline.config import Config
 from pipeline.submission import resolve
 from pipeline.workers import Machines, fitted
@@ -32,7 +33,8 @@ def parsed(entrypoint: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     job = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "job", job)
     spec.loader.exec_module(job)
-    home = sys.modules[job.main.__module__]  # where the command line is read
+    homes = (sys.modules[job.main.__module__], training)  # where the command line is read
+    home = next(module for module in homes if hasattr(module, "parse"))
     parse, configs = home.parse, []
 
     def parse_and_end(*args: Any, **options: Any) -> None:

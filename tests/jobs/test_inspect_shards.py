@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config
+from pipeline.next_command import command
 from tests.jobs.test_jobs import job
 from tests.shards.sets import make_set
 
@@ -29,7 +30,7 @@ def test_what_ingest_made_is_sound_and_has_its_card(shards: Config, tmp_path, ca
     assert any(line.split() == ["val", "101", "101", "0", "1212", "8"] for line in lines)
     assert f"videos shared with {shards.ingest.shards}: 125 pairs of clips" in lines
     assert f"  data card: {card}" in lines
-    assert lines[-1] == f"  python jobs/pretrain_kinetics.py --ingest.shards {shards.ingest.shards} ..."
+    assert lines[-1] == f"  {command('pretrain', '--ingest.shards', shards.ingest.shards)}"
     assert "verify 125/125 (100 %)" in err
     html = card.read_text()
     assert html.startswith("<!doctype html>")

@@ -20,10 +20,11 @@ runpy.run_path(job, run_name="__main__")
 
 
 def imported(job: str, tmp_path: Path, *argv: str, status: int = 0) -> set[str]:
-    """The libraries that a job has imported when it ends, by walking its `sys.modules`."""
+    """The libraries that a job has imported when it ends, by walking its `sys.modules`; it prints into `said.txt`."""
     command = [sys.executable, "-c", RUN, str(CHECKOUT / "jobs" / f"{job}.py"), str(tmp_path / "seen"), *argv]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == status, ended.stderr
+    (tmp_path / "said.txt").write_text(ended.stdout)
     return {name.partition(".")[0] for name in (tmp_path / "seen").read_text().splitlines()}
 
 
@@ -41,12 +42,24 @@ def test_a_mistake_is_answered_before_they_are_imported(job, wrong, tmp_path):
     assert not imported(job, tmp_path, *needs.get(job, []), *wrong, status=2) & HEAVY
 
 
+def test_the_program_imports_none_of_them_to_say_what_it_can_do():
+    ask = "import sys; from pipeline.commands.cli import main; main([{}]); print(*sys.modules, file=sys.stderr)"
+    for words in ("'--help'", "'completion', 'bash'"):
+        asked = subprocess.run([sys.executable, "-c", ask.format(words)], capture_output=True, text=True, check=True)
+        assert not {name.partition(".")[0] for name in asked.stderr.split()} & HEAVY
+
+
 @pytest.mark.ray
 def test_ingest_and_inspection_import_neither_torch_nor_mlflow_in_a_whole_run(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     split = [f"--catalog.motion_shapes.{name}=1" for name in ("train", "val", "test", "frames")]
     split[-1] = "--catalog.motion_shapes.frames=2"
-    assert not imported("ingest", tmp_path, "--recipe", "demo", *split) & {"mlflow", "torch", "torchvision"}
-    shards = str(tmp_path / "outputs" / "shards" / "motion_shapes")
-    inspected = imported("inspect_shards", tmp_path, shards, "--against", shards, "--card", "card.html")
+    storage = tmp_path / "user's runs"
+    words = ["--recipe", "demo", "--storage", str(storage), *split]
+    assert not imported("ingest", tmp_path, *words) & {"mlflow", "torch", "torchvision"}
+    shards = str(storage / "shards" / "motion_shapes")
+    *_, inspect = (tmp_path / "said.txt").read_text().splitlines()
+    subprocess.run(["/bin/sh", "-c", inspect], cwd=tmp_path, check=True)  # runs as it is printed
+    assert (tmp_path / "card.html").is_file()
+    inspected = imported("inspect_shards", tmp_path, shards, "--against", shards, "--card", "again.html")
     assert not inspected & {"mlflow", "ray", "torch", "torchvision"}

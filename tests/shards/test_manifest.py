@@ -163,7 +163,7 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(original):
 
 
 def test_a_folder_without_a_set_says_how_to_make_one(tmp_path):
-    with pytest.raises(ShardError, match=rf"{tmp_path}: no shard set there .*; run jobs/ingest\.py with"):
+    with pytest.raises(ShardError, match=rf"{tmp_path}: no shard set there .*; run the command ingest with"):
         read_manifest(str(tmp_path))
     with pytest.raises(ShardError, match="no shard set there"):
         read_clips(f"{tmp_path}/nowhere")

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.cluster import connect
 from pipeline.command_line import override
-from pipeline.config import Config, ConfigError, SweepConfig
+from pipeline.config import Config, ConfigError, SweepConfig, load
 from pipeline.shards import ShardError
-from pipeline.sweeps.search import search
+from pipeline.sweeps.search import keep_winner, search
 from pipeline.sweeps.space import param_space, trial_config, trials
 from pipeline.sweeps.summary import swept
 
@@ -34,7 +34,7 @@ def test_trials_that_do_not_fit_at_once_are_refused(cluster, tiny):
 
 def test_a_sweep_ingests_nothing(tiny, tmp_path):
     base = override(tiny, {"storage": str(tmp_path), "ingest.shards": str(tmp_path / "none")})
-    with pytest.raises(ShardError, match=r"no shard set there.*run jobs/ingest\.py"):
+    with pytest.raises(ShardError, match=r"no shard set there.*run the command ingest"):
         search(SweepConfig(base=base, crops=(32,)))
 
 
@@ -71,4 +71,6 @@ def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_pa
     }
     table = list(csv.DictReader((tmp_path / "sweeps" / "sweep" / "results.csv").open()))
     assert [row["trial"] for row in table] == [row["trial"] for row in result.rows]
-    assert f"--clips.frames {best['frames']}" in swept(sweep, result)
+    assert str(best["seconds"]) in swept(sweep, result)
+    winner = load(Config, Path(keep_winner(base, result)))
+    assert winner == trial_config(base, best, name="")

@@ -1,0 +1,31 @@
+"""What pretraining and fine-tuning have in common: parse, ingest what is missing, train, say what came of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pipeline.command_line import given, one_line_errors, parse
+from pipeline.config import Config
+from pipeline.next_command import command, mlflow_ui, next_steps, spoken
+from pipeline.submission import resolve
+
+
+def train(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]], doc: str | None) -> None:
+    """Train every network of a config, from a list of clips to a registered model.
+
+    Args:
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+        recipes: name to function; the first is the default.
+        doc: the command's docstring, printed by `--help`.
+    """
+    with one_line_errors():
+        config = resolve(parse(Config, recipes, argv, spoken(doc)))
+        from pipeline.prepare import prepared
+        from pipeline.training.pretrain import check, pretrain
+        from pipeline.training.summary import pretrained
+
+        config = prepared(config, given(argv), check)
+        result = pretrain(config)
+        print(pretrained(config, result))
+        if result.version is not None:
+            model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
+            look = command("predict", "VIDEO", "--model", model, "--tracking", config.tracking.uri)
+            print(next_steps(mlflow_ui(config.tracking.uri), look))
