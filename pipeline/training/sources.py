@@ -50,12 +50,14 @@ def checkpointed(folder: Path, stream: str = "") -> Source:
     """A checkpoint of the training loop.
 
     Args:
-        folder: with `model.pt` and `config.yaml`.
+        folder: with `model.pt` and `config.yaml`; or that of a run's network, of which the best checkpoint is taken.
         stream: whose it is; empty where the config has one only, or the folder lies in that of its stream.
 
     Raises:
         ConfigError: there is no checkpoint, or it does not say whose it is.
     """
+    if not (folder / WEIGHTS).is_file() and (best := best_checkpoint(folder)):
+        folder = best
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"--checkpoint {folder}: no {WEIGHTS} there; a run's lie in runs/NAME/STREAM/checkpoint_*")
     config = load(Config, folder / "config.yaml")

@@ -65,7 +65,7 @@ def score_networks(config: Config, source: Source) -> Tested:
     name, folder = _new(config, f"{source.name}-{protocol.name}")
     weights = {stream: str(path) for stream, path in source.weights.items()}
     if source.labels is not None:  # downloaded to this machine alone
-        weights = {stream: _placed(path, f"{folder}/{stream}.pt", source.labels) for stream, path in weights.items()}
+        weights = {stream: named_copy(path, f"{folder}/{stream}.pt", source.labels) for stream, path in weights.items()}
     tags = {"source": source.origin, "model": config.model.name, "protocol": protocol.name}
     with _run(config, name, {**tags, "dataset_digest": index.digest}) as run:
         run.log_config(to_dict(config))
@@ -77,8 +77,8 @@ def score_networks(config: Config, source: Source) -> Tested:
     return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
 
 
-def _placed(path: str, target: str, labels: tuple[str, ...]) -> str:
-    """A copy of weights, which names their classes also where the model of the registry does so in its place."""
+def named_copy(path: str, target: str, labels: tuple[str, ...]) -> str:
+    """A copy of weights of the registry, which names their classes also where only the model beside them does."""
     stored = read_weights(path)
     known = stored.provenance if stored.provenance.labels else replace(stored.provenance, labels=labels)
     save_weights(stored.state, known, target)

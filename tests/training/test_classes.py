@@ -9,13 +9,14 @@ import torch
 from pipeline.clips.index import ClipIndex
 from pipeline.command_line import override
 from pipeline.config import Config
-from pipeline.models.weights import read_weights, save_weights
+from pipeline.models.weights import Provenance, read_weights, save_weights
 from pipeline.networks import build_network
 from pipeline.shards import read_manifest
 from pipeline.training.classes import other_classes, some
 from pipeline.training.evaluation import EvaluationError, evaluate
 from pipeline.training.examples import attention_pictures
 from pipeline.training.provenance import other_input, provenance_of
+from pipeline.training.tested import named_copy
 from tests.shards.relabelled import relabelled
 
 
@@ -114,6 +115,14 @@ def test_weights_that_do_not_name_their_classes_are_compared_by_number_and_this_
     scores = evaluate(shards, {"flow": str(tmp_path / "plain.pt")}, "test")
     assert np.allclose(scores.logits["flow"], before.logits["flow"], atol=1e-4)
     assert "flow: does not name its classes; its 8 are compared by number with those of" in capsys.readouterr().out
+
+
+def test_weights_of_the_registry_that_do_not_name_their_classes_get_the_names_of_their_model(tmp_path):
+    save_weights({"w": torch.ones(1)}, Provenance(), tmp_path / "plain.pt")
+    copy = named_copy(str(tmp_path / "plain.pt"), str(tmp_path / "copy.pt"), ("b", "a"))
+    assert read_weights(copy).provenance.labels == ("b", "a")
+    again = named_copy(copy, str(tmp_path / "again.pt"), ("a", "b"))
+    assert read_weights(again).provenance.labels == ("b", "a")
 
 
 @pytest.mark.ray

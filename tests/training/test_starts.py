@@ -7,9 +7,10 @@ import pytest
 import torch
 from torchvision.models import googlenet
 
-from pipeline.config import Config, ConfigError, ModelConfig
+from pipeline.config import Config, ConfigError, ModelConfig, save
 from pipeline.models.weights import Provenance, save_weights
 from pipeline.networks import build_network
+from pipeline.training.sources import checkpointed
 from pipeline.training.starts import chosen_start, load_start, weights_in
 
 HEAD = ("logits.conv3d.weight", "logits.conv3d.bias")
@@ -157,3 +158,12 @@ def test_a_folder_without_a_checkpoint_of_the_stream_says_which_it_has(run):
         weights_in(str(run), "two_stream")
     with pytest.raises(ConfigError, match=r"no checkpoint of rgb in .*runs; give a run's folder"):
         weights_in(str(run.parent), "rgb")
+
+
+def test_the_folder_of_a_runs_network_stands_for_its_best_checkpoint_in_a_test_as_well(run):
+    for number in range(4):
+        save(Config(name="mine"), run / "rgb" / f"checkpoint_{number}" / "config.yaml")
+    source = checkpointed(run / "rgb")
+    assert source.weights == {"rgb": run / "rgb" / "checkpoint_1" / "model.pt"}
+    with pytest.raises(ConfigError, match=r"--checkpoint .*mine: no model\.pt there; a run's lie in runs/NAME/STREAM"):
+        checkpointed(run)
