@@ -32,6 +32,7 @@ test: install ## every test that needs no GPU
 	@$(BIN)/python -m pytest
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
+	@echo "  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///$(STORAGE)/mlflow.db --port 5000
 
 lint: install ## style and types

@@ -18,6 +18,8 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from pydantic import ValidationError as PydanticValidationError
 from pydantic.dataclasses import dataclass
 
+from pipeline.masking import masked
+
 T = TypeVar("T")
 Stream = Literal["rgb", "flow"]
 Auto = Literal["auto"]
@@ -628,8 +630,8 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
 
 
 def save(config: Any, path: Path) -> None:
-    """Write the tree as YAML, to be read again by `load` or `--config`."""
-    path.write_text(yaml_text(to_dict(config)))
+    """Write the tree as YAML, to be read again by `load` or `--config`; passwords in addresses are not written."""
+    path.write_text(yaml_text(masked(to_dict(config))))
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:

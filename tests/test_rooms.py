@@ -28,7 +28,8 @@ ROOMS = {
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
-    "config": set(),
+    "masking": set(),
+    "config": {"masking"},
     "progress": set(),
     "table": set(),
     "command_line": {"config"},
@@ -45,12 +46,22 @@ USES = {
     "shards": {"progress", "table"},
     "ingest": {"config", "progress", "table"},
     "clips": {"config"},
-    "tracking": {"config", "networks", "scoring"},
-    "training": {"cluster", "config", "networks", "progress", "scoring", "table"},
+    "tracking": {"config", "masking", "networks", "scoring"},
+    "training": {"cluster", "config", "masking", "networks", "progress", "scoring", "table"},
     "sweeps": {"config", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "networks", "progress", "recipes", "table", "workers"},
     "recipes": {"config"},
-    "commands": {"cluster", "command_line", "config", "next_command", "prepare", "recipes", "submission", "table"},
+    "commands": {
+        "cluster",
+        "command_line",
+        "config",
+        "masking",
+        "next_command",
+        "prepare",
+        "recipes",
+        "submission",
+        "table",
+    },
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
 
@@ -64,6 +75,7 @@ FORBIDDEN = {
     "recipes": CLUSTER | {"torch", "pyarrow", "cv2", "av", "os", "sys"},
     "ingest": {"mlflow", "torch"},
     "clips": {"mlflow"},
+    "masking": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "config": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "table": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "command_line": CLUSTER | {"torch", "pyarrow", "cv2", "av"},

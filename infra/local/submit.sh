@@ -32,10 +32,22 @@ stop() { # only this head, which is a process group of its own: `ray stop` would
 }
 trap stop EXIT
 
+# The job runs in Ray's copy of this folder, which has no .git: MLflow is told from here who runs which commit.
+commit=$(git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || true)
+git ls-files --error-unmatch pipeline/__init__.py >/dev/null 2>&1 || commit=""
+environment=$(python - "$commit" "$(id -un 2>/dev/null || true)" <<'PY'
+import json, os, sys
+told = {"mlflow.source.git.commit": sys.argv[1], "mlflow.user": sys.argv[2]}
+told = {name: value for name, value in told.items() if value} | json.loads(os.environ.get("MLFLOW_RUN_CONTEXT", "{}"))
+print(json.dumps({"env_vars": {"MLFLOW_RUN_CONTEXT": json.dumps(told)}}))
+PY
+)
+
 address="http://127.0.0.1:$dashboard" job="local-$$-$RANDOM" submitted=no
 for _ in $(seq 60); do # until the dashboard and its agent are up
     kill -0 "$head" 2>/dev/null || { echo "error: Ray did not start:" >&2; tail -n 20 "$log" >&2; exit 1; }
-    if ray job submit --address "$address" --submission-id "$job" --no-wait --working-dir . -- "$@" >"$log.job" 2>&1; then
+    if ray job submit --address "$address" --submission-id "$job" --no-wait --working-dir . \
+        --runtime-env-json "$environment" -- "$@" >"$log.job" 2>&1; then
         submitted=yes
         break
     fi

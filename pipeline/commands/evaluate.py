@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.command_line import check_fields, fail, one_line_errors, override, overrides
+from pipeline.commands.pages import pages
 from pipeline.commands.words import parser
 from pipeline.config import Config
-from pipeline.next_command import command, mlflow_ui, next_steps
+from pipeline.masking import masked
+from pipeline.next_command import command, next_steps
 from pipeline.submission import resolve
 
 if TYPE_CHECKING:
@@ -65,9 +67,9 @@ def main(argv: list[str] | None = None) -> None:
             config = connect(resolve(override(source.config, fields)))
             result = score_networks(config, source)
         print(evaluated(result))
-        place = ("--storage", config.storage, "--tracking.uri", config.tracking.uri)
+        place = ("--storage", config.storage, "--tracking.uri", masked(config.tracking.uri))
         fuse = command("evaluate", "--fuse", result.path, "OTHER/scores.parquet", *place)
-        print(next_steps(mlflow_ui(config.tracking.uri), fuse))
+        print(next_steps(*pages(result.run), fuse))
 
 
 def find(arguments: argparse.Namespace, base: Config, folder: Path) -> "Source":

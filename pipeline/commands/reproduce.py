@@ -12,8 +12,9 @@ that are done already, are not run again.
 from collections.abc import Sequence
 
 from pipeline.command_line import one_line_errors, parse
+from pipeline.commands.pages import pages
 from pipeline.config import ModelConfig
-from pipeline.next_command import mlflow_ui, next_steps, spoken
+from pipeline.next_command import next_steps, spoken
 from pipeline.studies.settings import StudyConfig, training_config
 from pipeline.submission import resolve
 
@@ -31,4 +32,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)
         result = run_study(study)
         print(studied(result))
-        print(next_steps(mlflow_ui(result.run.uri)))
+        print(next_steps(*pages(result.run)))

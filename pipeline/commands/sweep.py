@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.command_line import one_line_errors, parse
+from pipeline.commands.pages import pages
 from pipeline.config import SweepConfig
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import SWEEP
@@ -27,6 +28,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(swept(fitted, result))
         winner = keep_winner(sweep.base, result)
         if "://" in winner:
-            print(next_steps(f"fetch {winner}", command("pretrain", "--config", "winner.yaml")))
+            print(next_steps(*pages(result.run), f"fetch {winner}", command("pretrain", "--config", "winner.yaml")))
         else:
-            print(next_steps(command("pretrain", "--config", winner)))
+            print(next_steps(*pages(result.run), command("pretrain", "--config", winner)))

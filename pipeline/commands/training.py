@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.command_line import given, one_line_errors, parse
+from pipeline.commands.pages import pages
 from pipeline.config import Config
-from pipeline.next_command import command, mlflow_ui, next_steps, spoken
+from pipeline.masking import masked
+from pipeline.next_command import command, next_steps, spoken
 from pipeline.submission import resolve
 
 
@@ -27,5 +29,5 @@ def train(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]
         print(pretrained(config, result))
         if result.version is not None:
             model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
-            look = command("predict", "VIDEO", "--model", model, "--tracking", config.tracking.uri)
-            print(next_steps(mlflow_ui(config.tracking.uri), look))
+            look = command("predict", "VIDEO", "--model", model, "--tracking", masked(config.tracking.uri))
+            print(next_steps(*pages(result.run), look))

@@ -14,6 +14,7 @@ from pipeline.studies.claims import Claim
 from pipeline.studies.experiments import Outcome
 from pipeline.studies.settings import DESCRIBED, StudyConfig
 from pipeline.studies.verdicts import Outcomes, Verdict
+from pipeline.tracking.notes import pipes
 
 HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
 Judged = Sequence[tuple[Claim, Sequence[Verdict]]]
@@ -59,14 +60,14 @@ def markdown(
         "where the first is better than the second in the mean, by the margin that the claim asks for and by more than "
         "one standard deviation of the difference between seeds; *unclear* is better in the mean only.",
         "",
-        *_pipes(rows(judged)),
+        *pipes(rows(judged)),
         "",
         *(f"- **Failed**: {trial}: {reason}" for trial, reason in failed.items()),
     ]
     for claim, _ in judged:
         lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]
         lines += [f"![accuracy]({claim.name}_bars.png)", "", f"![curves]({claim.name}_curves.png)", ""]
-    lines += ["## Data", "", *_pipes(_data(manifests)), "", "## Trainings", "", *_pipes(_trainings(outcomes)), ""]
+    lines += ["## Data", "", *pipes(_data(manifests)), "", "## Trainings", "", *pipes(_trainings(outcomes)), ""]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow"))
     seconds = sum(outcome.seconds for outcome in outcomes.values())
     lines += [
@@ -118,11 +119,6 @@ def _trainings(outcomes: Outcomes) -> list[list[object]]:
 
 def _steps(outcome: Outcome) -> int:
     return max(outcome.steps(network)[-1] for network in outcome.history)
-
-
-def _pipes(table: Sequence[Sequence[object]]) -> list[str]:
-    head, *body = ["| " + " | ".join(map(str, row)) + " |" for row in table]
-    return [head, "|" + "---|" * len(table[0]), *body]
 
 
 def _processor() -> str:

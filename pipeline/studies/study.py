@@ -20,10 +20,12 @@ from pipeline.shards.store import exists, make_folder, read_json, write_atomical
 from pipeline.studies.claims import Claim, chosen
 from pipeline.studies.experiments import in_order
 from pipeline.studies.figures import bars, lines
-from pipeline.studies.report import markdown, results
+from pipeline.studies.report import markdown, results, rows
 from pipeline.studies.runner import Runner
 from pipeline.studies.settings import StudyConfig, data_config
 from pipeline.studies.verdicts import Outcomes, Verdict, judge
+from pipeline.tracking.decoration import may_fail
+from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run, tracked_run
 
 Write = Callable[[str], object]
@@ -96,13 +98,16 @@ def write_report(
     make_folder(folder)
     for claim, verdicts in judged:
         for kind, draw in (("bars", bars), ("curves", lines)):
-            figure = draw(claim, verdicts, outcomes, study.seeds)
-            figure.savefig(f"{folder}/{claim.name}_{kind}.png", dpi=110, bbox_inches="tight")
-            run.log_figure(f"report/{claim.name}_{kind}.png", figure)
+            with may_fail(run, f"report/{claim.name}_{kind}.png"):
+                figure = draw(claim, verdicts, outcomes, study.seeds)
+                figure.savefig(f"{folder}/{claim.name}_{kind}.png", dpi=110, bbox_inches="tight")
+                run.log_figure(f"report/{claim.name}_{kind}.png", figure)
     text = markdown(study, judged, outcomes, manifests, failed)
     write_atomically(f"{folder}/report.md", lambda file: file.write(text.encode()))
     write_json(f"{folder}/results.json", results(judged))
     run.log_text("report/report.md", text)
+    about = "What the papers claim, tried at small size; the report is `report/report.md`."
+    set_note(run, [about, pipes(rows(judged))])
     run.log_json("report/results.json", results(judged))
     run.log_json("report/study.json", to_dict(study))
     return f"{folder}/report.md"

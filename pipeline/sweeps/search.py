@@ -25,6 +25,8 @@ from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
 from pipeline.tracking import figures
+from pipeline.tracking.decoration import may_fail
+from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.reporting import is_whole
 from pipeline.training.trainer import train_stream
@@ -68,6 +70,9 @@ def search(sweep: SweepConfig) -> Swept:
     artifacts = f"{base.storage}/mlartifacts" if base.tracking.uri.startswith("sqlite:") else None
     tags = {"dataset_digest": manifest["digest"], "model": base.model.name, "stream": sweep.stream}
     with tracked_run(base.tracking.uri, base.tracking.experiment, name, artifacts=artifacts, tags=tags) as run:
+        about = f"**{base.model.name}**, `{sweep.stream}`: temporal depth x stride x resolution, {trials(sweep)} trials"
+        data = f"Data: `{base.ingest.shards}`, digest `{manifest['digest']}`. Each trial is a run below this one."
+        set_note(run, [f"{about}.", data])
         run.log_config(to_dict(sweep))
         run.log_shards(
             base.ingest.shards,
@@ -80,7 +85,9 @@ def search(sweep: SweepConfig) -> Swept:
         text = _csv(rows)
         write_atomically(f"{folder}/results.csv", lambda file: file.write(text.encode()))
         run.log_text("results.csv", text)
-        run.log_figure("sweep.png", figures.sweep(rows, METRIC, f"{base.model.name}, {sweep.stream}: {name}"))
+        set_note(run, [f"{about}, best first.", pipes([COLUMNS[1:], *(_shown(row) for row in rows)]), data])
+        with may_fail(run, "sweep.png"):
+            run.log_figure("sweep.png", figures.sweep(rows, METRIC, f"{base.model.name}, {sweep.stream}: {name}"))
         run.log_metrics({"best/top1": rows[0][METRIC], "trials": len(rows)}, step=0)
     return Swept(name, folder, run, rows, manifest["digest"])
 
@@ -136,6 +143,7 @@ def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
     with tracked_run(
         config.tracking.uri, config.tracking.experiment, label, parent=parent, tags={"trial": trial_id, **point}
     ) as run:
+        set_note(run, [f"A trial of a sweep of **{config.model.name}**, `{values['stream']}`: {label}."])
         run.log_config(to_dict(config))
         train_stream(config, values["stream"], run, f"{values['folder']}/trials/{trial_id}", [ReportEpochs()])
 
@@ -161,6 +169,10 @@ def _row(result: tune.Result) -> dict[str, Any]:
         "seconds": round(metrics.get("time_total_s", 0.0), 1),
         "status": "failed" if failed else "done",
     }
+
+
+def _shown(row: dict[str, Any]) -> list[object]:
+    return [f"{row[name]:.4g}" if isinstance(row[name], float) else row[name] for name in COLUMNS[1:]]
 
 
 def _most_epochs(sweep: SweepConfig) -> int:

@@ -6,12 +6,12 @@ import importlib.util
 import logging
 import os
 import platform
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.runs import Run
+from pipeline.tracking.source import commit
 
 PACKAGES = (
     "av", "mlflow", "numba", "numpy", "opencv-contrib-python-headless", "pyarrow", "ray", "torch", "torchvision",
@@ -34,16 +34,6 @@ def environment() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def commit(folder: Path = Path(__file__).parent) -> str:
-    """The commit of the code, with `-dirty` where tracked files differ from it; empty where there is no repository."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no input
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
 @contextlib.contextmanager
 def system_metrics(run: Run, node: str | None = None) -> Iterator[None]:
     """Log use of processor, memory, disk, network and GPUs to a run as `system/...`, twice a minute.
@@ -63,6 +53,7 @@ def system_metrics(run: Run, node: str | None = None) -> Iterator[None]:
     monitor = SystemMetricsMonitor(
         run.run_id, SAMPLE_S, SAMPLES, resume_logging=True, node_id=node, tracking_uri=run.uri
     )
+    monitor._logging_step = max(1, monitor._logging_step)  # MLflow takes metrics of step 0 for those of a logged model
     monitor.start()
     try:
         yield

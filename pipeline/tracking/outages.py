@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.config import ConfigError
+from pipeline.masking import is_masked, masked
 
 
 class OutageError(RuntimeError):
@@ -34,10 +35,12 @@ def check_reachable(uri: str) -> None:
     Raises:
         ConfigError: in one line.
     """
+    if is_masked(uri):
+        raise ConfigError(f"tracking.uri: {uri} was stored without its password; give --tracking.uri again")
     if reason := unreachable(uri):
         raise ConfigError(
-            f"tracking.uri: no MLflow at {uri} ({reason}); start it, give another URI, or leave it empty for a file in "
-            "STORAGE"
+            f"tracking.uri: no MLflow at {masked(uri)} ({reason}); start it, give another URI, or leave it empty for a "
+            "file in STORAGE"
         )
 
 
@@ -64,7 +67,7 @@ def tolerated(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        sys.stderr.write(f"MLflow at {uri} failed ({_reason(error)}); training goes on, its metrics follow\n")
+        sys.stderr.write(f"MLflow at {masked(uri)} failed ({_reason(error)}); training goes on, its metrics follow\n")
 
 
 def _reason(error: BaseException) -> str:

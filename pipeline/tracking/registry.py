@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import RunStatus
+from mlflow.entities import LoggedModelStatus, RunStatus
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
 import pipeline
 from pipeline.config import VERSION
+from pipeline.masking import masked
 from pipeline.models.weights import read_weights
 from pipeline.tracking.runs import Run, use
 
 CARD = "model_card.md"
+REGISTERED = "registered_model"  # tag of a run: NAME/VERSION
 MAX_DESCRIPTION = 5000  # characters, of MLflow's tables; the whole card is an artifact anyway
 REQUIRED = ("av", "mlflow", "numpy", "opencv-contrib-python-headless", "pyarrow", "pydantic", "pyyaml", "torch")
 
@@ -39,7 +42,7 @@ def load(tracking_uri: str, model_uri: str) -> Any:
         return mlflow.pyfunc.load_model(model_uri)
     except mlflow.MlflowException as error:
         raise RegistryError(
-            f"{model_uri}: {error.message} (registry {tracking_uri}; see --model and --tracking)"
+            f"{model_uri}: {error.message} (registry {masked(tracking_uri)}; see --model and --tracking)"
         ) from None
 
 
@@ -56,7 +59,7 @@ def newest(tracking_uri: str, alias: str = "candidate") -> str:
         if alias in model.aliases
     ]
     if not versions:
-        raise RegistryError(f"no model is registered as {alias} in {tracking_uri}; see --model and --tracking")
+        raise RegistryError(f"no model is registered as {alias} in {masked(tracking_uri)}; see --model and --tracking")
     return f"models:/{max(versions, key=lambda version: version.creation_timestamp).name}@{alias}"
 
 
@@ -97,7 +100,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
         return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
-        raise RegistryError(f"{model_uri}: {error.message} (registry {tracking_uri})") from None
+        raise RegistryError(f"{model_uri}: {error.message} (registry {masked(tracking_uri)})") from None
     except (KeyError, OSError) as error:
         raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None
 
@@ -128,7 +131,7 @@ def log_classifier(
         described = Path(folder) / "model.json"
         known = {stream: read_weights(file).provenance.to_dict() for stream, file in weights.items()}
         about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
-        described.write_text(json.dumps({**about, "config": dict(config)}))
+        described.write_text(json.dumps({**about, "config": masked(dict(config))}))
         with mlflow.start_run(run_id=run.run_id):
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",
@@ -141,6 +144,26 @@ def log_classifier(
     run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early
     mlflow.clear_active_model()  # trying the example made it one: system metrics would be logged as the model's
     return LoggedModel(info.model_id, info.model_uri)
+
+
+def logged_before(run: Run) -> LoggedModel | None:
+    """The model that a run has logged whole, before it was interrupted; None where there is none."""
+    outputs = run.client.get_run(run.run_id).outputs
+    models = [run.client.get_logged_model(one.model_id) for one in (outputs.model_outputs if outputs else [])]
+    whole = [model for model in models if model.status == LoggedModelStatus.READY]
+    return LoggedModel(whole[-1].model_id, whole[-1].model_uri) if whole else None
+
+
+def registered_before(run: Run, name: str) -> str | None:
+    """The version as which a run has registered its model, before it was interrupted; None where it has not."""
+    if not name or REGISTERED not in run.client.get_run(run.run_id).data.tags:
+        return None
+    return _version_of(run, name)
+
+
+def _version_of(run: Run, name: str) -> str | None:
+    versions = run.client.search_model_versions(f"run_id = '{run.run_id}'")
+    return next((str(version.version) for version in versions if version.name == name), None)
 
 
 def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tags: Mapping[str, object]) -> str:
@@ -157,19 +180,25 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
     Returns:
         The version.
     """
+    use(run.uri)  # MLflow looks for the logged model there, and not where the client is
     client = MlflowClient(run.uri)
-    texts = {key: str(value) for key, value in tags.items()}
-    client.set_logged_model_tags(model.model_id, texts)
+    texts, card = {key: masked(str(value)) for key, value in tags.items()}, masked(card)
+    client.set_logged_model_tags(model.model_id, {**texts, MLFLOW_RUN_NOTE: card[:MAX_DESCRIPTION]})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / CARD
         file.write_text(card, encoding="utf-8")
         client.log_model_artifact(model.model_id, str(file))
         client.log_artifact(run.run_id, str(file))
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Video in, actions out: each version has its model card.")
-    made = client.create_model_version(
-        name, model.uri, run.run_id, tags=texts, description=card[:MAX_DESCRIPTION], model_id=model.model_id
+        about = f"Video in, actions out. Each version has its model card; `models:/{name}@{alias}` is the newest."
+        client.create_registered_model(name, description=about)
+    version = _version_of(run, name) or str(
+        client.create_model_version(
+            name, model.uri, run.run_id, tags=texts, description=card[:MAX_DESCRIPTION], model_id=model.model_id
+        ).version
     )
-    client.set_registered_model_alias(name, alias, made.version)
-    run.set_tags({"registered_model": f"{name}/{made.version}"})
-    return str(made.version)
+    versions = json.dumps([{"name": name, "version": int(version)}])
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})  # the page of the logged model
+    client.set_registered_model_alias(name, alias, version)
+    run.set_tags({REGISTERED: f"{name}/{version}"})  # last: a run without it is registered when it goes on
+    return version

@@ -17,13 +17,21 @@ from typing import Any
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.config import yaml_text
+from pipeline.masking import masked
 from pipeline.tracking.outages import OutageError, check_reachable, unreachable
+from pipeline.tracking.source import INHERITED, source_tags
 
+ABOUT_EXPERIMENTS = {
+    "mlflow.experimentKind": "custom_model_development",  # for MLflow's pages: this is not GenAI
+    MLFLOW_RUN_NOTE: "Video action recognition: trainings with a run a network, sweeps with a run a trial, and tests; "
+    "each says what it is. Registered models have cards.",
+}
 MAX_PARAM = 6000  # MLflow cuts longer values; the whole config is an artifact anyway
 
 
@@ -70,7 +78,7 @@ class Run:
 
         Parameters cannot change: those of a resumed run stay, and `config.yaml` says what it goes on with.
         """
-        known = self.client.get_run(self.run_id).data.params
+        config, known = masked(dict(config)), self.client.get_run(self.run_id).data.params
         params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items() if name not in known]
         for start in range(0, len(params), 100):  # MLflow's limit of one request
             self.client.log_batch(self.run_id, params=params[start : start + 100])
@@ -78,11 +86,11 @@ class Run:
 
     def log_text(self, path: str, text: str) -> None:
         """Log a text artifact."""
-        self.client.log_text(self.run_id, text, path)
+        self.client.log_text(self.run_id, masked(text), path)
 
     def log_json(self, path: str, value: Any) -> None:
         """Log a JSON artifact."""
-        self.client.log_dict(self.run_id, value, path)
+        self.client.log_dict(self.run_id, masked(value), path)
 
     def log_bytes(self, path: str, content: bytes) -> None:
         """Log a file of any kind."""
@@ -120,9 +128,9 @@ class Run:
         self.client.log_inputs(self.run_id, datasets=inputs)
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name, str(value))
+        """Set tags, all in one request."""
+        entities = [RunTag(name, masked(str(value))) for name, value in tags.items()]
+        self.client.log_batch(self.run_id, tags=entities)
 
     def end(self, status: int) -> None:
         """End the run with one of MLflow's `RunStatus`."""
@@ -159,8 +167,8 @@ def tracked_run(
     client = MlflowClient(uri)
     if resume is None:
         experiment_id = _experiment(client, experiment, artifacts)
-        parents = {"mlflow.parentRunId": parent.run_id} if parent else {}
-        resume = client.create_run(experiment_id, run_name=name, tags=parents).info.run_id
+        source = masked(source_tags()) if parent is None else _handed_down(parent)
+        resume = client.create_run(experiment_id, run_name=name, tags=source).info.run_id
     else:
         client.update_run(resume, status=RunStatus.to_string(RunStatus.RUNNING))
     run = Run(uri, resume)
@@ -172,12 +180,18 @@ def tracked_run(
     except BaseException as error:
         if reason := unreachable(uri):
             if isinstance(error, MlflowException):
-                says = f"MLflow at {uri} does not answer ({reason}); what was computed stays"
+                says = f"MLflow at {masked(uri)} does not answer ({reason}); what was computed stays"
                 raise OutageError(f"{says}, --resume NAME goes on when it is back") from error
             raise
         with contextlib.suppress(MlflowException):  # such as of a SQLite file on a disk that is full
             _end_early(run, error)
         raise
+
+
+def _handed_down(parent: Run) -> dict[str, str]:
+    """Of a run below another; it may be made in a worker, which knows nothing of the command that began it all."""
+    tags = parent.client.get_run(parent.run_id).data.tags
+    return {"mlflow.parentRunId": parent.run_id, **{name: tags[name] for name in INHERITED if name in tags}}
 
 
 def _end_early(run: Run, error: BaseException) -> None:
@@ -209,7 +223,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else client.create_experiment(name, artifact_location=artifacts)
+    if found:
+        for tag in ABOUT_EXPERIMENTS.keys() - found.tags.keys():
+            client.set_experiment_tag(found.experiment_id, tag, ABOUT_EXPERIMENTS[tag])
+        return found.experiment_id
+    return client.create_experiment(name, artifact_location=artifacts, tags=ABOUT_EXPERIMENTS)
 
 
 @contextlib.contextmanager

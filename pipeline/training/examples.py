@@ -12,6 +12,7 @@ from pipeline.cluster import use_gpu
 from pipeline.config import Config
 from pipeline.networks import load_network
 from pipeline.tracking.animations import animate, flow_pictures
+from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.overlays import Row, attention_animation
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import probabilities
@@ -31,8 +32,10 @@ def log_clips(run: Run, config: Config, weights: Mapping[str, str], scores: Scor
         index: where the clips are.
     """
     name = list(scores.all_logits)[-1]
-    log_misclassified(run, scores, name, index, config.ingest.flow.bound)
-    log_attention(run, config, weights, scores, name, index)
+    with may_fail(run, "misclassified/"):
+        log_misclassified(run, scores, name, index, config.ingest.flow.bound)
+    with may_fail(run, "attention/"):
+        log_attention(run, config, weights, scores, name, index)
 
 
 def surest(scores: Scores, name: str, right: bool, count: int) -> list[int]:
@@ -75,14 +78,17 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
         picture = f"misclassified/{number:02}.gif"  # no name from the data set chooses a path
         row = rows[str(scores.clip_ids[i])]
         stride = max(1, -(-int(index.num_frames[row]) // 32))
-        frames = DECODE["rgb"](index.blob(row, "rgb"), whole_clip(int(index.num_frames[row]), stride))
-        flow = None
-        if index.num_flow[row]:
-            flow = DECODE["flow"](index.blob(row, "flow"), whole_clip(int(index.num_flow[row]), stride))
-        run.log_bytes(picture, animate(frames, flow, bound))
+        with may_fail(run, picture):
+            frames = DECODE["rgb"](index.blob(row, "rgb"), whole_clip(int(index.num_frames[row]), stride))
+            flow = None
+            if index.num_flow[row]:
+                flow = DECODE["flow"](index.blob(row, "flow"), whole_clip(int(index.num_flow[row]), stride))
+            run.log_bytes(picture, animate(frames, flow, bound))
         label, taken = scores.labels[scores.targets[i]], scores.labels[predicted[i]]
         listed.append((picture, scores.clip_ids[i], label, taken, f"{confidence[i]:.4f}"))
-    run.log_text("misclassified.csv", csv_text(["picture", "clip_id", "label", "predicted", "confidence"], listed))
+    run.log_text(
+        "misclassified/clips.csv", csv_text(["picture", "clip_id", "label", "predicted", "confidence"], listed)
+    )
     return len(listed)
 
 
@@ -116,7 +122,7 @@ def log_attention(
         path = f"attention/{number:02}_{'right' if predicted[i] == scores.targets[i] else 'wrong'}.gif"
         run.log_bytes(path, picture)
         listed.append((path, scores.clip_ids[i], scores.labels[scores.targets[i]], scores.labels[predicted[i]]))
-    run.log_text("attention.csv", csv_text(["picture", "clip_id", "label", "predicted"], listed))
+    run.log_text("attention/clips.csv", csv_text(["picture", "clip_id", "label", "predicted"], listed))
     return len(listed)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.networks import network_inputs
+from pipeline.tracking.notes import pipes
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import Analysis
 from pipeline.training.classes import some
@@ -84,7 +85,7 @@ def _accuracy(scores: Scores, analyses: Mapping[str, Analysis]) -> list[str]:
         f"On all clips of split `{scores.split}` that could be read, each counted once. Protocol: {scores.protocol}.",
         f"One guess in {len(scores.labels)} would be right by chance.",
         "",
-        *_table(head, rows),
+        *pipes([head, *rows]),
     ]
 
 
@@ -103,9 +104,9 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
         "",
         f"`{manifest['dataset']}`, digest `{manifest['digest']}`, in `{config.ingest.shards}`. Clips are stored at "
         f"{ingest.fps} frames a second, short side {ingest.short_side}.{flow if 'flow' in ingest.streams else ''}",
-        "The data card is `data_card.html` of the run.",
+        "The data card is `data/data_card.html` of the run.",
         "",
-        *_table(["split", "used for", "expected", "readable", "failed"], rows),
+        *pipes([["split", "used for", "expected", "readable", "failed"], *rows]),
     ]
 
 
@@ -196,7 +197,3 @@ def _lineage(config: Config, run: Run, manifest: Mapping[str, Any], trained: Map
         *(f"- `{name}`: checkpoint `{one.checkpoint}`" for name, one in trained.items()),
         f"- alias `{config.tracking.alias}`: moved to this version when it was registered",
     ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

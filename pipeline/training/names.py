@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config import Config, ConfigError, from_dict, stored, to_dict
+from pipeline.masking import masked, masked_fields
 from pipeline.shards.store import exists, list_entries, read_json
 from pipeline.training.classes import some
 
@@ -79,10 +80,12 @@ def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
         old, new = _at(values, name), _at(wanted, name)
         if old == new or name in ABOUT_THE_RUN:
             continue
-        if not name.startswith(MAY_CHANGE):
+        if not name.startswith(MAY_CHANGE) and masked(new) != old:
             raise ConfigError(f"--{name}: a resumed run keeps its {old}; a new run may have another")
         section, _, leaf = name.rpartition(".")
         (_at(values, section) if section else values)[leaf] = new
+    for name in masked_fields(values):
+        raise ConfigError(f"--resume: {name} was stored without its password; give --{name} again")
     after = from_dict(Config, values)
     if after.training.clips_per_step is not None and "training.accumulate" not in given:
         after = replace(after, training=replace(after.training, accumulate=1))  # what it becomes, workers will say

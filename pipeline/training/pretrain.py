@@ -15,24 +15,31 @@ from typing import Any
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import protocol_of
 from pipeline.config import VERSION, Config, ConfigError, to_dict
+from pipeline.masking import masked
 from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import read_manifest
-from pipeline.shards.store import make_folder, read_json, write_json
+from pipeline.shards.store import exists, make_folder, read_json, write_json
 from pipeline.tracking import figures
+from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.environment import system_metrics
+from pipeline.tracking.notes import set_note
 from pipeline.tracking.outages import check_reachable
+from pipeline.tracking.registry import registered_before
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.claims import claimed
 from pipeline.training.classes import other_classes
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
+from pipeline.training.notes import network_note, training_note
 from pipeline.training.provenance import provenance_of
 from pipeline.training.publish import describe, log_model, publish
-from pipeline.training.report import log_scores
-from pipeline.training.scores import Accuracy, write_scores
+from pipeline.training.report import analyses, log_figures, log_scores
+from pipeline.training.scores import Accuracy, read_scores, write_scores
 from pipeline.training.starts import freeze, load_start
 from pipeline.training.trainer import Trained, train_stream
+
+CURVES = ("train/loss", "val/loss", "train/top1", "val/top1", "lr")  # that the run above the networks has too
 
 
 @dataclass(frozen=True)
@@ -114,15 +121,21 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
             name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
         }
         weights = {stream: one.weights for stream, one in trained.items()}
-        scores = evaluate(config, weights, config.evaluation.split)
-        write_scores(scores, f"{folder}/scores.parquet")
-        index = ClipIndex.load(config.ingest.shards, scores.split)
-        model = log_model(config, run, trained, index)
-        model_id = model.model_id if model else None
-        analyses = log_scores(run, scores, config.training.epochs, model_id, manifest["dataset"])
+        index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
+        version, stored = registered_before(run, config.tracking.registered_model), f"{folder}/scores.parquet"
+        if version and exists(stored):  # what is left to do of a run that goes on is its pictures
+            scores = read_scores(stored)
+            worth = analyses(scores)
+        else:
+            scores = evaluate(config, weights, config.evaluation.split)
+            write_scores(scores, stored)
+            model = log_model(config, run, trained, index)
+            worth = log_scores(run, scores, model.model_id if model else None, manifest["dataset"])
+            version = publish(config, run, model, manifest, trained, scores, worth) if model else None
+        set_note(run, training_note(config, manifest, worth, version))
+        log_figures(run, scores, worth)
         log_clips(run, config, weights, scores, index)
-        version = publish(config, run, model, manifest, trained, scores, analyses) if model else None
-    accuracy = {name: one.accuracy for name, one in analyses.items()}
+    accuracy = {name: one.accuracy for name, one in worth.items()}
     return Pretrained(config.name, folder, run, trained, accuracy, version)
 
 
@@ -148,7 +161,7 @@ def begun(
             check_same_data(config, Provenance.from_dict(values), here[name])
         config = replace(config, resume="", allow_other_data=False)  # it is the run that it was
         known = {"version": VERSION, "networks": {name: one.to_dict() for name, one in here.items()}}
-        yield config, folder, {**known, "config": to_dict(config), "runs": before["runs"]}
+        yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
 
 
 def check_same_data(config: Config, before: Provenance, here: Provenance) -> None:
@@ -177,12 +190,18 @@ def train_tracked(
     """Train one network in an MLflow run below that of the job."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
     with run_of(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
+        set_note(run, network_note(config, stream, manifest))
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config))
         trained = train_stream(config, stream, run, folder)
+        set_note(run, network_note(config, stream, manifest, trained))
         run.log_history(trained.history)
-        run.log_figure("curves.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
-        parent.log_figure(f"curves_{stream}.png", figures.curves(trained.history, f"{config.model.name}, {stream}"))
+        parent.log_history(
+            [{f"{stream}/{name.replace('/', '_')}": row[name] for name in CURVES} for row in trained.history]
+        )
+        for logged, path in ((run, "curves.png"), (parent, f"curves/{stream}.png")):
+            with may_fail(logged, path):
+                logged.log_figure(path, figures.curves(trained.history, f"{config.model.name}, {stream}"))
         return trained
 
 

@@ -9,13 +9,18 @@ import ray
 from pipeline.cards import data_card
 from pipeline.clips.index import ClipIndex
 from pipeline.config import Config, to_dict
+from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.environment import environment
-from pipeline.tracking.registry import LoggedModel, log_classifier, register
+from pipeline.tracking.notes import set_note
+from pipeline.tracking.registry import LoggedModel, log_classifier, logged_before, register
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import Analysis
 from pipeline.training.model_card import model_card
+from pipeline.training.notes import training_note
 from pipeline.training.scores import Scores
 from pipeline.training.trainer import Trained
+
+DATA_CARD = "data/data_card.html"
 
 
 def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Mapping[str, str]) -> None:
@@ -27,17 +32,24 @@ def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Ma
         manifest: of the shard set.
         contexts: split to what it is used for.
     """
+    set_note(run, training_note(config, manifest))
     run.log_config(to_dict(config))
     run.log_shards(config.ingest.shards, manifest, contexts)
-    run.log_bytes("data_card.html", data_card(config.ingest.shards).encode())
+    with may_fail(run, DATA_CARD):
+        run.log_bytes(DATA_CARD, data_card(config.ingest.shards).encode())
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     run.log_json("environment.json", {**environment(), "nodes": [_plain(node) for node in nodes]})
 
 
 def log_model(config: Config, run: Run, trained: Mapping[str, Trained], index: ClipIndex) -> LoggedModel | None:
-    """Log the networks as one video classifier, with the shortest test clip as example; None where none is wanted."""
+    """Log the networks as one video classifier, with the shortest test clip as example; None where none is wanted.
+
+    A run that was interrupted behind it has one already, which stays the only one.
+    """
     if not config.tracking.registered_model:
         return None
+    if before := logged_before(run):
+        return before
     weights = {name: one.weights for name, one in trained.items()}
     example = index.blob(int(np.argmin(index.num_frames)), "rgb")
     return log_classifier(run, weights, index.labels, to_dict(config), example)

@@ -14,8 +14,10 @@ from pipeline.config import Config, to_dict
 from pipeline.models.weights import read_weights, save_weights
 from pipeline.shards import read_manifest
 from pipeline.shards.store import write_atomically
+from pipeline.tracking.notes import commands, set_note
 from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run
+from pipeline.training.notes import data_line
 from pipeline.training.pretrain import begun, check_splits, run_of, train_tracked
 from pipeline.training.starts import STUDENT_FILE
 from pipeline.training.trainer import Trained
@@ -58,11 +60,13 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
         tags: of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
+    about = f"**{config.model.name}** learns from a 2D network without labels, on `{manifest['dataset']}`"
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
     with (
         begun(config, manifest, [MATCHING]) as (config, folder, state),
         run_of(config, config.name, state, folder, "all", tags=tags) as run,
     ):
+        set_note(run, [f"{about}.", data_line(config, manifest)])
         run.log_config(to_dict(config))
         trained = train_tracked(config, MATCHING, run, state, folder, manifest)
         content = io.BytesIO()
@@ -70,4 +74,9 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
         save_weights(student_state(weights.state), replace(weights.provenance, stream="rgb"), content)
         student = f"{folder}/{STUDENT_FILE}"
         write_atomically(student, lambda file: file.write(content.getvalue()))
+        best = trained.best
+        came_to = f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} pairs are told apart (chance: 50)"
+        begin = ["python", "jobs/finetune.py", "--recipe", "RECIPE", "--model.name", config.model.name]
+        steps = commands([*begin, "--model.weights.rgb", student])
+        set_note(run, [f"{about}: {came_to}.", data_line(config, manifest), steps])
     return Transferred(config.name, run, trained, student)

@@ -19,12 +19,14 @@ from pipeline.config import Config, to_dict
 from pipeline.models.weights import read_weights, save_weights
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder
+from pipeline.tracking.notes import set_note
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.analysis import Analysis
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
 from pipeline.training.fusion import fuse
-from pipeline.training.report import log_scores
+from pipeline.training.notes import tested_note
+from pipeline.training.report import log_figures, log_scores
 from pipeline.training.scores import Scores, read_scores, write_scores
 from pipeline.training.sources import Source
 
@@ -73,6 +75,8 @@ def score_networks(config: Config, source: Source) -> Tested:
         scores = evaluate(config, weights, index.split)
         write_scores(scores, f"{folder}/scores.parquet")
         analyses = log_scores(run, scores)
+        set_note(run, tested_note(source.origin, scores, analyses))
+        log_figures(run, scores, analyses)
         log_clips(run, config, weights, scores, index)
     return Tested(source.origin, name, run, f"{folder}/scores.parquet", scores, analyses)
 
@@ -96,12 +100,14 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
     """
     scores = fuse([read_scores(path) for path in paths], average, weights)
     name, folder = _new(config, "fusion")
+    title = " + ".join(Path(path).parent.name or path for path in paths)
     shares = {f"weight_{stream}": weight for stream, weight in zip(scores.logits, weights, strict=False)}
     tags = {"source": ", ".join(paths), "protocol": scores.protocol, "fusion": average, **shares}
     with _run(config, name, {**tags, "dataset_digest": scores.digest}) as run:
         write_scores(scores, f"{folder}/scores.parquet")
         analyses = log_scores(run, scores)
-    title = " + ".join(Path(path).parent.name or path for path in paths)
+        set_note(run, tested_note(title, scores, analyses))
+        log_figures(run, scores, analyses)
     return Tested(title, name, run, f"{folder}/scores.parquet", scores, analyses)
 
 

@@ -1,5 +1,6 @@
 """The jobs as a user runs them: in one process, by `ray job submit`, and the registered model behind them."""
 
+import ast
 import base64
 import csv
 import importlib.util
@@ -16,6 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
+from pipeline.tracking.source import code_digest, commit
 from pipeline.training.scores import read_scores
 
 CHECKOUT = Path(__file__).parents[2]
@@ -93,6 +95,13 @@ def trained(shards: Config, tmp_path_factory) -> Config:
     return config
 
 
+def artifacts_of(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
+    """The paths of all files of a run."""
+    found = client.list_artifacts(run_id, folder)
+    below = [artifacts_of(client, run_id, item.path) for item in found if item.is_dir]
+    return {item.path for item in found if not item.is_dir}.union(*below)
+
+
 @pytest.mark.ray
 def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
     client = MlflowClient(trained.tracking.uri)
@@ -104,30 +113,27 @@ def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
     parent = runs["job"]
     assert parent.data.metrics["test/clips"] == 8
     assert {"test/rgb_top1", "test/flow_top1", "test/two_stream_top1"} <= set(parent.data.metrics)
-    artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert {
-        "config.yaml",
-        "confusion_rgb.png",
-        "confusion_flow.png",
-        "confusion_two_stream.png",
-        "curves_flow.png",
-        "attention.csv",
-        "misclassified.csv",
-    } <= artifacts
-    listed = Path(client.download_artifacts(parent.info.run_id, "attention.csv")).read_text()
+    artifacts = artifacts_of(client, parent.info.run_id)
+    top = {path for path in artifacts if "/" not in path}
+    assert top == {"config.yaml", "environment.json", "model_card.md"}
+    each = {"confusion.png", "classes.png", "classes.csv", "reliability.png", "hardest_pairs.csv"}
+    assert {f"test/{name}/{file}" for name in ("rgb", "flow", "two_stream") for file in each} <= artifacts
+    assert {"data/data_card.html", "curves/rgb.png", "curves/flow.png", "test/evaluation.json"} <= artifacts
+    listed = Path(client.download_artifacts(parent.info.run_id, "attention/clips.csv")).read_text()
     looked = list(csv.DictReader(listed.splitlines()))
     right = round(8 * parent.data.metrics["test/two_stream_top1"])
     wrong = min(4, 8 - right)
     assert len(looked) == wrong + min(8 - wrong, right)
     for row in looked:
         assert row["picture"].endswith("_right.gif" if row["label"] == row["predicted"] else "_wrong.gif")
-    assert {item.path for item in client.list_artifacts(parent.info.run_id, "attention")} == {
-        row["picture"] for row in looked
-    }
+    pictures = {path for path in artifacts if path.startswith("attention/") and path.endswith(".gif")}
+    assert pictures == {row["picture"] for row in looked}
     assert {used.dataset.name for used in parent.inputs.dataset_inputs} == {
         "motion_shapes-train", "motion_shapes-val", "motion_shapes-test",
     }  # fmt: skip
-    assert {"data_card.html", "environment.json", "model_card.md"} <= artifacts
+    for stream in ("rgb", "flow"):
+        (curve,) = client.get_metric_history(parent.info.run_id, f"{stream}/val_loss")
+        assert (curve.step, curve.value) == (1, runs[f"job-{stream}"].data.metrics["val/loss"])
 
 
 @pytest.mark.ray
@@ -143,6 +149,8 @@ def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_
     assert model.source_run_id == version.run_id
     (top1,) = (metric for metric in model.metrics if metric.key == "test/two_stream_top1")
     assert top1.value == run.data.metrics["test/two_stream_top1"]
+    assert {metric.key.partition("/")[0] for metric in model.metrics} == {"test"}  # and not system metrics
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "video-i3d-demo", "version": 1}]
     assert (top1.dataset_name, top1.dataset_digest) == ("motion_shapes-test", version.tags["dataset_digest"])
     card = version.description
     assert Path(client.download_artifacts(version.run_id, "model_card.md")).read_text() == card
@@ -194,14 +202,27 @@ def test_a_registered_model_is_evaluated_again_and_its_stored_scores_fused(train
     tested = runs[1]
     assert tested.data.tags["source"] == MODEL
     assert tested.data.metrics["test/clips"] == 8
-    names = {item.path for item in client.list_artifacts(tested.info.run_id)}
-    each = ("confusion_{}.png", "classes_{}.png", "classes_{}.csv", "reliability_{}.png", "hardest_pairs_{}.csv")
-    assert {name.format(stream) for name in each for stream in first.all_logits} <= names
-    listed = Path(client.download_artifacts(tested.info.run_id, "misclassified.csv")).read_text()
+    names = artifacts_of(client, tested.info.run_id)
+    assert {f"test/{stream}/confusion.png" for stream in first.all_logits} <= names
+    listed = Path(client.download_artifacts(tested.info.run_id, "misclassified/clips.csv")).read_text()
     pictures = [row["picture"] for row in csv.DictReader(listed.splitlines())]
     wrong = 8 - round(8 * again.accuracy("two_stream").top1)
     assert len(pictures) == wrong
-    assert {item.path for item in client.list_artifacts(tested.info.run_id, "misclassified")} == set(pictures)
+    assert {path for path in names if path.startswith("misclassified/")} == {"misclassified/clips.csv", *pictures}
+
+
+@pytest.mark.ray
+def test_the_runs_say_what_they_are_and_what_they_came_to(trained):
+    client = MlflowClient(trained.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
+    tags = {run.info.run_name: run.data.tags for run in runs}
+    top1 = next(run.data.metrics["test/flow_top1"] for run in runs if run.info.run_name == "job")
+    note = tags["job"]["mlflow.note.content"]
+    assert f"| flow | {100 * top1:.1f} |" in note
+    assert f"digest `{tags['job']['dataset_digest']}`: `train` (16 clips) trains, `val` (101 clips) validates" in note
+    assert "Registered as [`video-i3d-demo` version 1](#/models/video-i3d-demo/versions/1?workflowType=" in note
+    assert "After 1 epoch the checkpoint that is kept" in tags["job-rgb"]["mlflow.note.content"]
+    assert {each["code_digest"] for each in tags.values()} == {code_digest()}
 
 
 @pytest.mark.ray
@@ -217,6 +238,21 @@ def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trai
     assert actions.probabilities == sorted(actions.probabilities, reverse=True)
     with pytest.raises(Exception, match="Invalid data"):
         model.predict([b"not a video"])
+
+
+@pytest.mark.ray
+def test_a_run_that_goes_on_behind_its_registration_registers_and_tests_nothing_twice(trained):
+    client = MlflowClient(trained.tracking.uri)
+    version = client.get_model_version_by_alias("video-i3d-demo", "candidate")
+    before = artifacts_of(client, version.run_id)
+    client.set_terminated(version.run_id, "FAILED")  # as a failure among the pictures would leave it
+    job("pretrain_kinetics").main(["--resume", "job", "--storage", trained.storage])
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert [each.version for each in client.search_model_versions("name = 'video-i3d-demo'")] == [version.version]
+    assert len(client.search_logged_models([run.info.experiment_id])) == 1
+    assert len(client.get_metric_history(version.run_id, "test/clips")) == 1
+    assert artifacts_of(client, version.run_id) == before
 
 
 @pytest.mark.ray
@@ -242,6 +278,11 @@ def test_a_job_submitted_to_a_head_runs_there_and_needs_absolute_paths(tiny, tmp
     done = subprocess.run([*submit, "--config", str(tmp_path / "config.yaml")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "shards" / "_manifest.json").exists()
+    asked = [submit[0], "python", "-c", "from pipeline.tracking.source import source_tags; print(source_tags())"]
+    told = subprocess.run(asked, capture_output=True, text=True)
+    tags = ast.literal_eval(next(line for line in told.stdout.splitlines() if line.startswith("{")))
+    assert tags["mlflow.source.git.commit"] == commit(CHECKOUT / "pipeline" / "__init__.py")  # though it has no .git
+    assert (tags["mlflow.source.type"], tags["code_digest"]) == ("JOB", code_digest())
     refused = subprocess.run([*submit, "--recipe", "demo", "--storage", "outputs"], capture_output=True, text=True)
     assert refused.returncode != 0
     assert "--storage outputs: a submitted job needs an absolute path or a URI" in refused.stdout + refused.stderr

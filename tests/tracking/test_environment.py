@@ -1,13 +1,12 @@
 """What a run ran on, and what it used of it."""
 
-import subprocess
 import time
 
 import pytest
 import torch
 
 from pipeline.tracking import environment as module
-from pipeline.tracking.environment import commit, environment, system_metrics
+from pipeline.tracking.environment import environment, system_metrics
 from pipeline.tracking.runs import tracked_run
 
 
@@ -19,27 +18,10 @@ def test_the_environment_names_versions_and_processor():
     assert all(found.values())
 
 
-def test_the_commit_is_that_of_the_code_or_empty(tmp_path):
-    assert commit(tmp_path) == ""
-
-    def git(*words: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True, text=True).stdout
-
-    git("init")
-    (tmp_path / "file").write_text("a")
-    git("add", "file")
-    git("commit", "-m", "first")
-    head = git("rev-parse", "HEAD").strip()
-    assert commit(tmp_path) == head
-    (tmp_path / "file").write_text("b")
-    assert commit(tmp_path) == f"{head}-dirty"
-
-
-def test_system_metrics_are_logged_to_the_run_and_go_on_in_a_resumed_one(tmp_path, monkeypatch):
+def test_system_metrics_are_logged_to_the_run_and_go_on_in_a_resumed_one(uri, monkeypatch):
     pytest.importorskip("psutil", reason="psutil, which MLflow's system metrics need, is not installed")
     monkeypatch.setattr(module, "SAMPLE_S", 0.05)
-    uri, key = f"sqlite:///{tmp_path}/mlflow.db", "system/node_1/cpu_utilization_percentage"
+    key = "system/node_1/cpu_utilization_percentage"
 
     def record(resume: str | None) -> list[int]:
         with tracked_run(uri, "e", "a", resume=resume) as run, system_metrics(run, "node_1"):
@@ -49,14 +31,14 @@ def test_system_metrics_are_logged_to_the_run_and_go_on_in_a_resumed_one(tmp_pat
         return run, [metric.step for metric in run.client.get_metric_history(run.run_id, key)]
 
     run, steps = record(None)
-    assert steps[:2] == [0, 1]
+    assert steps[:2] == [1, 2]  # from 1: what has step 0 when a model is logged, MLflow takes for the model's
     _, more = record(run.run_id)
-    assert more == list(range(len(more)))  # no step twice
+    assert more == list(range(1, 1 + len(more)))  # no step twice
     assert len(more) > len(steps)
 
 
-def test_without_psutil_nothing_is_logged_and_the_run_goes_on(tmp_path, monkeypatch):
+def test_without_psutil_nothing_is_logged_and_the_run_goes_on(uri, monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with tracked_run(f"sqlite:///{tmp_path}/mlflow.db", "e", "a") as run, system_metrics(run):
+    with tracked_run(uri, "e", "a") as run, system_metrics(run):
         run.log_metrics({"x": 1.0}, step=0)
     assert set(run.client.get_run(run.run_id).data.metrics) == {"x"}

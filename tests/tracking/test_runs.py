@@ -7,11 +7,6 @@ import pytest
 from pipeline.tracking.runs import Run, flatten, tracked_run
 
 
-@pytest.fixture
-def uri(tmp_path):
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
 def status(run: Run) -> str:
     return run.client.get_run(run.run_id).info.status
 
@@ -60,7 +55,7 @@ def test_a_child_hangs_under_its_parent(uri):
 
 def test_a_config_is_logged_as_parameters_and_whole(uri, tmp_path):
     config = {"training": {"epochs": 3}, "model": {"options": {}, "note": "x" * 9000}, "seed": 0}
-    with tracked_run(uri, "e", "a", artifacts=str(tmp_path / "artifacts")) as run:
+    with tracked_run(uri, "config", "a", artifacts=str(tmp_path / "artifacts")) as run:
         run.log_config(config)
     logged = run.client.get_run(run.run_id).data.params
     assert (logged["training.epochs"], logged["seed"], len(logged["model.note"])) == ("3", "0", 6000)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.command_line import given, override
 from pipeline.config import ConfigError, to_dict
+from pipeline.masking import masked
 from pipeline.training.names import named
 from pipeline.workers import Machines, fitted
 
@@ -61,3 +62,15 @@ def test_a_run_whose_steps_are_given_goes_on_with_other_workers_or_batches(mine)
     for fields, accumulate in ((["--resources.workers", "1"], 2), (["--training.batch_size", "2"], 2)):
         config = fitted(resumed(steps, *fields), Machines(cpus=(4.0,)))
         assert (config.clips_of_a_step, config.training.accumulate) == (8, accumulate)
+
+
+def test_an_address_that_was_stored_without_its_password_is_asked_for_again(tiny, tmp_path):
+    uri = "postgresql://me:s3cret@host/mlflow"
+    mine = override(tiny, {"storage": str(tmp_path), "name": "mine", "tracking.uri": uri, "catalog.videos": uri})
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"config": masked(to_dict(mine)), "runs": {}}))
+    with pytest.raises(ConfigError, match=r"--resume: \S+ was stored without its password; give --\S+ again"):
+        resumed(mine, "--tracking.uri", uri)
+    given_again = resumed(mine, "--tracking.uri", uri, "--catalog.videos", uri)
+    assert (given_again.tracking.uri, given_again.catalog.videos) == (uri, uri)

@@ -1,0 +1,37 @@
+"""Passwords in addresses are not written down: not in a run, a config file, a card or a message."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+MASK = "***"
+_USER_INFO = re.compile(r"([A-Za-z][\w+.-]*://[^\s/:@]*):[^\s/]+@")  # of scheme://user:password@host
+_QUERY = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|secret|sig|signature|x-amz-[a-z-]+)=)[^&\s#]+")
+
+
+def masked(value: T) -> T:
+    """The same text, or tree of dicts and lists, with `***` for every password, token and signature in an address."""
+    return _masked(value)
+
+
+def is_masked(text: str) -> bool:
+    """Whether an address was stored without its secret, so that it leads nowhere."""
+    return f":{MASK}@" in text or f"={MASK}" in text
+
+
+def masked_fields(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of those values of nested dicts that were stored without their secret."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from masked_fields(value, f"{prefix}{name}.")
+        elif isinstance(value, str) and is_masked(value):
+            yield f"{prefix}{name}"
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _QUERY.sub(rf"\1{MASK}", _USER_INFO.sub(rf"\1:{MASK}@", value))
+    if isinstance(value, dict):
+        return {key: _masked(one) for key, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list | tuple) else value
