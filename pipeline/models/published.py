@@ -194,7 +194,9 @@ class _Loading:
         for key, value in self.targets.items():
             if key in self.report.loaded or key in self.report.kept:
                 continue
-            if key.endswith("num_batches_tracked"):
+            if key in self.classifier and self.replace_classifier:
+                self.report.kept[key] = "fresh classifier"
+            elif key.endswith("num_batches_tracked"):
                 self.report.kept[key] = "counter of batches, which the file lacks and nothing needs"
             elif self.kind is DEEPMIND and key.endswith(".bn.weight"):
                 self.filled[key] = torch.ones_like(value)

@@ -62,6 +62,10 @@ def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenanc
     """A network filled with the weights of its stream, and notes on its classifier and its input."""
     path = weights_in(config.weights[stream], stream)
     known = known_provenance(path)
+    for name, of, wanted in (("model.name", known.model, config.name), ("the stream", known.stream, stream)):
+        if of not in ("", wanted):
+            hint = f"; a training begins with {STUDENT_FILE} of that run" if of == "matching" else ""
+            raise ConfigError(f"model.weights.{stream}: {path} is of {of}, and {name} is {wanted}{hint}")
     if (levels := known.input.get("levels", config.levels)) != config.levels:
         raise ConfigError(
             f"model.levels: {config.levels}, but model.weights.{stream} expects {levels}: give --model.levels {levels}"

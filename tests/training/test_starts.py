@@ -53,7 +53,8 @@ def test_fine_tuning_has_a_new_classifier_also_where_there_are_as_many_classes(t
 
 def test_the_last_block_is_trained_with_a_new_classifier(tmp_path):
     config = ModelConfig(name="resnet3d18", fine_tune="last_block", weights={"rgb": str(tmp_path / "model.pt")})
-    save_weights(build_network(config, "rgb", 3).state_dict(), OF, tmp_path / "model.pt")
+    of = replace(OF, model="resnet3d18")
+    save_weights(build_network(config, "rgb", 3).state_dict(), of, tmp_path / "model.pt")
     report = load_start(config, "rgb", build_network(config, "rgb", 3), OF)
     assert set(report.kept) == {"fc.weight", "fc.bias"}
 
@@ -106,6 +107,33 @@ def test_an_inflated_network_has_a_new_classifier_also_where_there_are_as_many_c
     config = ModelConfig(name="i3d", inflate=str(tmp_path / "googlenet.pth"))
     report = load_start(config, "rgb", build_network(config, "rgb", 3), OF)
     assert set(report.kept) >= set(HEAD)
+
+
+def test_a_network_without_a_classifier_is_begun_with_a_new_one(trained, tmp_path):
+    _, state = trained
+    torch.save({name: value for name, value in state.items() if name not in HEAD}, tmp_path / "features.pt")
+    _, _, report = begun(str(tmp_path / "features.pt"), "full")
+    assert set(report.kept) == set(HEAD)
+    assert not report.missing
+
+
+@pytest.mark.parametrize(
+    ("of", "line"),
+    [
+        ({"model": "c3d"}, r"model\.weights\.rgb: .*model\.pt is of c3d, and model\.name is i3d$"),
+        ({"stream": "flow"}, r"model\.weights\.rgb: .*model\.pt is of flow, and the stream is rgb$"),
+        (
+            {"stream": "matching"},
+            r"is of matching, and the stream is rgb; a training begins with student\.pt",
+        ),
+    ],
+)
+def test_weights_of_another_network_or_stream_are_called_so(of, line, tmp_path):
+    save_weights({"w": torch.ones(1)}, replace(OF, **of), tmp_path / "model.pt")
+    with torch.device("meta"):
+        network = build_network(ModelConfig(name="i3d"), "rgb", 3)
+    with pytest.raises(ConfigError, match=line):
+        load_start(ModelConfig(name="i3d", weights={"rgb": str(tmp_path)}), "rgb", network, OF)
 
 
 def test_weights_that_expect_other_levels_are_refused_and_other_differences_said(trained, tmp_path):
