@@ -44,6 +44,14 @@ def connect(config: Config, need_training: bool = True, trials: int = 1, section
     return config
 
 
+def definite(config: Config) -> Config:
+    """The config with numbers for what is still `auto`, of a training that is begun without `connect`."""
+    resources = config.resources
+    if "auto" in (resources.workers, resources.worker_cpus, resources.loader_cpus):
+        return fitted(config, machines())
+    return config
+
+
 def machines() -> Machines:
     """What the cluster that this process is connected to has."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -51,6 +59,17 @@ def machines() -> Machines:
         cpus=tuple(node["CPU"] for node in nodes if node.get("CPU", 0) > 0) or (0.0,),
         gpus=int(sum(node.get("GPU", 0) for node in nodes)),
     )
+
+
+def here() -> Machines:
+    """What a job would find that is started now; Ray is not started for it, only joined where it is named."""
+    if not ray.is_initialized() and "RAY_ADDRESS" not in os.environ:
+        import torch
+
+        return Machines(cpus=(float(os.cpu_count() or 1),), gpus=torch.cuda.device_count())
+    if not ray.is_initialized():
+        ray.init(os.environ["RAY_ADDRESS"], logging_level=logging.WARNING)
+    return machines()
 
 
 def use_gpu(config: Config) -> bool:

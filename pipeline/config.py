@@ -73,12 +73,32 @@ class CatalogConfig:
     archives: dict[str, str] = field(default_factory=dict)
     """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
     prefix, or a list (.txt) of paths or addresses; replacements WHERE overrides members of the same name."""
+    groups: str = ""
+    """folder: a CSV or TSV with columns file and group, whose clips show one source and stay on one side of the split;
+    empty for none."""
+    fold: str = ""
+    """folder: the fold that is the test split, by its value in the fold column of catalog.groups, or as COLUMN=VALUE;
+    empty for none."""
+    split_seed: NonNegativeInt = 0
+    """folder: seed of the split that is drawn where there are no folders train, val and test."""
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """folder: share of the clips that is drawn for validation; 0 for none."""
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """folder: share of the clips that is drawn for the test; 0 to test on the validation clips."""
     splits: tuple[str, ...] = ()
     """Splits to take; empty for all."""
     limit: PositiveInt | None = None
     """At most so many clips of each split, taken evenly over the list; none for all."""
     motion_shapes: MotionShapesConfig = field(default_factory=MotionShapesConfig)
     """Only for motion_shapes: how much is rendered."""
+
+    def __post_init__(self) -> None:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"val_fraction: {self.val_fraction:g} and test_fraction {self.test_fraction:g} leave no training clip"
+            )
+        if (self.groups or self.fold) and self.dataset != "folder":
+            raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
 
     @property
     def name(self) -> str:
@@ -206,13 +226,14 @@ class ModelConfig:
     """Share of features dropped in training, where the network has dropout."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword options of the network, as --model.options.NAME VALUE."""
-    levels: Literal["signed", "activitynet", "imagenet"] = "signed"
+    levels: Literal["signed", "activitynet", "imagenet", "kinetics"] = "signed"
     """What RGB networks are given: levels from -1 to 1 (I3D); from 0 to 255 less the mean of ActivityNet (3D ResNets);
-    from 0 to 1 less ImageNet's mean, divided by its deviation. Flow is always from -1 to 1."""
+    from 0 to 1 less the mean of ImageNet, or of Kinetics (torchvision), divided by its deviation. Flow is always from
+    -1 to 1."""
     weights: dict[str, str] = field(default_factory=dict)
     """Weights to begin with, as --model.weights.rgb PATH (flow; two_stream for a network that takes both): a run or its
-    name, of which the best checkpoint is taken, a checkpoint, a state dict, or a published file. Other classes give a
-    new classifier, the same in another order keep theirs."""
+    name, of which the best checkpoint is taken, a checkpoint, a state dict, a published file, or the name of one that
+    is downloaded (r3d_18). Other classes give a new classifier, the same in another order keep theirs."""
     inflate: str = ""
     """2D weights of ImageNet to inflate: a file of torchvision's, or its name (googlenet, resnet50), which downloads
     it; empty for none."""
@@ -332,7 +353,8 @@ class EvaluationConfig:
     """The test: which views of a clip are scored, and how they are averaged."""
 
     split: str = "val"
-    """Split of the reported accuracy; the Kinetics test lists have no labels."""
+    """Split of the reported accuracy; auto: test where there is one, else that of the validation. The Kinetics test
+    lists have no labels."""
     protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "views"] = "auto"
     """Views of a clip, as published: i3d and lstm, the whole clip; c3d and t3d, windows end to end; resnet3d, the same
     with the rest, softmax averaged; two_stream, 25 snapshots; views, see there; auto: that of the network's paper."""
@@ -501,10 +523,11 @@ class Config:
                 or (f"{storage}/videos/motion_shapes" if self.catalog.dataset == "motion_shapes" else ""),
                 annotations={split: absolute(path, base) for split, path in self.catalog.annotations.items()},
                 archives={split: absolute(path, base) for split, path in self.catalog.archives.items()},
+                groups=absolute(self.catalog.groups, base),
             ),
             model=dataclasses.replace(
                 self.model,
-                weights={stream: absolute(path, base) for stream, path in self.model.weights.items()},
+                weights={stream: _weights(path, base) for stream, path in self.model.weights.items()},
                 inflate=absolute(self.model.inflate, base) if _is_path(self.model.inflate) else self.model.inflate,
             ),
             ingest=dataclasses.replace(
@@ -571,6 +594,11 @@ def _number(field: str, value: float | str) -> float:
 def _is_path(weights: str) -> bool:
     """A file, rather than the name of one of torchvision's networks."""
     return "/" in weights or "." in weights
+
+
+def _weights(given: str, base: Path) -> str:
+    """The name of a published file as it is, a path absolute."""
+    return absolute(given, base) if _is_path(given) or (base / given).exists() else given
 
 
 def _absolute_sqlite(uri: str, base: Path) -> str:

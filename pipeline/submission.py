@@ -15,7 +15,10 @@ class Resolvable(Protocol):
 
 
 T = TypeVar("T", bound=Resolvable)
-PATHS = ("storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "model.weights")
+PATHS = (
+    "storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "catalog.groups",
+    "model.weights",
+)  # fmt: skip
 
 
 def submitted() -> bool:
@@ -34,7 +37,8 @@ def resolve(config: T) -> T:
         for name, value, _ in fields(config):
             paths = value if isinstance(value, dict) else {"": value}
             for key, path in paths.items() if name.endswith(PATHS) else ():
-                if path and "://" not in path and not path.startswith(("/", "~")):
+                is_name = name.endswith("model.weights") and "/" not in path and "." not in path  # of a file or run
+                if path and "://" not in path and not path.startswith(("/", "~")) and not is_name:
                     raise ConfigError(
                         f"--{name}{key and '.' + key} {path}: a submitted job needs an absolute path or a URI"
                     )

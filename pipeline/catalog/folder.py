@@ -11,7 +11,7 @@ class, under any video extension. Either with splits (a folder counts as a split
     │   └── pouring/    0007.mp4
     └── test/           ...
 
-or without, where all of it becomes the split given::
+or without, where all of it becomes the split given, and `pipeline.catalog.drawn_split` draws the others from it::
 
     root/
     ├── pouring/        0001.mp4  0002.mkv

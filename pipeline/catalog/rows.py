@@ -9,8 +9,9 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -40,7 +41,7 @@ VIDEO_EXTENSIONS = frozenset(
 YOUTUBE = "https://www.youtube.com/watch?v="  # and an id: the address of a video that is to be fetched
 ARCHIVES = "archives:"  # and WHERE#STEM: the member of that name, without its extension, in one of the archives WHERE
 
-_NOTES, _CLASSES = b"notes", b"classes"  # keys in the metadata of a catalog's schema
+_NOTES, _CLASSES, _DRAWN = b"notes", b"classes", b"drawn"  # keys in the metadata of a catalog's schema
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -149,6 +150,27 @@ def catalog_notes(catalog: pa.Table) -> list[str]:
 def catalog_classes(catalog: pa.Table) -> list[str]:
     """Every class in the order of its number, also those that a part of the catalog has no clip of."""
     return json.loads((catalog.schema.metadata or {}).get(_CLASSES, b"[]"))
+
+
+def with_split(catalog: pa.Table, splits: Sequence[str], drawn: Mapping[str, Any], notes: Sequence[str]) -> pa.Table:
+    """The catalog with splits that were drawn.
+
+    Args:
+        catalog: The rows.
+        splits: Of each row.
+        drawn: How, which `drawn_split` gives back.
+        notes: All that `catalog_notes` is to give back.
+    """
+    place = catalog.schema.get_field_index("split")
+    catalog = catalog.set_column(place, CATALOG_SCHEMA.field("split"), pa.array(splits, pa.string()))
+    about = {**(catalog.schema.metadata or {}), _NOTES: json.dumps(list(notes)), _DRAWN: json.dumps(dict(drawn))}
+    return catalog.replace_schema_metadata(about)
+
+
+def drawn_split(catalog: pa.Table) -> dict[str, Any] | None:
+    """How the splits were drawn; None where they came with the data set."""
+    drawn = (catalog.schema.metadata or {}).get(_DRAWN)
+    return None if drawn is None else dict(json.loads(drawn))
 
 
 def _slug(source_id: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.ingest.plan import STAGING
 from pipeline.ingest.stages import part_name
 from pipeline.shards.manifest import CLIPS, MANIFEST
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
-from pipeline.shards.store import exists, list_files, remove
+from pipeline.shards.store import exists, list_files, make_folder, remove
 from pipeline.shards.tables import read_table, write_table
 
 Chosen = Callable[[str], bool]
@@ -44,6 +44,7 @@ def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:
         clips = read_table(f"{shards}/{CLIPS}")
         if not _meant(clips, chosen):
             return 0
+        make_folder(f"{shards}/{STAGING}")
         for name, members in groups.items():
             ids = pa.array([row["clip_id"] for row in members])
             write_table(clips.filter(pc.is_in(clips["clip_id"], ids)), list_of(shards, name))

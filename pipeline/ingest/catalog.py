@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import CatalogError, read_catalog
+from pipeline.catalog.drawn_split import Draw, draw_split
 from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
 
@@ -18,6 +19,11 @@ def configured_catalog(config: Config) -> pa.Table:
     wanted = config.catalog
     if wanted.dataset in ("ucf101", "hmdb51", "folder") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
+    if wanted.dataset in ("ucf101", "hmdb51", "folder") and "://" in wanted.videos:
+        raise CatalogError(
+            f"catalog.videos: {wanted.videos}: {wanted.dataset} is read from a local folder, since its names are its "
+            "labels; copy or mount it, and give that folder"
+        )
     catalog = _read(config)
     there = set(catalog["split"].to_pylist())
     _check_splits(wanted.splits, there)
@@ -40,7 +46,8 @@ def _read(config: Config) -> pa.Table:
                 classes=shapes.classes,
             )
         case "folder":
-            return read_catalog("folder", root=wanted.videos)
+            draw = Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction, wanted.groups, wanted.fold)
+            return draw_split(read_catalog("folder", root=wanted.videos), wanted.videos, draw)
         case "ucf101" | "hmdb51":
             if set(wanted.annotations) != {"splits"}:
                 raise CatalogError(

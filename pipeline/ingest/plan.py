@@ -8,6 +8,7 @@ import pyarrow as pa
 import ray
 
 from pipeline import flow
+from pipeline.catalog.rows import drawn_split
 from pipeline.config import Config, to_dict
 from pipeline.ingest.faults import IngestError
 from pipeline.shards.codec import ENCODING
@@ -16,7 +17,7 @@ from pipeline.shards.store import exists, make_folder, read_json, write_json
 
 PLAN = "_plan.json"
 STAGING = "_staging"
-_UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
+UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
 """Settings of ingest that change where and how well it runs, not what comes out."""
 
 
@@ -46,11 +47,12 @@ def gpus(config: Config) -> int:
 
 def plan_of(config: Config, catalog: pa.Table) -> dict[str, Any]:
     """What decides the content of the set: clips and settings, not where they lie or how many workers make it."""
-    settings = {name: value for name, value in to_dict(config.ingest).items() if name not in _UNDECISIVE}
+    settings = {name: value for name, value in to_dict(config.ingest).items() if name not in UNDECISIVE}
     rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
     return {
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),
+        **({"split": drawn} if (drawn := drawn_split(catalog)) else {}),
         "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         "settings": settings,
         "encoding": ENCODING,
@@ -64,12 +66,13 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
     Raises:
         IngestError: it is another one.
     """
-    make_folder(f"{shards}/{STAGING}")
+    complete = exists(f"{shards}/{MANIFEST}")
+    if not complete:
+        make_folder(f"{shards}/{STAGING}")
     if not exists(f"{shards}/{PLAN}"):
         write_json(f"{shards}/{PLAN}", plan)
         return
     there = _flat(read_json(f"{shards}/{PLAN}"))
-    complete = exists(f"{shards}/{MANIFEST}")
     for name, wanted in _flat(plan).items():
         if name in ("encoding", "flow_version") and complete:  # nothing will be mixed
             continue

@@ -71,7 +71,8 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
             rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
             made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
             write_manifest(shards, clips, made)
-        remove(f"{shards}/{STAGING}")
+        if exists(f"{shards}/{STAGING}"):
+            remove(f"{shards}/{STAGING}")
         manifest = read_manifest(shards)
     _check_failures(shards, manifest, config.ingest.max_failed)
     check_contents(shards, manifest, config.ingest.allow_leaks)

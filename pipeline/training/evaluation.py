@@ -19,7 +19,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.order import view_batches
 from pipeline.clips.protocols import protocol_of
 from pipeline.clips.views import ViewSampler
-from pipeline.cluster import use_gpu
+from pipeline.cluster import definite, use_gpu
 from pipeline.config import Config
 from pipeline.models.weights import Weights, WeightsError, read_weights
 from pipeline.networks import build_network, load_network
@@ -94,6 +94,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         EvaluationError: weights do not fit, or are of other classes; a clip did not come back, came back twice, or
             without finite scores.
     """
+    config = definite(config)
     index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config)
     streams = tuple(dict.fromkeys(stream for name in weights for stream in inputs(name)))
     for stream in streams:

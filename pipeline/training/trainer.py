@@ -7,7 +7,7 @@ from pathlib import Path
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from pipeline.cluster import use_gpu
+from pipeline.cluster import definite, use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
@@ -58,6 +58,7 @@ def train_stream(
         TrainingError: an error that would come back, workers lost more often than `resources.max_failures`, or no room
             for them in `resources.wait_minutes`.
     """
+    config = definite(config)
     gpu, resources = use_gpu(config), config.resources
     least = resources.min_workers
     trainer = TorchTrainer(

@@ -1,0 +1,178 @@
+"""A split that is drawn: for a data set that comes without one, the same on every machine, and steady as it grows.
+
+Groups are put in an order by a hash of the seed and their names, and taken for a side as long as they bring its classes
+nearer to their shares. So every class is on every side, a group on one side only, and a new clip changes places near
+the borders alone. The split is recorded in the manifest of the shard set.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.catalog.groups import Groups, read_groups, with_copies
+from pipeline.catalog.rows import CatalogError, catalog_notes, shown, with_split
+
+Units = Mapping[str, Counter[str]]  # group -> clips of each class in it
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How a split is drawn.
+
+    Attributes:
+        seed: of the order.
+        val: share of the clips for validation.
+        test: share of the clips for the test; it is the fold where one is named.
+        groups: file of groups; empty for each clip its own.
+        fold: value in the only fold column of that file, or COLUMN=VALUE; empty for none.
+    """
+
+    seed: int = 0
+    val: float = 0.2
+    test: float = 0.2
+    groups: str = ""
+    fold: str = ""
+
+
+def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> pa.Table:
+    """Draw the sides that a class-per-folder data set does not come with from its training clips.
+
+    Args:
+        catalog: of `pipeline.catalog.folder`; clips without a split are in `train`.
+        root: its folder.
+        draw: how.
+
+    Returns:
+        The catalog: `val` and `test` drawn where all is in `train`, `val` where only that is missing, else as it is.
+
+    Raises:
+        CatalogError: a class has too few clips or groups for it; the file of groups does not fit the folder.
+    """
+    rows = catalog.to_pylist()
+    top = os.path.abspath(root)  # noqa: PTH100 -- as the reader of the folder has it
+    good = {Path(row["source"]).relative_to(top).as_posix(): row for row in rows if row["error_class"] is None}
+    groups = read_groups(draw.groups, list(good)) if draw.groups else None
+    there = {row["split"] for row in good.values()}
+    if draw.fold and not groups:
+        raise CatalogError("catalog.fold: needs --catalog.groups FILE, a table with a column of folds")
+    if draw.fold and there != {"train"}:
+        raise CatalogError(f"catalog.fold: {top} has folders of splits, {', '.join(sorted(there))}; leave fold out")
+    if groups:
+        _check_sides(groups, {video: row["split"] for video, row in good.items()})
+    if "train" not in there or "val" in there or not (draw.val or draw.test or draw.fold):
+        return catalog
+    of = with_copies(groups.of if groups else {v: v for v in good}, {v: row["source"] for v, row in good.items()})
+    units: dict[str, Counter[str]] = {}
+    for video, row in good.items():
+        if row["split"] == "train":
+            units.setdefault(of[video], Counter())[row["label"]] += 1
+    shares = {"val": draw.val, "test": draw.test if there == {"train"} and not draw.fold else 0.0}
+    tested = _tested(groups, draw.fold, of) if groups and draw.fold else set[str]()
+    sides = dict.fromkeys(tested, "test") | assign(
+        {group: clips for group, clips in units.items() if group not in tested}, shares, draw.seed, groups is not None
+    )
+    if gone := {label for clips in units.values() for label in clips} - {
+        label for group, clips in units.items() if sides[group] == "train" for label in clips
+    }:
+        raise CatalogError(f"catalog.fold: all clips of class {shown(min(gone))} are in fold {draw.fold}")
+    places = {
+        row["clip_id"]: sides[of[video]] if row["split"] == "train" else row["split"] for video, row in good.items()
+    }
+    made = [places.get(row["clip_id"], row["split"]) for row in rows]
+    record: dict[str, Any] = {"seed": draw.seed, "val_fraction": draw.val, "test_fraction": shares["test"]}
+    record |= {"groups": groups.digest, "fold": draw.fold} if groups else {}
+    return with_split(catalog, made, record, [*catalog_notes(catalog), _said(places, units, draw)])
+
+
+def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool = True) -> dict[str, str]:
+    """The side of each group: a function of seed, names and numbers.
+
+    Args:
+        units: clips of each class in each group.
+        shares: of the clips, for each side but `train`, the most needed first.
+        seed: of the order.
+        grouped: whether groups are given, for messages.
+
+    Raises:
+        CatalogError: a class has one group only.
+    """
+    order = sorted(units, key=lambda group: hashlib.sha256(f"{seed}\t{group}".encode()).digest())
+    clips, groups = Counter[str](), Counter[str]()
+    for counts in units.values():
+        clips += counts
+        groups += Counter(dict.fromkeys(counts, 1))
+    wanted = [side for side, share in shares.items() if share]
+    for label in sorted(clips) if wanted else ():
+        if groups[label] == 1:
+            (only,) = (group for group, counts in units.items() if label in counts)
+            what = f"group ({shown(only)})" if grouped else f"clip ({shown(only, most=200)})"
+            raise CatalogError(
+                f"class {shown(label)} has one {what} only, and training and validation need one each; add clips, "
+                "leave the class out, make folders train and val yourself, or draw none with --catalog.val_fraction 0 "
+                "--catalog.test_fraction 0"
+            )
+    sides = dict.fromkeys(units, "train")
+    for place, side in enumerate(wanted):
+        left = {c: max(1, round(shares[side] * n)) if groups[c] > place + 1 else 0 for c, n in clips.items()}
+        for group in order:
+            counts = units[group]
+            gain = sum(abs(left[c]) - abs(left[c] - n) for c, n in counts.items())
+            if sides[group] == "train" and gain > 0 and _stays(sides, units, group):
+                sides[group] = side
+                left = {c: n - counts[c] for c, n in left.items()}
+        for label in sorted(clips):  # large groups may have left a class out
+            if groups[label] > place + 1 and not any(sides[g] == side and label in units[g] for g in units):
+                able = [g for g in order if sides[g] == "train" and label in units[g] and _stays(sides, units, g)]
+                sides |= {min(able, key=lambda g: units[g].total()): side} if able else {}
+    return sides
+
+
+def _stays(sides: Mapping[str, str], units: Units, group: str) -> bool:
+    """Whether every class of a group stays in training without it."""
+    others = {label for other, side in sides.items() if side == "train" and other != group for label in units[other]}
+    return others >= units[group].keys()
+
+
+def _tested(groups: Groups, fold: str, of: Mapping[str, str]) -> set[str]:
+    """The groups of a fold."""
+    column, equals, value = fold.rpartition("=")
+    columns = [column.lower()] if equals else list(groups.folds)
+    if len(columns) != 1 or columns[0] not in groups.folds:
+        known = ", ".join(groups.folds) or "no column whose name begins with fold"
+        raise CatalogError(f"catalog.fold: {fold}: the file of groups has {known}; name one as COLUMN=VALUE")
+    folds = groups.folds[columns[0]]
+    if value not in folds.values():
+        raise CatalogError(f"catalog.fold: no fold {value}; {columns[0]} has {', '.join(sorted(set(folds.values())))}")
+    inside = {of[video] for video, name in folds.items() if name == value}
+    for video, name in folds.items():
+        if name != value and of[video] in inside:
+            raise CatalogError(
+                f"catalog.fold: group {of[video]} is in folds {value} and {name} of {columns[0]}; it shows one source, "
+                "so keep it in one"
+            )
+    return inside
+
+
+def _check_sides(groups: Groups, splits: Mapping[str, str]) -> None:
+    """Refuse folders of splits that part a group."""
+    side: dict[str, str] = {}
+    for video, group in groups.of.items():
+        if side.setdefault(group, splits[video]) != splits[video]:
+            raise CatalogError(
+                f"catalog.groups: group {group} is in {side[group]} and in {splits[video]} ({shown(video)}); it shows "
+                "one source, so keep it on one side"
+            )
+
+
+def _said(places: Mapping[str, str], units: Units, draw: Draw) -> str:
+    counts = Counter(places.values())
+    sides = ", ".join(f"{counts[side]:,} {side}" for side in ("train", "val", "test") if counts[side])
+    how = f"{len(units):,} groups of {Path(draw.groups).name}" if draw.groups else "clips"
+    test = f", test is fold {draw.fold}" if draw.fold else ""
+    return f"the split is drawn: {sides} clips, from {how} with catalog.split_seed {draw.seed}{test}"
