@@ -4,10 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.config import ConfigError
 from pipeline.masking import is_masked, masked
@@ -17,6 +20,7 @@ class OutageError(RuntimeError):
     """MLflow is away for longer than its client waits; one line, for the user."""
 
 
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
 
 
@@ -37,11 +41,46 @@ def check_reachable(uri: str) -> None:
     """
     if is_masked(uri):
         raise ConfigError(f"tracking.uri: {uri} was stored without its password; give --tracking.uri again")
+    check_usable(uri)
     if reason := unreachable(uri):
         raise ConfigError(
             f"tracking.uri: no MLflow at {masked(uri)} ({reason}); start it, give another URI, or leave it empty for a "
             "file in STORAGE"
         )
+
+
+def check_usable(uri: str) -> None:
+    """Find an address that no MLflow client can use: of an unknown kind, without its driver, a file not to be written.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if "://" not in uri or scheme in ("http", "https", "file", "databricks", "databricks-uc", "uc"):
+        return
+    if scheme not in DATABASES:
+        raise ConfigError(
+            f"tracking.uri: MLflow knows no {scheme}:// ({masked(uri)}); give http(s)://, sqlite:///FILE, or one of "
+            f"{', '.join(f'{name}://' for name in DATABASES[1:])}"
+        )
+    if uri.startswith("sqlite:///") and (reason := _unwritable(Path(uri.removeprefix("sqlite:///")))):
+        raise ConfigError(f"tracking.uri: {masked(uri)}: {reason}; give a file that can be written")
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except (ImportError, ArgumentError) as error:  # NoSuchModuleError is of these
+        raise ConfigError(f"tracking.uri: {masked(uri)}: {_reason(error)}; install the driver of this database") from None
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why a SQLite file cannot be used; None where it can, or can be made."""
+    if path.is_dir():
+        return "a folder"
+    if path.exists():
+        return None if os.access(path, os.W_OK) else "the file may not be written"
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        return f"{above} is no folder"
+    return None if os.access(above, os.W_OK) else f"the folder {above} may not be written"
 
 
 def unreachable(uri: str) -> str | None:

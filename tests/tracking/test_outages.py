@@ -140,3 +140,25 @@ def test_training_goes_on_without_the_server_and_its_metrics_are_complete(gate, 
         assert len(steps(run)) < 2
         run.log_history(trained.history)
     assert steps(run) == [(epoch, row["val/loss"]) for epoch, row in enumerate(trained.history, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("sqlite:///{folder}", r"a folder; give a file that can be written"),
+        ("sqlite:///{folder}/file/mlflow.db", r"file is no folder; give a file"),
+        ("ftp://somewhere/mlflow", r"^tracking\.uri: MLflow knows no ftp:// .* sqlite:///FILE"),
+        ("mssql://user:word@nowhere/mlflow", r"^tracking\.uri: mssql://.*; install the driver of this database"),
+        ("postgresql+nodriver://user@nowhere/mlflow", r"^tracking\.uri: .*install the driver of this database"),
+    ],
+)
+def test_an_address_that_no_client_can_use_is_one_line_before_anything_begins(tmp_path, uri, message):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_reachable(uri.format(folder=tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_can_be_made_is_taken_and_not_made(tmp_path):
+    check_reachable(f"sqlite:///{tmp_path}/new/mlflow.db")
+    assert not (tmp_path / "new").exists()
