@@ -17,11 +17,16 @@ BOTH = "two_stream"  # the one network that takes RGB and flow at once
 # RGB from -1 to 1 becomes x * scale + offset, for each channel.
 _ACTIVITYNET_MEAN = (114.7748, 107.7354, 99.4750)  # 3D-ResNets-PyTorch, branch CVPR2018, mean.py; levels 0 to 255
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision; levels 0 to 1
+_KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # torchvision's video nets
 LEVELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "activitynet": ((127.5,) * 3, tuple(127.5 - mean for mean in _ACTIVITYNET_MEAN)),
     "imagenet": (
         tuple(0.5 / std for std in _IMAGENET_STD),
         tuple((0.5 - mean) / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
+    ),
+    "kinetics": (
+        tuple(0.5 / std for std in _KINETICS_STD),
+        tuple((0.5 - mean) / std for mean, std in zip(_KINETICS_MEAN, _KINETICS_STD, strict=True)),
     ),
 }
 

@@ -6,10 +6,12 @@
 
 from pipeline.models.inflation import imagenet_weights
 from pipeline.models.published import LoadReport, load_published
+from pipeline.models.published_files import PUBLISHED_FILES, named_weights, published_file
 from pipeline.models.registry import ModelInfo, create_model, list_models
 from pipeline.models.weights import WeightsError
 
 __all__ = [
+    "PUBLISHED_FILES",
     "LoadReport",
     "ModelInfo",
     "WeightsError",
@@ -17,4 +19,6 @@ __all__ = [
     "imagenet_weights",
     "list_models",
     "load_published",
+    "named_weights",
+    "published_file",
 ]

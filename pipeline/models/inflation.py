@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from pipeline.models.downloads import download
-from pipeline.models.weights import read_weights
 
 
 def inflate_weight(weight: Tensor, depth: int, in_channels: int | None = None) -> Tensor:
@@ -50,6 +49,16 @@ def imagenet_weights(name: str, weights: str = "DEFAULT") -> dict[str, Tensor]:
         ValueError: for a name that torchvision lacks.
         ConnectionError: where the file cannot be had; says which file to bring.
     """
+    return dict(torch.load(torchvision_file(name, weights), map_location="cpu", weights_only=True))
+
+
+def torchvision_file(name: str, weights: str = "DEFAULT") -> Path:
+    """The file of a torchvision network's weights, on images or videos; downloaded at the first call.
+
+    Raises:
+        ValueError: for a name that torchvision lacks.
+        ConnectionError: where the file cannot be had; says which file to bring.
+    """
     from torchvision.models import get_model_weights  # slow to import, and needed here only
 
     try:
@@ -57,7 +66,6 @@ def imagenet_weights(name: str, weights: str = "DEFAULT") -> dict[str, Tensor]:
     except (KeyError, ValueError) as error:
         raise ValueError(f'torchvision has no weights "{weights}" of a network "{name}"') from error
     try:
-        path = download(entry.url, Path(torch.hub.get_dir()) / "checkpoints")  # where torchvision puts them too
+        return download(entry.url, Path(torch.hub.get_dir()) / "checkpoints")  # where torchvision puts them too
     except ConnectionError as error:
         raise ConnectionError(f"{error}: bring the file and give its path instead of {name}") from error
-    return read_weights(path).state

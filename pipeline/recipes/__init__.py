@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeline.config import Config, SweepConfig
-from pipeline.recipes import demo, modern, quo_vadis, resnet3d, t3d
+from pipeline.recipes import demo, folder, modern, quo_vadis, resnet3d, t3d
 
 Recipe = Callable[[], Config]
 
@@ -69,6 +69,8 @@ def _recipe(name: str, pretrained: Recipe, change: Callable[[Config], Config]) -
 PRETRAIN: dict[str, Recipe] = _named(
     ARCHITECTURES[0],
     demo.demo,
+    folder.resnet3d18_folder,
+    folder.i3d_folder,
     *ARCHITECTURES[1:],
     quo_vadis.i3d_rgb_kinetics,
     quo_vadis.i3d_flow_kinetics,
@@ -86,7 +88,7 @@ FINE_TUNE: dict[str, Recipe] = {
     )
     for fine_tunings in paper
     for name, fine_tuning in fine_tunings.items()
-}
+} | _named(folder.resnet3d18_folder_full, folder.i3d_folder_full)
 
 TRANSFER: dict[str, Recipe] = _named(t3d.t3d121_youtube8m)
 

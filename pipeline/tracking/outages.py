@@ -68,7 +68,9 @@ def check_usable(uri: str) -> None:
     try:
         make_url(uri).get_dialect().import_dbapi()
     except (ImportError, ArgumentError) as error:  # NoSuchModuleError is of these
-        raise ConfigError(f"tracking.uri: {masked(uri)}: {_reason(error)}; install the driver of this database") from None
+        raise ConfigError(
+            f"tracking.uri: {masked(uri)}: {_reason(error)}; install the driver of this database"
+        ) from None
 
 
 def _unwritable(path: Path) -> str | None:

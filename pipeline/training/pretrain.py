@@ -31,6 +31,7 @@ from pipeline.training.claims import claimed
 from pipeline.training.classes import other_classes
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
+from pipeline.training.inputs import check_input
 from pipeline.training.notes import network_note, training_note
 from pipeline.training.provenance import provenance_of
 from pipeline.training.publish import describe, log_model, publish
@@ -78,7 +79,8 @@ def check(config: Config, splits: Collection[str]) -> None:
     import torch
 
     loads = config.model.weights or config.model.inflate
-    for name in network_inputs(config.model):
+    for name, streams in network_inputs(config.model).items():
+        check_input(config, name, streams)
         with torch.device("cpu" if loads else "meta"):  # on meta built without weights
             network = build_network(config.model, name, num_classes=2)
         load_start(config.model, name, network)

@@ -5,8 +5,16 @@ from pathlib import Path
 
 from torch import nn
 
-from pipeline.config import Config, ConfigError, ModelConfig
-from pipeline.models import LoadReport, WeightsError, imagenet_weights, load_published
+from pipeline.config import Config, ConfigError, ModelConfig, nearest
+from pipeline.models import (
+    PUBLISHED_FILES,
+    LoadReport,
+    WeightsError,
+    imagenet_weights,
+    load_published,
+    named_weights,
+    published_file,
+)
 from pipeline.models.tensorflow_checkpoint import find_prefix
 from pipeline.models.weights import Provenance, read_weights
 from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
@@ -107,6 +115,24 @@ def known_provenance(path: str) -> Provenance:
     return Provenance() if find_prefix(Path(path)) else read_weights(path).provenance
 
 
+def with_published(model: ModelConfig) -> ModelConfig:
+    """The network's config with the options and levels that published weights known by their name need.
+
+    Raises:
+        ConfigError: they are of another network.
+    """
+    for stream, weights in model.weights.items():
+        known = published_file(weights)
+        if known is None:
+            continue
+        if known.network != model.name:
+            raise ConfigError(
+                f"model.weights.{stream}: {weights} is of {known.network}; give --model.name {known.network}"
+            )
+        model = replace(model, options={**known.options, **model.options}, levels=known.levels)  # type: ignore[arg-type]
+    return model
+
+
 def freeze(config: ModelConfig, network: nn.Module) -> None:
     """Take from training what `fine_tune` leaves as it is.
 
@@ -161,13 +187,20 @@ def chosen_start(config: Config) -> tuple[Config, list[str]]:
 def weights_in(path: str, stream: str) -> str:
     """The file that a path stands for: itself, or the weights of a checkpoint, of a run, or of one of its networks.
 
-    Of several checkpoints it is the one of the lowest validation loss; of a supervision transfer, its student.
+    A published file by its name is downloaded to this machine where it is not there yet. Of several checkpoints it is
+    the one of the lowest validation loss; of a supervision transfer, its student.
 
     Raises:
         ConfigError: the folder holds none of these.
+        ConnectionError: the published file cannot be had.
     """
     folder = Path(path)
+    if path in PUBLISHED_FILES and not folder.exists():
+        return str(named_weights(path))
     if not folder.is_dir():
+        if "/" not in path and not folder.exists() and not find_prefix(folder):
+            known = nearest(path, list(PUBLISHED_FILES))
+            raise ConfigError(f"model.weights.{stream}: {path}: no such file, run or published name; {known}")
         return path
     for file in (folder / WEIGHTS, folder / STUDENT_FILE):
         if file.is_file():

@@ -3,14 +3,18 @@
 import hashlib
 import io
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 
+from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import imagenet_weights
 from pipeline.models.downloads import download
+from pipeline.networks import build_network
+from pipeline.training.starts import load_start, with_published
 from tests.ingest.fetch.server import FileServer, cut, stall, status
 
 CONTENT = bytes(range(256)) * 4000
@@ -104,3 +108,33 @@ def test_imagenet_weights_come_from_torchvisions_address_into_its_folder(server,
         imagenet_weights("resnet18")
     assert imagenet_weights("resnet18")["conv1.weight"].tolist() == [1, 1]
     assert [path.parent.name for path in tmp_path.rglob("*.pth")] == ["checkpoints"]
+
+
+def test_published_video_weights_come_by_name_the_same_way_and_fill_their_network(server, tmp_path, monkeypatch):
+    config = ModelConfig(name="resnet3d18", streams=("rgb",), weights={"rgb": "r3d_18"}, levels="activitynet")
+    model = with_published(config)
+    assert (model.levels, model.options["shortcut"], model.options["stem_depth"]) == ("kinetics", "B", 3)
+    torchvisions = torchvision.models.video.r3d_18(weights=None, num_classes=5)
+    buffer = io.BytesIO()
+    torch.save(torchvisions.state_dict(), buffer)
+    content = buffer.getvalue()
+    url = server.put(f"/models/r3d_18-{hashlib.sha256(content).hexdigest()[:8]}.pth", content, cut(30_000))
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: {"DEFAULT": SimpleNamespace(url=url)})
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    network = build_network(model, "rgb", 3)
+    load_start(model, "rgb", network)
+    assert torch.equal(network.get_parameter("conv1.weight"), torchvisions.stem[0].weight)
+    assert network.get_parameter("fc.weight").shape[0] == 3  # a new classifier
+    asked = len(server.asked)
+    load_start(model, "rgb", build_network(model, "rgb", 3))
+    assert len(server.asked) == asked == 2  # once, resumed
+    by_file = replace(config, weights={"rgb": str(next(tmp_path.rglob("r3d_18-*.pth")))})
+    assert with_published(by_file).options == model.options
+
+
+def test_published_weights_of_another_network_or_name_are_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"weights\.rgb: r3d_18 is of resnet3d18; give --model\.name resnet3d18"):
+        with_published(ModelConfig(name="i3d", streams=("rgb",), weights={"rgb": "r3d_18"}))
+    config = ModelConfig(name="resnet3d18", streams=("rgb",), weights={"rgb": "r3d18"})
+    with pytest.raises(ConfigError, match=r"r3d18: no such file, run or published name; did you mean r3d_18"):
+        load_start(config, "rgb", build_network(config, "rgb", 3))
