@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -27,7 +27,16 @@ T = TypeVar("T")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
-def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[str] | None = None, doc: str = "") -> T:
+Change = Callable[[dict[str, Any], Collection[str]], object]
+
+
+def parse(
+    kind: type[T],
+    recipes: Mapping[str, Callable[[], T]],
+    argv: Sequence[str] | None = None,
+    doc: str = "",
+    change: Change | None = None,
+) -> T:
     """The config that a command line asks for.
 
     Args:
@@ -35,6 +44,7 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
         recipes: name to function; the first is the default.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
         doc: the job's docstring, printed by `--help`.
+        change: changes the plain values of the config once the fields of the given names are set.
 
     Raises:
         SystemExit: 0 after `--help`, 2 after one line that names the wrong argument and the nearest right one.
@@ -45,7 +55,7 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
         if "help" in arguments:
             show(help_text(base, recipes, doc))
             raise SystemExit(0)
-        return override(base, arguments)
+        return override(base, arguments, change)
     except ConfigError as error:
         fail(str(error))
 
@@ -53,6 +63,12 @@ def parse(kind: type[T], recipes: Mapping[str, Callable[[], T]], argv: Sequence[
 def given(argv: Sequence[str] | None = None) -> list[str]:
     """Names of the fields that a command line sets, `sys.argv[1:]` when None."""
     return list(overrides(sys.argv[1:] if argv is None else argv))
+
+
+def planning(argv: Sequence[str] | None = None) -> tuple[list[str], bool]:
+    """A command line, `sys.argv[1:]` when None, without the word --plan, and whether it had it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return [word for word in words if word != "--plan"], "--plan" in words
 
 
 def overrides(argv: Sequence[str]) -> dict[str, str]:
@@ -104,7 +120,7 @@ def check_fields(kind: type, arguments: Mapping[str, str]) -> None:
     check_values(kind, values)
 
 
-def override(config: T, arguments: Mapping[str, str]) -> T:
+def override(config: T, arguments: Mapping[str, str], change: Change | None = None) -> T:
     """A copy of `config` with the fields of the given dotted names set from text.
 
     Raises:
@@ -113,6 +129,8 @@ def override(config: T, arguments: Mapping[str, str]) -> T:
     values = to_dict(config)
     for name, text in arguments.items():
         _set(config, values, name, text)
+    if change is not None:
+        change(values, arguments)
     return from_dict(type(config), values)
 
 
@@ -223,7 +241,10 @@ def _yaml(name: str, text: str) -> Any:
 
 def _nearest_field(config: Any, name: str) -> str:
     names = [known for known, _, _ in fields(config)]
-    leaf = name.rpartition(".")[2]
+    parent, _, leaf = name.rpartition(".")
+    tables = [known for known, value, _ in fields(config) if isinstance(value, dict)]
+    if near := difflib.get_close_matches(parent, tables, n=1, cutoff=0.8):  # whose keys are the user's own
+        return f"did you mean --{near[0]}.{leaf}?"
     same_leaf = [known for known in names if known.rpartition(".")[2] == leaf]
     if same_leaf:
         return f"did you mean --{difflib.get_close_matches(name, same_leaf, n=1, cutoff=0)[0]}?"

@@ -79,6 +79,11 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
         if resources.worker_cpus != "auto":
             most = max(1, min(most, int(room / trials / resources.worker_cpus + 1e-6)))
         workers = _divisor(_passes(config), most)
+    if resources.min_workers is not None and resources.min_workers > workers:
+        raise ConfigError(
+            f"resources.min_workers: {resources.min_workers} is more than the {workers} workers that a training has "
+            f"here; --resources.min_workers {workers} is not"
+        )
     cpus = resources.worker_cpus
     if cpus == "auto":
         on_a_node = math.ceil(workers * trials / (1 if gpu else len(nodes)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse
+from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse, planning
 from pipeline.config import Config, ConfigError, SweepConfig, save
 from pipeline.recipes import PRETRAIN, SWEEP
 
@@ -297,3 +297,19 @@ def test_our_own_errors_are_one_line_and_others_keep_their_traceback(capsys):
     assert capsys.readouterr().err == "error: clips.crop: too large\n"
     with pytest.raises(ZeroDivisionError), one_line_errors():
         _ = 1 / 0
+
+
+def test_a_table_of_the_users_own_keys_is_found_by_its_name(capsys):
+    assert "did you mean --catalog.annotations.val?" in answer(capsys, "--catalog.annotation.val", "a.csv")
+    assert "did you mean --model.weights.rgb?" in answer(capsys, "--model.weight.rgb", "a.pt")
+
+
+def test_an_ingest_does_not_ask_what_only_a_training_would_need():
+    from pipeline.commands.ingest import stored_alone
+
+    words = ["--ingest.streams", "rgb", "--ingest.short_side", "64"]
+    config = parse(Config, PRETRAIN, words, "", stored_alone)
+    assert (config.ingest.streams, config.ingest.short_side) == (("rgb",), 64)
+    with pytest.raises(SystemExit):
+        parse(Config, PRETRAIN, words)
+    assert planning([*words, "--plan"]) == (words, True)

@@ -39,7 +39,7 @@ TOP = {
     "cluster": {"config", "workers"},
     "networks": {"clips", "config", "models"},
     "scoring": {"clips"},
-    "prepare": {"catalog", "cluster", "config", "ingest", "training"},
+    "prepare": {"catalog", "cluster", "config", "ingest", "shards", "training", "workers"},
 }
 USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},

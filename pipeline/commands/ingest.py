@@ -8,10 +8,10 @@ Interrupted, the same command goes on where it stopped. Clips that cannot be rea
 """
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from pipeline.command_line import one_line_errors, parse
+from pipeline.command_line import one_line_errors, parse, planning
 from pipeline.config import Config
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import PRETRAIN
@@ -20,9 +20,9 @@ from pipeline.submission import resolve
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, ingest, say what came of it."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    words, plan = planning(argv)
     with one_line_errors():
-        config = resolve(parse(Config, PRETRAIN, [word for word in arguments if word != "--plan"], spoken(__doc__)))
+        config = resolve(parse(Config, PRETRAIN, words, spoken(__doc__), stored_alone))
         from pipeline.catalog import catalog_notes
         from pipeline.cluster import connect
         from pipeline.ingest.catalog import configured_catalog
@@ -33,9 +33,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         catalog = configured_catalog(config)
         for note in catalog_notes(catalog):
             print(note)
-        if "--plan" in arguments:
+        if plan:
             print(planned(config, estimate(config, catalog), os.cpu_count() or 1))
             return
         connect(config, need_training=False)
         print(ingested(config, ingest(config, catalog)))
         print(next_steps(command("inspect", config.ingest.shards, "--card", "card.html")))
+
+
+def stored_alone(values: dict[str, Any], given: Collection[str]) -> None:
+    """Bend what only a training asks of a recipe to what is to be stored, unless it was given itself."""
+    if "model.streams" not in given:
+        values["model"]["streams"] = values["ingest"]["streams"]
+    if not {"clips.crop", "clips.short_side"} & set(given):
+        values["clips"] |= {"crop": 1, "short_side": None}

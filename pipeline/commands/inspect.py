@@ -7,6 +7,7 @@ The card is one HTML page with its pictures inside. The exit status is 1 where t
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
@@ -29,10 +30,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = options().parse_args(argv)
     if arguments.card and not arguments.card.parent.is_dir():
         fail(f"--card {arguments.card}: no folder {arguments.card.parent}")
+    if arguments.card and arguments.card.is_dir():
+        fail(f"--card {arguments.card}: a folder; give a file in it, such as {arguments.card / 'card.html'}")
+    if arguments.card and not os.access(arguments.card if arguments.card.exists() else arguments.card.parent, os.W_OK):
+        fail(f"--card {arguments.card}: may not be written; give a file in another folder")
     with one_line_errors():
         from pipeline.cards import data_card
         from pipeline.shards import overlaps, verify
-        from pipeline.shards.summary import inspected, shared
+        from pipeline.shards.summary import inspected, shared, training_words
 
         pairs = overlaps(arguments.shards, arguments.against) if arguments.against else None
         verification = verify(arguments.shards, decode=not arguments.no_decode)
@@ -46,4 +51,4 @@ def main(argv: list[str] | None = None) -> None:
     if verification.problems:
         print(next_steps(f"copy {arguments.shards} again from where it is whole, or delete it and ingest again"))
         raise SystemExit(1)
-    print(next_steps(command("pretrain", "--ingest.shards", arguments.shards)))
+    print(next_steps(command(*training_words(arguments.shards))))

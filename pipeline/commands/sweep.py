@@ -7,9 +7,9 @@ video-actions sweep --recipe i3d_sweep --base.storage /data/kinetics --frames 16
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.command_line import one_line_errors, parse
+from pipeline.command_line import given, one_line_errors, parse
 from pipeline.commands.pages import pages
-from pipeline.config import SweepConfig
+from pipeline.config import SweepConfig, from_dict, to_dict
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import SWEEP
 from pipeline.submission import resolve
@@ -20,9 +20,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, argv, spoken(__doc__)))
         from pipeline.cluster import connect
+        from pipeline.ingest.stored import is_alone, with_stored
         from pipeline.sweeps.search import keep_winner, search
         from pipeline.sweeps.summary import swept
 
+        words = given(argv)
+        if is_alone(sweep.base, words, "base."):
+            stored = with_stored(sweep.base, words, "base.")
+            sweep = from_dict(SweepConfig, {**to_dict(sweep), "base": to_dict(stored)})
         fitted = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
         result = search(fitted)
         print(swept(fitted, result))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.command_line import given, one_line_errors, parse
+from pipeline.command_line import given, one_line_errors, parse, planning
 from pipeline.commands.pages import pages
 from pipeline.config import Config
 from pipeline.masking import masked
@@ -18,13 +18,17 @@ def train(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]
         recipes: name to function; the first is the default.
         doc: the command's docstring, printed by `--help`.
     """
+    words, plan = planning(argv)
     with one_line_errors():
-        config = resolve(parse(Config, recipes, argv, spoken(doc)))
-        from pipeline.prepare import prepared
+        config = resolve(parse(Config, recipes, words, spoken(doc)))
+        from pipeline.prepare import planned, prepared
         from pipeline.training.pretrain import check, pretrain
         from pipeline.training.summary import pretrained
 
-        config = prepared(config, given(argv), check)
+        if plan:
+            print(planned(config, given(words)))
+            return
+        config = prepared(config, given(words), check)
         result = pretrain(config)
         print(pretrained(config, result))
         if result.version is not None:

@@ -10,7 +10,7 @@ DenseNet-121's ImageNet weights where they cannot be downloaded.
 
 from collections.abc import Sequence
 
-from pipeline.command_line import given, one_line_errors, parse
+from pipeline.command_line import given, one_line_errors, parse, planning
 from pipeline.config import Config
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import TRANSFER
@@ -19,13 +19,17 @@ from pipeline.submission import resolve
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, ingest what is missing, train on pairs, say what came of it."""
+    words, plan = planning(argv)
     with one_line_errors():
-        config = resolve(parse(Config, TRANSFER, argv, spoken(__doc__)))
-        from pipeline.prepare import prepared
+        config = resolve(parse(Config, TRANSFER, words, spoken(__doc__)))
+        from pipeline.prepare import planned, prepared
         from pipeline.training.summary import transferred
         from pipeline.training.supervision import check_transfer, transfer
 
-        config = prepared(config, given(argv), check_transfer, labelled=False)
+        if plan:
+            print(planned(config, given(words), labelled=False))
+            return
+        config = prepared(config, given(words), check_transfer, labelled=False)
         result = transfer(config)
         print(transferred(config, result))
         network = ("--model.name", config.model.name, "--model.weights.rgb", result.student)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pipeline.shards.manifest import read_catalog, summarise
+from pipeline.shards.manifest import read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
@@ -39,3 +39,18 @@ def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
         for row in pairs.slice(0, shown).to_pylist()
     ]
     return "\n".join(lines)
+
+
+def training_words(shards: str) -> list[str]:
+    """The command that trains on a shard set as it is: supervision transfer, where clips have no labels."""
+    manifest = read_manifest(shards)
+    if not manifest["labels"]:
+        return ["transfer", "--ingest.shards", shards]
+    streams = manifest["plan"].get("settings", {}).get("streams", ["rgb"])
+    recipe = "resnet3d18_folder" if streams == ["rgb"] else "i3d_folder"
+    words = ["pretrain", "--recipe", recipe, "--ingest.shards", shards]
+    words += ["--model.streams", "flow"] if streams == ["flow"] else []
+    words += (
+        ["--training.val_split", "test"] if "val" not in manifest["splits"] and "test" in manifest["splits"] else []
+    )
+    return words

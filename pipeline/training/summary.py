@@ -2,6 +2,7 @@
 
 from pipeline.config import Config
 from pipeline.table import table
+from pipeline.training.plan import TrainingPlan
 from pipeline.training.pretrain import Pretrained
 from pipeline.training.supervision import Transferred
 from pipeline.training.tested import Tested
@@ -23,6 +24,33 @@ def pretrained(config: Config, result: Pretrained) -> str:
         registered = config.tracking.registered_model
         lines.append(f"  registered {registered} version {result.version} as {config.tracking.alias}")
     return "\n".join(lines)
+
+
+def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
+    """What a training would come to, and the command that does it."""
+    training, workers = config.training, config.resources.number_of_workers
+    networks = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in plan.parameters.items())
+    used = ", ".join(f"{count:,} {split}" for split, count in plan.clips.items())
+    most = "" if training.steps is None else f", {training.steps:,} in all"
+    time = (
+        "how long on GPUs is not known"
+        if plan.core_hours is None
+        else f"some {plan.core_hours:,.1f} core-hours, {plan.core_hours / cores:,.1f} hours on {cores:g} cores"
+    )
+    return "\n".join(
+        [
+            "",
+            f"{config.model.name}, parameters: {networks}; {plan.classes} classes; nothing has been done",
+            f"  clips: {used}; windows of {config.clips.frames} frames of {config.clips.crop} x {config.clips.crop}",
+            f"  steps of {config.clips_of_a_step} clips ({workers} worker{'s' * (workers > 1)} x "
+            f"{training.accumulate} x {training.batch_size}): {plan.steps:,} an epoch{most}, "
+            f"{plan.epochs:,} epochs at most",
+            f"  {plan.gmacs:.3g} billion multiply-adds a clip: {time}, right to a factor of two",
+            "",
+            "next:",
+            "  the same command without --plan",
+        ]
+    )
 
 
 def transferred(config: Config, result: Transferred) -> str:

@@ -30,7 +30,7 @@ def test_what_ingest_made_is_sound_and_has_its_card(shards: Config, tmp_path, ca
     assert any(line.split() == ["val", "101", "101", "0", "1212", "8"] for line in lines)
     assert f"videos shared with {shards.ingest.shards}: 125 pairs of clips" in lines
     assert f"  data card: {card}" in lines
-    assert lines[-1] == f"  {command('pretrain', '--ingest.shards', shards.ingest.shards)}"
+    assert lines[-1] == f"  {command('pretrain', '--recipe', 'i3d_folder', '--ingest.shards', shards.ingest.shards)}"
     assert "verify 125/125 (100 %)" in err
     html = card.read_text()
     assert html.startswith("<!doctype html>")
@@ -80,3 +80,9 @@ def test_a_set_is_read_where_it_was_copied(tmp_path, capsys):
     shutil.copytree(made.path, tmp_path / "copy")
     inspect([f"file://{tmp_path}/copy"])
     assert "4 clips verified, no problems" in capsys.readouterr().out
+
+
+def test_a_card_that_is_a_folder_is_found_before_the_set_is_read(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        inspect([str(tmp_path / "nowhere"), "--card", str(tmp_path)])
+    assert f"--card {tmp_path}: a folder; give a file in it, such as {tmp_path}/card.html" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""A complete shard set alone: clips, classes, splits and the settings that made it are in it, and no catalog is needed.
+
+So a set may be carried anywhere and trained on there. Its settings become the run's, so that the model that comes of it
+prepares videos as its clips were.
+"""
+
+from collections.abc import Collection
+from dataclasses import fields, replace
+from typing import Any, get_args
+
+from pipeline.config import Config, ConfigError, Dataset, IngestConfig, from_dict, to_dict
+from pipeline.ingest.plan import UNDECISIVE
+from pipeline.shards.manifest import MANIFEST, read_manifest
+from pipeline.shards.store import exists
+
+SOURCES = ("annotations", "videos", "archives", "motion_shapes", "groups", "fold")
+"""Fields of the catalog that say where clips come from: whoever gives one wants them ingested."""
+
+
+def is_alone(config: Config, given: Collection[str], section: str = "") -> bool:
+    """Whether a job is to be done on its shard set, without a look at a catalog.
+
+    Args:
+        config: resolved.
+        given: names of the fields that the command line sets.
+        section: where the config lies among the job's fields.
+    """
+    names = [name.removeprefix(section) for name in given]
+    if any(name.startswith(tuple(f"catalog.{source}" for source in SOURCES)) for name in names) or config.retry:
+        return False
+    if "ingest.shards" in names:
+        return True
+    sources = config.catalog.annotations or config.catalog.videos or config.catalog.archives
+    return bool(config.resume or not sources) and exists(f"{config.ingest.shards}/{MANIFEST}")
+
+
+def with_stored(config: Config, given: Collection[str], section: str = "") -> Config:
+    """The config with the settings that its shard set was made with.
+
+    Args:
+        config: resolved.
+        given: names of the fields that the command line sets.
+        section: where the config lies among the job's fields.
+
+    Raises:
+        ShardError: the set is not complete.
+        ConfigError: the command line asks for what the set has not, or the config cannot go with it.
+    """
+    shards, manifest = config.ingest.shards, read_manifest(config.ingest.shards)
+    known = {field.name for field in fields(IngestConfig)} - set(UNDECISIVE)
+    settings = {name: value for name, value in manifest["plan"].get("settings", {}).items() if name in known}
+    asked, values = to_dict(config), to_dict(config)
+    values["ingest"] |= settings
+    if manifest["dataset"] in get_args(Dataset):
+        values["catalog"]["dataset"] = manifest["dataset"]
+    for name in given:
+        plain = name.removeprefix(section)
+        old, new = _at(values, plain), _at(asked, plain)
+        if plain.startswith(("ingest.", "catalog.")) and old != new:
+            raise ConfigError(
+                f"--{name}: {shards} was made with {_text(old)}, not {_text(new)}; leave it out, or make another set "
+                "from the videos"
+            )
+        if plain in ("catalog.limit", "catalog.splits", "catalog.split_seed", "catalog.split_number"):
+            raise ConfigError(f"--{name}: {shards} has its clips already; leave it out, or ingest anew")
+    if missing := [stream for stream in config.model.streams if stream not in values["ingest"]["streams"]]:
+        there = ",".join(stream for stream in config.model.streams if stream not in missing)
+        raise ConfigError(
+            f"{section}model.streams: {shards} has no {missing[0]}; "
+            + (f"--{section}model.streams {there} trains without it" if there else "make another set from the videos")
+        )
+    return replace(from_dict(Config, values), resume=config.resume)
+
+
+def _at(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
