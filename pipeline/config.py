@@ -137,6 +137,12 @@ class FlowConfig:
     bound: PositiveFloat = 20.0
     """Displacements are cut to [-bound, bound] pixels and quantised to 8 bits (I3D: 20)."""
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """TV-L1's own parameters: all fields but the backend and what becomes of its result."""
+        names = [each.name for each in dataclasses.fields(self) if each.name not in ("backend", "bound")]
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class FetchConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pipeline.clips.index import CHANNELS
+from pipeline.clips.streams import CHANNELS
 from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import create_model, list_models
 from pipeline.models.weights import WeightsError, in_rows, read_weights

@@ -17,14 +17,26 @@ ROOMS = {
     "shards": set(),
     "ingest": {"catalog", "flow", "shards"},
     "clips": {"shards"},
-    "tracking": {"models", "clips", "flow", "ingest"},
+    "registry": {"clips", "flow", "ingest", "models"},
+    "tracking": {"models", "clips", "flow", "ingest", "registry"},
     "training": {"cards", "clips", "models", "tracking", "shards"},
     "sweeps": {"training", "tracking", "shards"},
     "studies": {"clips", "ingest", "models", "shards", "tracking", "training"},
     "recipes": set(),
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
     "cards": {"flow", "shards"},
-    "commands": {"benchmarks", "cards", "catalog", "ingest", "shards", "studies", "sweeps", "tracking", "training"},
+    "commands": {
+        "benchmarks",
+        "cards",
+        "catalog",
+        "ingest",
+        "registry",
+        "shards",
+        "studies",
+        "sweeps",
+        "tracking",
+        "training",
+    },
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
@@ -38,7 +50,7 @@ TOP = {
     "workers": {"config"},
     "cluster": {"config", "workers"},
     "networks": {"clips", "config", "models"},
-    "scoring": {"clips"},
+    "scoring": {"clips", "models"},
     "prepare": {"catalog", "cluster", "config", "ingest", "shards", "training", "workers"},
 }
 USES = {
@@ -46,6 +58,7 @@ USES = {
     "shards": {"progress", "table"},
     "ingest": {"config", "progress", "table"},
     "clips": {"config"},
+    "registry": {"config", "networks", "scoring", "table"},
     "tracking": {"config", "masking", "networks", "scoring"},
     "training": {"cluster", "config", "masking", "networks", "progress", "scoring", "table"},
     "sweeps": {"config", "table", "workers"},
@@ -74,6 +87,7 @@ FORBIDDEN = {
     "cards": CLUSTER | {"torch", "matplotlib"},
     "recipes": CLUSTER | {"torch", "pyarrow", "cv2", "av", "os", "sys"},
     "ingest": {"mlflow", "torch"},
+    "registry": CLUSTER | {"pyarrow"},
     "clips": {"mlflow"},
     "masking": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
     "config": CLUSTER | {"torch", "pyarrow", "cv2", "av"},

@@ -14,7 +14,6 @@ from pipeline.config import IngestConfig
 from pipeline.flow import tvl1
 from pipeline.ingest.decode import decode_clip
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
-from pipeline.ingest.stages import flow_parameters
 from pipeline.shards.codec import decode_video, encode_video
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats
         video_s, video = timed(repeats, encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
         window = frames[: pairs + 1]
         tvl1(window[:2], config.flow.backend, warps=1)  # compile or load
-        flow_s, flow = timed(repeats, tvl1, window, config.flow.backend, **flow_parameters(config))
+        flow_s, flow = timed(repeats, tvl1, window, config.flow.backend, **config.flow.parameters)
         levels_s, levels = timed(repeats, encode_flow_columns, flow, config.flow.bound, config.fps, config.gop)
         scale = (len(frames) - 1) / len(flow)
         seconds = {"decode": decode_s, "rgb encode": video_s, "flow": flow_s * scale, "flow encode": levels_s * scale}

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.benchmarks.devices import seconds_of
-from pipeline.clips.index import CHANNELS
 from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import Planes, normalise
+from pipeline.clips.streams import CHANNELS
 from pipeline.config import Config
 from pipeline.models.cost import count_gmacs
 from pipeline.models.registry import ModelInfo

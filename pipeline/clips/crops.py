@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ClipsConfig
-from pipeline.shards import Area
 
 SCALES = tuple(2 ** (-step / 4) for step in range(5))  # 3D ResNets: 1 to 1/2, section 3.2 of arXiv 1711.09577
 
@@ -41,11 +40,6 @@ class Crop:
     def resizes(self) -> bool:
         """Whether frames are resized, before or after the cut."""
         return self.short_side is not None or self.size is not None
-
-    @property
-    def area(self) -> Area:
-        """What is cut out of the resized frames, or of those of a clip that nothing resizes."""
-        return Area(self.top, self.left, self.side, self.side)
 
     def turn(self, window: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
         """What was cut, (T, H, W, C), mirrored where that is asked for."""

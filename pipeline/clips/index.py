@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clips.streams import BLOB
 from pipeline.shards import ShardError, read_clip, read_clips, read_manifest
-
-BLOB = {"rgb": "video", "flow": "flow"}
-CHANNELS = {"rgb": 3, "flow": 2}
 
 
 @dataclass(frozen=True)

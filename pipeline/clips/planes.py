@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clips.crops import Crop, mirror
-from pipeline.shards import decode_planes
+from pipeline.shards import Area, decode_planes
 
 WHOLE = -1  # phase of a clip that is stored with full colour resolution
 
@@ -35,7 +35,7 @@ Window = NDArray[np.uint8] | PlaneWindow
 
 def plane_window(video: bytes, frames: NDArray[np.int64], crop: Crop) -> PlaneWindow:
     """What a crop that resizes nothing cuts out of an encoded clip."""
-    luma, chroma, whole = decode_planes(video, frames, crop.area)
+    luma, chroma, whole = decode_planes(video, frames, area_of(crop))
     phase = np.array([WHOLE, WHOLE] if whole else [crop.top % 2, crop.left % 2])
     if not crop.flip:
         return PlaneWindow(luma, chroma, phase)
@@ -43,6 +43,11 @@ def plane_window(video: bytes, frames: NDArray[np.int64], crop: Crop) -> PlaneWi
         phase[1] = 2 * chroma.shape[3] - crop.side - phase[1]
     mirrored = mirror(chroma.reshape(-1, *chroma.shape[2:])).reshape(chroma.shape)
     return PlaneWindow(mirror(luma), mirrored, phase)
+
+
+def area_of(crop: Crop) -> Area:
+    """What a crop cuts out of frames that nothing resizes."""
+    return Area(crop.top, crop.left, crop.side, crop.side)
 
 
 def columns(stream: str, windows: Sequence[Window]) -> dict[str, NDArray]:

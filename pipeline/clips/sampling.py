@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.clips.crops import Crop, training_crop, whole_crop
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.planes import Window, plane_window
+from pipeline.clips.planes import Window, area_of, plane_window
 from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 from pipeline.config import ClipsConfig
 from pipeline.shards import decode_flow, decode_video
@@ -79,4 +79,4 @@ def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], 
     blob, is_flow = index.blob(row, stream), stream == "flow"
     if crop.resizes:
         return crop.apply(DECODE[stream](blob, frames), is_flow)
-    return crop.turn(decode_flow(blob, frames, crop.area), is_flow) if is_flow else plane_window(blob, frames, crop)
+    return crop.turn(decode_flow(blob, frames, area_of(crop)), is_flow) if is_flow else plane_window(blob, frames, crop)

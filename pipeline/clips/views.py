@@ -1,4 +1,4 @@
-"""All views of a clip under a test protocol, decoded once."""
+"""All views of a stored clip under a test protocol, decoded once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,37 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.crops import view_crops
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.protocols import Protocol
 from pipeline.clips.sampling import DECODE
-from pipeline.config import ClipsConfig
+from pipeline.clips.view_cuts import ViewCuts
 
 
 @dataclass(frozen=True)
-class ViewSampler:
+class ViewSampler(ViewCuts):
     """What all views of a clip under a test protocol show, decoded once: the views are cut from it afterwards."""
-
-    clips: ClipsConfig
-    protocol: Protocol
-
-    def views(self, length: int, stream: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which frames of a clip of `length` are shown, (shown,), and each view's places in them, (windows, T)."""
-        windows = self.protocol.windows(length, self.clips, stream)
-        shown, places = np.unique(windows, return_inverse=True)
-        return shown, places.reshape(windows.shape)
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
         """The frames that are shown under every crop, (crops, shown, crop, crop, C) uint8."""
         shown, _ = self.views(int(index.length(stream)[row]), stream)
         return self.crops(DECODE[stream](index.blob(row, stream), shown), stream)
-
-    def crops(self, frames: NDArray[np.uint8], stream: str) -> NDArray[np.uint8]:
-        """Frames (shown, H, W, C) under every crop, (crops, shown, crop, crop, C) uint8."""
-        height, width = frames.shape[1:3]
-        short_side = self.clips.crop if self.protocol.whole_side else self.clips.short_side
-        crops = view_crops(height, width, short_side, self.clips.crop, self.protocol.crops)
-        return np.stack([crop.apply(frames, is_flow=stream == "flow") for crop in crops])
 
     def groups(self, index: ClipIndex, streams: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Clips whose views have the same places, so that they fit in one batch.

@@ -1,41 +1,76 @@
 """Name the actions in videos with a registered model.
 
 video-actions predict clip.mp4
+video-actions predict folder/of/videos --top 3 --output csv > actions.csv
 video-actions predict a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
+
+A folder stands for all videos below it. A video that cannot be read costs no other its answer; the exit status is then
+1. With --views 3 three windows are looked at instead of all of a video: long videos are answered sooner.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+from pipeline.catalog.files import video_files
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
-from pipeline.config import Config
-from pipeline.table import table
 
 
 def options() -> argparse.ArgumentParser:
     """What the command takes."""
     words = parser("predict", __doc__)
-    words.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind")
+    words.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind, or folders")
     words.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
     words.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
+    words.add_argument("--top", type=int, default=5, help="actions of each video; the default is 5")
+    words.add_argument("--views", type=int, default=0, help="windows of each video; the default is those of the test")
+    words.add_argument("--output", choices=["table", "json", "csv"], default="table", help="form of the answers")
     return words
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, load, print the top five of every video."""
-    arguments = options().parse_args(argv)
-    for video in arguments.videos:
-        if not video.is_file():
-            fail(f"{video}: no such file")
+    """Parse, load, print the likeliest actions of every video as soon as they are known."""
+    arguments = options().parse_args([_file(word) for word in (sys.argv[1:] if argv is None else argv)])
     with one_line_errors():
-        from pipeline.tracking.registry import load, newest
+        videos = [video for given in arguments.videos for video in _below(given)]
+        if not any(video.exists() for video in videos):
+            fail(f"{videos[0]}: no such file")
+        from pipeline.registry.summary import text
+        from pipeline.registry.video_classifier import Asked
+        from pipeline.tracking.outages import check_registry
+        from pipeline.tracking.registry import load_classifier, newest
 
-        tracking = arguments.tracking or Config().resolved().tracking.uri
-        uri = arguments.model or newest(tracking)
-        model = load(tracking, uri)
-        print(f"model {uri}")
-        for video in arguments.videos:
-            (actions,) = model.predict([video.read_bytes()])
-            shares = [f"{100 * share:.1f}" for share in actions.probabilities]
-            print(f"{video}\n{table([('action', '%'), *zip(actions.labels, shares, strict=True)])}")
+        asked, registry = Asked(arguments.top, arguments.views), _registry(arguments.tracking)
+        check_registry(registry)
+        model = arguments.model or newest(registry)
+        classifier = load_classifier(registry, model)
+        print(f"model {model}", file=sys.stdout if arguments.output == "table" else sys.stderr)
+        failed = 0
+        for number, (video, actions) in enumerate(zip(videos, classifier.classify(videos, asked), strict=True), 1):
+            if actions.error:
+                print(f"error: {video}: {actions.error}", file=sys.stderr)
+                failed += 1
+            if shown := text(arguments.output, str(video), actions, number, len(videos)):
+                print(shown, flush=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _file(word: str) -> str:
+    """A word of the command line; what begins with one dash is a file, as ids of YouTube may."""
+    dashed = word.startswith("-") and not word.startswith("--") and word not in ("-h", "-")
+    return f"./{word}" if dashed and not word[1:].isdecimal() else word
+
+
+def _below(given: Path) -> list[Path]:
+    """The videos of a folder; a file is its own."""
+    if not given.is_dir():
+        return [given]
+    return [Path(found.path) for found in video_files(given)] or fail(f"{given}: no video in this folder")
+
+
+def _registry(tracking: str) -> str:
+    """The URI of the registry; a file is a SQLite database."""
+    default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
+    return f"sqlite:///{Path(tracking).absolute()}" if tracking and Path(tracking).is_file() else tracking or default

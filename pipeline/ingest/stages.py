@@ -53,7 +53,7 @@ def make_decode(config: IngestConfig) -> Stage:
 
 def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] = flow.tvl1) -> Stage:
     """Compute TV-L1 from every frame to the next, in this process or by another way to `pipeline.flow.tvl1`."""
-    parameters = flow_parameters(config)
+    parameters = config.flow.parameters
     recorded = {
         "flow_backend": flow.resolve_backend(config.flow.backend),
         "flow_version": flow.version(config.flow.backend),
@@ -102,12 +102,6 @@ def make_stage(folder: str) -> Stage:
 def part_name(clip_id: str) -> str:
     """File of a staged clip: a digest, so that no id can name a path."""
     return f"{hashlib.sha256(clip_id.encode()).hexdigest()[:32]}.parquet"
-
-
-def flow_parameters(config: IngestConfig) -> dict[str, float]:
-    """TV-L1's own parameters out of the flow config."""
-    names = [name for name in type(config.flow).__dataclass_fields__ if name not in ("backend", "bound")]
-    return {name: getattr(config.flow, name) for name in names}
 
 
 def _guarded(name: str, stage: Stage) -> Stage:

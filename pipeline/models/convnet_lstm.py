@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.models.i3d import FEATURES, BatchNorm, Inception, StemPadding, Style, init_weights
 
 HIDDEN = 512
+FRAMES_AT_A_TIME = 128
 
 
 class StepwiseBatchNorm(nn.Module):
@@ -135,8 +136,10 @@ class ConvNetLSTM(nn.Module):
         """Clip (N, C, T, H, W) -> (N, T, 512)."""
         if self.training and x.shape[0] < 2:
             raise ValueError("convnet_lstm: training needs 2 clips a batch or more, for the LSTM's batch norm")
-        x = self.inception(x).mean(dim=(3, 4)).transpose(1, 2)  # (N, T, 1024)
-        return self.lstm(self.dropout(x))
+        # Without gradients some frames at a time, which know nothing of each other: a long clip takes no more memory.
+        frames = x.split(FRAMES_AT_A_TIME, dim=2) if torch.is_inference_mode_enabled() else [x]
+        features = torch.cat([self.inception(some).mean(dim=(3, 4)) for some in frames], dim=2)
+        return self.lstm(self.dropout(features.transpose(1, 2)))  # of (N, T, 1024)
 
     def logits_over_time(self, x: Tensor) -> Tensor:
         """Clip (N, C, T, H, W) -> logits of every step (N, num_classes, T)."""

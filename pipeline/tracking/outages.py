@@ -85,6 +85,28 @@ def _unwritable(path: Path) -> str | None:
     return None if os.access(above, os.W_OK) else f"the folder {above} may not be written"
 
 
+def check_registry(uri: str) -> None:
+    """Find a registry that is not there before a model is looked for in it; none is made, and no server waited for.
+
+    Raises:
+        ConfigError: in one line.
+    """
+    hint = "pass --tracking sqlite:////FOLDER/mlflow.db or http://HOST:PORT, or go where outputs/ is"
+    if uri.startswith("sqlite:"):
+        file = Path(uri.removeprefix("sqlite:///"))
+        if not file.is_file():
+            raise ConfigError(f"no MLflow database {file}; {hint}")
+        with file.open("rb") as opened:
+            if not opened.read(16).startswith(b"SQLite format 3"):
+                raise ConfigError(f"{file} is no MLflow database; {hint}")
+        return
+    impatient()
+    try:
+        MlflowClient(uri, uri).search_registered_models(max_results=1)
+    except Exception as error:  # of MLflow, of a database's driver, or that there is none
+        raise ConfigError(f"no MLflow at {masked(uri)} ({_reason(error)}); {hint}") from None
+
+
 def unreachable(uri: str) -> str | None:
     """Why a server does not answer; None where it does, or where there is no server but a file."""
     if not uri.startswith(("http:", "https:")):

@@ -1,9 +1,10 @@
 """Trained networks into MLflow's model registry, as models that take video."""
 
-import importlib.metadata
+import dataclasses
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,35 +16,35 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
 import pipeline
-from pipeline.config import VERSION
+from pipeline.config import VERSION, Config, ConfigError, from_dict
 from pipeline.masking import masked
 from pipeline.models.weights import read_weights
+from pipeline.registry.requirements import requirements
+from pipeline.registry.video_classifier import Asked, VideoClassifier
 from pipeline.tracking.runs import Run, use
 
 CARD = "model_card.md"
 REGISTERED = "registered_model"  # tag of a run: NAME/VERSION
+SHOWN = 20  # models that a message names
 MAX_DESCRIPTION = 5000  # characters, of MLflow's tables; the whole card is an artifact anyway
-REQUIRED = ("av", "mlflow", "numpy", "opencv-contrib-python-headless", "pyarrow", "pydantic", "pyyaml", "torch")
 
 
 class RegistryError(LookupError):
     """There is no such model; one line, for the user."""
 
 
-def load(tracking_uri: str, model_uri: str) -> Any:
-    """A registered model, ready to `predict` a list of encoded videos.
+def load_classifier(tracking_uri: str, model_uri: str) -> VideoClassifier:
+    """A registered model, ready to classify videos.
 
     Raises:
-        RegistryError: the registry knows no such model, version or alias.
+        RegistryError: the registry knows no such model, version or alias, or it is not one that this package reads.
     """
-    use(tracking_uri)
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    try:
-        return mlflow.pyfunc.load_model(model_uri)
-    except mlflow.MlflowException as error:
-        raise RegistryError(
-            f"{model_uri}: {error.message} (registry {masked(tracking_uri)}; see --model and --tracking)"
-        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        stored = fetch(tracking_uri, model_uri, Path(folder))
+        try:
+            return VideoClassifier.load(stored.labels, from_dict(Config, stored.config), stored.weights)
+        except ConfigError as error:
+            raise RegistryError(f"{model_uri}: registered by another version of this package: {error}") from None
 
 
 def newest(tracking_uri: str, alias: str = "candidate") -> str:
@@ -52,14 +53,15 @@ def newest(tracking_uri: str, alias: str = "candidate") -> str:
     Raises:
         RegistryError: no model of the registry has the alias.
     """
-    client = MlflowClient(tracking_uri)
+    client = MlflowClient(tracking_uri, tracking_uri)
     versions = [
         client.get_model_version(model.name, model.aliases[alias])
         for model in client.search_registered_models(max_results=1000)
         if alias in model.aliases
     ]
     if not versions:
-        raise RegistryError(f"no model is registered as {alias} in {masked(tracking_uri)}; see --model and --tracking")
+        where = f"{masked(tracking_uri)}{_known(tracking_uri)}"
+        raise RegistryError(f"no model is registered as {alias} in {where}; see --model and --tracking")
     return f"models:/{max(versions, key=lambda version: version.creation_timestamp).name}@{alias}"
 
 
@@ -100,9 +102,24 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
         return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
-        raise RegistryError(f"{model_uri}: {error.message} (registry {masked(tracking_uri)})") from None
+        said = f"{model_uri}: {error.message} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
+        raise RegistryError(said) from None
     except (KeyError, OSError) as error:
         raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None
+
+
+def _known(tracking_uri: str) -> str:
+    """The models that there are, for the message that one is not; empty where the registry does not say."""
+    try:
+        models = MlflowClient(tracking_uri, tracking_uri).search_registered_models(max_results=SHOWN)
+    except mlflow.MlflowException:
+        return ""
+    uris = [
+        f"models:/{model.name}{place}"
+        for model in models
+        for place in ([f"@{alias}" for alias in model.aliases] or ["/VERSION"])
+    ]
+    return f": there is {', '.join(uris)}" if uris else ": no model is registered there"
 
 
 @dataclass(frozen=True)
@@ -132,14 +149,15 @@ def log_classifier(
         known = {stream: read_weights(file).provenance.to_dict() for stream, file in weights.items()}
         about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
         described.write_text(json.dumps({**about, "config": masked(dict(config))}))
-        with mlflow.start_run(run_id=run.run_id):
+        with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Decorate your function")  # it checks each video itself
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",
-                python_model=str(Path(__file__).with_name("video_classifier.py")),
+                python_model=str(Path(__file__).with_name("pyfunc.py")),
                 artifacts={"model": str(described), **weights},
                 code_paths=[str(Path(pipeline.__file__).parent)],
-                pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIRED],
-                input_example=[example],
+                pip_requirements=requirements(from_dict(Config, config)),
+                input_example=([example], dataclasses.asdict(Asked())),  # which states the parameters' defaults too
             )
     run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early
     mlflow.clear_active_model()  # trying the example made it one: system metrics would be logged as the model's

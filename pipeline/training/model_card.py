@@ -185,6 +185,12 @@ def _use(config: Config) -> list[str]:
         "```",
         "",
         "Any container and codec that FFmpeg reads. Rate, size, flow, crop and views are those of the test.",
+        "",
+        "Each video has an answer of `labels`, `probabilities` and `error`, which is null or one line. `params`: "
+        "`top_k`, `views` (windows spread evenly over the video instead of the views of the test, so that long videos "
+        f"are answered sooner), `crops` of each of these. A video may have {config.ingest.max_seconds:g} s, and take "
+        f"{config.ingest.decode_timeout_s:g} s to decode. `mlflow models serve` gives up after 60 s; set "
+        "`MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT` for long videos. A GPU is used where there is one.",
     ]
 
 

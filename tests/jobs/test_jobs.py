@@ -236,8 +236,8 @@ def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trai
     (actions,) = model.predict([example])
     assert sum(actions.probabilities) <= 1 + 1e-5
     assert actions.probabilities == sorted(actions.probabilities, reverse=True)
-    with pytest.raises(Exception, match="Invalid data"):
-        model.predict([b"not a video"])
+    (broken,) = model.predict([b"not a video"])
+    assert broken.error.startswith("NotAVideo: ")
 
 
 @pytest.mark.ray

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.clips.index import CHANNELS
 from pipeline.clips.loader import Batch
+from pipeline.clips.streams import CHANNELS
 from pipeline.config import Config
 from pipeline.networks import build_network, network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN

@@ -1,0 +1,187 @@
+"""Encoded video in, actions out: what a registered model does, without MLflow.
+
+    classifier = VideoClassifier.load(labels, config, {"rgb": "rgb.pt", "flow": "flow.pt"})
+    for actions in classifier.classify([Path("clip.mp4"), content_of_another]):
+        ...
+
+Decoding, rate, size and flow are those of the stored clips, views and their average those of the test; so the answer
+is what the test said of the same clip. Flow is computed here.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydantic
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.clips.protocols import protocol_of
+from pipeline.clips.view_cuts import ViewCuts
+from pipeline.config import Config, ConfigError
+from pipeline.ingest.errors import ClipError
+from pipeline.networks import load_network, network_inputs
+from pipeline.registry.videos import Arrays, Reader, Video
+from pipeline.scoring import mean_scores, score_views
+
+TOP = 5
+
+_log = logging.getLogger(__name__)
+
+
+class Actions(pydantic.BaseModel):
+    """The most likely actions of one video, best first; or why there are none."""
+
+    labels: list[str]
+    probabilities: list[float]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an answer is asked for.
+
+    Attributes:
+        top_k: the number of actions.
+        views: windows that are spread evenly over the video; 0 for the views of the test.
+        crops: of each of these windows: 1, 3, 5 or 10; 0 for as many as the config has.
+    """
+
+    top_k: int = TOP
+    views: int = 0
+    crops: Literal[0, 1, 3, 5, 10] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            ConfigError: in one line.
+        """
+        for name, least in (("top_k", 1), ("views", 0), ("crops", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: {getattr(self, name)}; give {least} or more")
+        allowed = (1, 3, 5, 10)
+        if self.crops and not self.views:
+            raise ConfigError(f"crops: {self.crops}; give views too, the number of windows that are cropped")
+        if self.crops and self.crops not in allowed:
+            raise ConfigError(f"crops: {self.crops}; give one of {', '.join(map(str, allowed))}")
+
+
+class VideoClassifier:
+    """One network a stream, of whose logits the mean decides, or one that takes both.
+
+    Attributes:
+        labels: class names in the order of the logits.
+        config: with which the networks were trained.
+        networks: by their names, on `device`, in evaluation mode.
+        inputs: the streams that each network takes.
+        device: that scores: a GPU where there is one.
+    """
+
+    def __init__(self, labels: Sequence[str], config: Config, networks: Mapping[str, nn.Module]) -> None:
+        self.labels, self.config = tuple(labels), config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.networks = {name: network.to(self.device).eval() for name, network in networks.items()}
+        self.inputs = {name: inputs for name, inputs in network_inputs(config.model).items() if name in networks}
+        streams = tuple(dict.fromkeys(stream for inputs in self.inputs.values() for stream in inputs))
+        self._reader = Reader(config.ingest, streams, flow_backend(config, self.device))
+        self._scoring = threading.Lock()  # a server answers in several threads: one video at a time is in memory twice
+
+    @classmethod
+    def load(cls, labels: Sequence[str], config: Config, weights: Mapping[str, str | Path]) -> "VideoClassifier":
+        """A classifier with the networks of stored weights, ready to answer at once.
+
+        Args:
+            labels: class names in the order of the logits.
+            config: with which the networks were trained.
+            weights: state dict file of each network.
+        """
+        networks = {name: load_network(config.model, name, len(labels), path, labels) for name, path in weights.items()}
+        classifier = cls(labels, config, networks)
+        classifier._reader.warm_up()
+        return classifier
+
+    def classify(self, videos: Iterable[Video], asked: Asked = Asked()) -> Iterator[Actions]:
+        """The most likely actions in each video, in their order; what is wrong with one costs no other its answer.
+
+        Args:
+            videos: each a whole file of any container and codec: its content, or where it lies. They are taken as there
+                is room, a few ahead, so that many may be given.
+            asked: how many actions, and from which views.
+
+        Raises:
+            ConfigError: the networks cannot take the views that are asked for.
+        """
+        cuts = self._cuts(asked)
+        for arrays in self._reader.read_all(videos, cuts):
+            yield self._answer(arrays, cuts, asked.top_k)
+
+    def scores(self, arrays: Arrays, cuts: ViewCuts | None = None) -> NDArray[np.float64]:
+        """Scores of one video.
+
+        Args:
+            arrays: the whole clip of each stream.
+            cuts: which views are scored; by default those of the test.
+
+        Returns:
+            (classes,) logits, or logarithms of probabilities where the test averages these.
+        """
+        cuts = cuts or self._cuts(Asked())
+        average, batch_size = cuts.protocol.average, self.config.evaluation.batch_size
+        by_network = []
+        for name, network in self.networks.items():
+            frames, places = {}, {}
+            for stream in self.inputs[name]:
+                frames[stream], places[stream] = cuts.uncut(arrays[stream], stream)
+            by_network.append(score_views(network, frames, places, average, batch_size, self.device))
+        return mean_scores(np.stack(by_network), average)[0].astype(np.float64)
+
+    def arrays(self, video: Video) -> Arrays:
+        """The whole clip of each stream that the networks take, as it would be stored, (T, H, W, C).
+
+        Raises:
+            ClipError: the video cannot be used.
+        """
+        return self._reader.read(video, self._cuts(Asked()))
+
+    def _answer(self, arrays: Arrays | Exception, cuts: ViewCuts, top_k: int) -> Actions:
+        try:
+            if isinstance(arrays, Exception):
+                raise arrays
+            with self._scoring:
+                scores = self.scores(arrays, cuts)
+        except ClipError as error:
+            return failed(error)
+        except Exception as error:  # whatever it is, the other videos have their answers
+            _log.exception("a video was not classified")
+            return failed(error)
+        probabilities = np.exp(scores - np.logaddexp.reduce(scores))
+        best = np.argsort(-probabilities, kind="stable")[:top_k]
+        return Actions(labels=[self.labels[i] for i in best], probabilities=probabilities[best].tolist())
+
+    def _cuts(self, asked: Asked) -> ViewCuts:
+        config = self.config
+        if asked.views:
+            crops = asked.crops or config.evaluation.crops
+            spread = replace(config.evaluation, protocol="views", views=asked.views, crops=crops, frames=None)
+            config = replace(config, evaluation=spread)
+        return ViewCuts(config.clips, protocol_of(config))
+
+
+def failed(error: Exception) -> Actions:
+    """The answer for a video that has none."""
+    words = (str(error).strip().splitlines() or ["no reason given"])[0]
+    kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+    return Actions(labels=[], probabilities=[], error=f"{kind}{words[:500]}")
+
+
+def flow_backend(config: Config, device: torch.device) -> str:
+    """The backend of TV-L1 where a model is served: OpenCV where the shards have it, else that of the device."""
+    if config.ingest.flow.backend == "opencv":
+        return "opencv"
+    return "cuda" if device.type == "cuda" else "cpu"

@@ -1,0 +1,118 @@
+"""`video-actions predict`, as a user calls it."""
+
+import csv
+import io
+import json
+import re
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from pipeline.command_line import override
+from pipeline.commands.predict import main
+from pipeline.config import Config, to_dict
+from pipeline.networks import build_network
+from pipeline.shards import encode_video
+from pipeline.tracking.registry import log_classifier, register
+from pipeline.tracking.runs import Run
+
+FIELDS = {
+    "model.name": "resnet3d18", "model.streams": "rgb", "clips.frames": "4", "clips.crop": "32",
+    "ingest.short_side": "32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A user's folder: outputs/mlflow.db with a candidate; videos/ with two good ones, one behind a dash, and a bad."""
+    top, config = tmp_path_factory.mktemp("user"), override(Config(), FIELDS)
+    (top / "videos" / "b").mkdir(parents=True)
+    (top / "outputs").mkdir()
+    (top / "empty").mkdir()
+    video = encode_video(np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8), 25, 17, 6)
+    (top / "videos" / "-4wsuPCjDBc.mp4").write_bytes(video)
+    (top / "videos" / "b" / "good.mkv").write_bytes(video)
+    (top / "videos" / "a.mp4").write_bytes(b"broken")
+    torch.save(build_network(config.model, "rgb", 3).state_dict(), top / "rgb.pt")
+    client = MlflowClient(f"sqlite:///{top}/outputs/mlflow.db")
+    experiment = client.create_experiment("here", artifact_location=str(top / "artifacts"))
+    run = Run(f"sqlite:///{top}/outputs/mlflow.db", client.create_run(experiment).info.run_id)
+    logged = log_classifier(run, {"rgb": str(top / "rgb.pt")}, ["x", "y", "z"], to_dict(config), video)
+    register(run, logged, "mine", "candidate", "card", {})
+    return top
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_bad_video_among_good_ones_is_named_and_costs_no_answer(here, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["videos", "--top", "2"])
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert [line for line in err.splitlines() if line.startswith("error")] == [err.splitlines()[-1]]
+    assert f"error: {here}/videos/a.mp4: NotAVideo: " in err
+    heads = [line for line in out.splitlines() if "videos" in line]
+    assert heads == [f"{here}/videos/-4wsuPCjDBc.mp4  (1 of 3)", f"{here}/videos/b/good.mkv  (3 of 3)"]
+    assert out.startswith("model models:/mine@candidate\n")
+    assert len(out.splitlines()) == 1 + 2 * (1 + 2 + 2)
+
+
+def test_answers_are_read_by_programs(here, capsys, monkeypatch):
+    monkeypatch.chdir(here / "videos")
+    registry = ["--tracking", "../outputs/mlflow.db"]
+    main(["-4wsuPCjDBc.mp4", "--output", "json", *registry])  # begins with a dash
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["video"], each["error"], len(each["labels"])) for each in told] == [("-4wsuPCjDBc.mp4", None, 3)]
+    main([*registry, "--output", "csv", "--views", "2", "--", "-4wsuPCjDBc.mp4", "b/good.mkv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["video"], row["rank"]) for row in rows[::3]] == [("-4wsuPCjDBc.mp4", "1"), ("b/good.mkv", "1")]
+    assert sum(float(row["probability"]) for row in rows) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["-4wsuPCjDBd.mp4"], "-4wsuPCjDBd.mp4: no such file"),
+        (["empty"], "empty: no video in this folder"),
+        (["videos", "--top", "0"], "top_k: 0; give 1 or more"),
+        (["videos", "--model", "models:/none@candidate"], "models:/none@candidate: .*there is models:/mine@candidate"),
+        (["videos", "--model", "models:/mine@champion"], "models:/mine@champion: .*there is models:/mine@candidate"),
+        (["videos", "--tracking", "nonsense://x"], "no MLflow at nonsense://x"),
+        (["videos", "--tracking", "postgresql://u:p@127.0.0.1:1/x"], "no MLflow at postgresql"),
+        (["videos", "--tracking", "sqlite:////nowhere/x.db"], "no MLflow database /nowhere/x.db; pass --tracking"),
+        (["videos", "--tracking", "videos/a.mp4"], "videos/a.mp4 is no MLflow database"),
+    ],
+)
+def test_a_mistake_is_one_line(here, argv, line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    err = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2
+    assert re.search(line, err[-1]), err
+
+
+def test_from_another_folder_it_makes_no_empty_database(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([str(folder / "videos")])
+    assert f"no MLflow database {tmp_path}/outputs/mlflow.db; pass --tracking" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_away_is_said_at_once(folder, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port, began = taken.getsockname()[1], time.monotonic()
+        with pytest.raises(SystemExit):
+            main([str(folder / "videos"), "--tracking", f"http://127.0.0.1:{port}"])
+    assert "Connection refused" in capsys.readouterr().err
+    assert time.monotonic() - began < 30
