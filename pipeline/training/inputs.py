@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.clips.index import CHANNELS
+from pipeline.clips.streams import CHANNELS
 from pipeline.config import ClipsConfig, Config, ConfigError
 from pipeline.networks import build_network
 
