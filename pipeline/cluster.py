@@ -2,11 +2,22 @@
 
 import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 
+from pipeline import console, interruptions
 from pipeline.config import Config, ConfigError
 from pipeline.workers import Machines, fitted, uses_gpu
+
+ADDRESS = "RAY_ADDRESS"
+
+
+class ClusterError(RuntimeError):
+    """There is no Ray to run on; one line, for the user."""
 
 
 def connect(config: Config, need_training: bool = True, trials: int = 1, section: str = "") -> Config:
@@ -24,12 +35,9 @@ def connect(config: Config, need_training: bool = True, trials: int = 1, section
     Raises:
         ConfigError: the cluster is too small.
     """
+    console.log_to(f"{config.storage}/logs", Path(sys.argv[0]).stem)
     if not ray.is_initialized():
-        # A submitted job finds its cluster by RAY_ADDRESS. Anywhere else this starts a local one, and does not join
-        # whatever was started on this machine before. The dashboard is on: Ray Train asks its state API whether a run
-        # is still alive. Idle workers stay for a minute, not a second: the decoders of an epoch serve the next.
-        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
-        ray.init(os.environ.get("RAY_ADDRESS", "local"), logging_level=logging.WARNING)
+        join(os.environ.get(ADDRESS, "local"))
     quiet()
     resources, there = config.resources, machines()
     if resources.ingest_cpus > sum(there.cpus):
@@ -63,13 +71,59 @@ def machines() -> Machines:
 
 def here() -> Machines:
     """What a job would find that is started now; Ray is not started for it, only joined where it is named."""
-    if not ray.is_initialized() and "RAY_ADDRESS" not in os.environ:
+    if not ray.is_initialized() and ADDRESS not in os.environ:
         import torch
 
         return Machines(cpus=(float(os.cpu_count() or 1),), gpus=torch.cuda.device_count())
     if not ray.is_initialized():
-        ray.init(os.environ["RAY_ADDRESS"], logging_level=logging.WARNING)
+        join(os.environ[ADDRESS])
     return machines()
+
+
+def join(address: str) -> None:
+    """Join the cluster at an address, or start one here.
+
+    A submitted job finds its cluster by RAY_ADDRESS. Anywhere else a local one is started, and not joined whatever was
+    started on this machine before. The dashboard is on: Ray Train asks its state API whether a run is still alive. Idle
+    workers stay for a minute, not a second: the decoders of an epoch serve the next.
+
+    Raises:
+        ClusterError: in one line.
+    """
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends a sweep as it ends all else
+    try:
+        ray.init(address, logging_level=logging.WARNING)
+    except Exception as error:  # of many kinds, down to assertions
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if address == "local":
+            says = "Ray does not start on this machine: {}; see its memory, its disks of /tmp and /dev/shm, and the log"
+        else:
+            says = f"no Ray cluster at {ADDRESS} {address}: {{}}; start it, or unset {ADDRESS} for one on this machine"
+        raise ClusterError(says.format(reason)) from error
+    finally:
+        interruptions.again()  # Ray takes SIGTERM
+
+
+@contextmanager
+def address_handed_on() -> Iterator[None]:
+    """Tell the processes of a Ray Train run where its cluster is.
+
+    One of them, which clears up after a controller that died, asks the state API, and would otherwise look for clusters
+    on its machine, and give up where there are two.
+    """
+    from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE  # imports torch
+
+    before = os.environ.get(ADDRESS)
+    os.environ[ADDRESS] = ray.get_runtime_context().gcs_address
+    ENV_VARS_TO_PROPAGATE.add(ADDRESS)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ADDRESS]
+        else:
+            os.environ[ADDRESS] = before
 
 
 def use_gpu(config: Config) -> bool:
@@ -84,7 +138,12 @@ def quiet() -> None:
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # says that its bars are off
 
 
-def quiet_worker() -> None:
-    """The same in a Ray Train worker, whose loggers Ray has configured by file names."""
+def quiet_worker(label: str = "") -> None:
+    """The same in a process of Ray's; its own words go to the driver's screen.
+
+    Args:
+        label: before them, where several such processes are side by side.
+    """
     quiet()
-    logging.getLogger().setLevel(logging.WARNING)
+    console.forward(label)
+    logging.getLogger().setLevel(logging.WARNING)  # in a Ray Train worker Ray has configured them by file names

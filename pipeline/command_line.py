@@ -12,6 +12,8 @@ import difflib
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,7 +23,9 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 
+from pipeline import console
 from pipeline.config import ConfigError, check_values, from_dict, load, nearest, to_dict
+from pipeline.interruptions import Interrupted, interruptible, status
 
 T = TypeVar("T")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
@@ -90,19 +94,42 @@ def show(text: str) -> None:
 
 def fail(message: str) -> NoReturn:
     """End the program with one line on stderr and exit status 2."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    console.say(f"error: {' '.join(message.splitlines())}")
     raise SystemExit(2)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Show errors that this package raises, which are written for its users, as one line instead of a traceback."""
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith("pipeline."):
-            raise
-        fail(str(error))
+    """Show errors that this package raises, which are written for its users, as one line instead of a traceback.
+
+    Ctrl-C and SIGTERM end in one line too, with the status that shells expect. The last line names the log, where one
+    was begun (`console.log_to`).
+    """
+    with console.logged(), interruptible():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            console.say(_interrupted(stop))
+            raise SystemExit(status()) from None
+        except Exception as error:
+            if not type(error).__module__.startswith("pipeline."):
+                raise
+            fail(str(error))
+
+
+def _interrupted(stop: KeyboardInterrupt) -> str:
+    """What stays of a job, and the command that goes on."""
+    program, *words = sys.argv
+    found = shutil.which(Path(sys.executable).name if program.endswith(".py") else Path(program).name)
+    if program.endswith(".py"):
+        here = found is not None and Path(found).parent == Path(sys.executable).parent
+        begin = [Path(sys.executable).name if here else sys.executable, program]
+    else:  # a program with verbs
+        begin, words = [Path(program).name if found == program else program, *words[:1]], words[1:]
+    if not isinstance(stop, Interrupted):
+        return f"interrupted; this begins again: {shlex.join([*begin, *words])}"
+    does = "begins anew" if stop.anew else "goes on"
+    return f"interrupted: {stop.stays}; this {does}: {shlex.join([*begin, *(stop.goes_on or words)])}"
 
 
 def check_fields(kind: type, arguments: Mapping[str, str]) -> None:

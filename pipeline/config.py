@@ -438,6 +438,10 @@ class TrackingConfig:
     """Name in the model registry; empty to register nothing."""
     alias: str = "candidate"
     """Alias that is moved to the new version."""
+    every_s: PositiveFloat = 10.0
+    """Seconds between a training's lines, and between points of its curves by optimiser step."""
+    every_steps: PositiveInt | None = None
+    """Optimiser steps between them, instead of seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)

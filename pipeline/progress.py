@@ -1,12 +1,16 @@
-"""Progress of long work as plain lines: share done, rate, time left. Made for job logs, not for a terminal's cursor."""
+"""Progress of long work: share done, rate, time left. As lines in a log, as a bar on a terminal."""
 
-import sys
 import time
 from collections.abc import Callable
 
+from pipeline import console
+from pipeline.console import Update
+
+BAR_S = 0.5  # between moves of a bar
+
 
 class Progress:
-    """Prints a line at most every `every_s` seconds, and one at the end."""
+    """Tells at most every `every_s` seconds, and at the end; a bar moves more often."""
 
     def __init__(
         self,
@@ -15,32 +19,50 @@ class Progress:
         before: int = 0,
         every_s: float = 5.0,
         write: Callable[[str], object] | None = None,
+        last_line: bool = True,
     ) -> None:
-        """`before` of the `total` were done by an earlier run: they count as done, not for the rate."""
+        """Begin to count.
+
+        Args:
+            what: is counted.
+            total: how many there are.
+            before: of these were done by an earlier run: they count as done, not for the rate.
+            every_s: seconds between lines.
+            write: takes the lines; they go to the console, as bars where it has some, where None.
+            last_line: whether the end is said where nothing was said before, which is of what is soon done.
+        """
         self.what, self.total, self.done, self.before = what, total, before, before
-        self._every_s = every_s
-        self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._start = self._last = time.monotonic()
+        self._every_s, self._write, self._said = every_s, write, last_line
+        self._start = self._line = self._bar = time.monotonic()
         if before:
-            self._write(f"{what}: {before} of {total} done before")
+            (write or console.say)(f"{what}: {before} of {total} done before")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` more as done."""
-        self.done += count
-        now = time.monotonic()
-        if self.done >= self.total or now - self._last >= self._every_s:
-            self._last = now
+        self.done = self.done + count
+        now, ended = time.monotonic(), self.done >= self.total
+        line = self._said if ended else now - self._line >= self._every_s
+        if line:
+            self._line, self._said = now, True
+        if self._write is None and (line or ended or now - self._bar >= BAR_S):
+            self._bar = now
+            console.show(Update(self.what, self._words(now - self._start, note), self._share, line, ended))
+        elif self._write is not None and line:
             self._write(self.line(now - self._start, note))
 
     def line(self, seconds: float, note: str = "") -> str:
         """The line after so many seconds, such as `ingest 120/640 (19 %), 8.1/s, 1:04 left`."""
+        return f"{self.what} {self._words(seconds, note)}"
+
+    @property
+    def _share(self) -> float:
+        return self.done / max(self.total, 1)
+
+    def _words(self, seconds: float, note: str) -> str:
         rate = (self.done - self.before) / max(seconds, 1e-9)
-        share = 100 * self.done / max(self.total, 1)
         running = self.before < self.done < self.total
         left = duration((self.total - self.done) / rate) + " left" if running else duration(seconds)
-        return (
-            f"{self.what} {self.done}/{self.total} ({share:.0f} %), {rate:.1f}/s, {left}{', ' + note if note else ''}"
-        )
+        return f"{self.done}/{self.total} ({100 * self._share:.0f} %), {rate:.1f}/s, {left}{note and f', {note}'}"
 
 
 def duration(seconds: float) -> str:

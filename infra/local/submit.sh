@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${PYTHONWARNINGS:-ignore}"
 export RAY_AUTH_MODE="${RAY_AUTH_MODE:-disabled}" # one user, one machine, loopback only
+export RAY_JOB_STOP_WAIT_TIME_S=60 # not 3: a job that is interrupted ends its MLflow runs and says what stays
 export RAY_idle_worker_killing_time_threshold_ms=60000 # not 1000: the decoders of an epoch serve the next
 
 log=$(mktemp)
@@ -56,6 +57,18 @@ for _ in $(seq 60); do # until the dashboard and its agent are up
 done
 [ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" >&2; exit 1; }
 echo "Ray job $job; dashboard on $address while it runs"
-ray job logs --address "$address" --follow "$job"
+interrupted() { # Ctrl-C and SIGTERM: the job ends in order and is heard to its end; the second time at once
+    trap - INT TERM
+    status=$((128 + $1))
+    echo "interrupted: stopping the job; Ctrl-C again ends it at once" >&2
+    ray job stop --address "$address" --no-wait "$job" >/dev/null 2>&1 || true
+}
+status=0
+ray job logs --address "$address" --follow "$job" & # in the background it is deaf to Ctrl-C
+logs=$!
+trap 'interrupted 2' INT
+trap 'interrupted 15' TERM
+while kill -0 "$logs" 2>/dev/null; do wait "$logs" || true; done
+[ "$status" = 0 ] || exit "$status"
 ended=$(ray job status --address "$address" "$job")
 grep -q "succeeded" <<<"$ended" # not in a pipe: grep would close it, and Ray fail to say the rest

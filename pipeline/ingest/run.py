@@ -10,7 +10,8 @@ the same command does what is left, and the result is the one of an uninterrupte
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from pipeline.ingest.plan import STAGING, claim, plan_of, with_backend
 from pipeline.ingest.stages import part_name
 from pipeline.ingest.staging import dataset, stage_clips
 from pipeline.ingest.tally import Tally
+from pipeline.interruptions import Interrupted
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.shards.store import exists, list_files, remove
@@ -66,7 +68,8 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
             reopen(shards, groups, chosen)
         if not exists(f"{shards}/{MANIFEST}"):
             tally = _stage(config, len(catalog), groups, write)
-            _write_shards(shards, groups, config.resources.ingest_cpus, write)
+            with _says_what_stays(shards, tally):
+                _write_shards(shards, groups, config.resources.ingest_cpus, write)
             clips = pa.concat_tables(read_table(list_of(shards, name)) for name in groups)
             rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
             made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
@@ -91,8 +94,22 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
         if part_name(row["clip_id"]) not in there
     ]
     tally = Tally(total, before=total - len(left), write=write)
-    stage_clips(config, left, tally)
+    with _says_what_stays(shards, tally):
+        stage_clips(config, left, tally)
     return tally
+
+
+@contextmanager
+def _says_what_stays(shards: str, tally: Tally) -> Iterator[None]:
+    """Let Ctrl-C end the ingest in words.
+
+    Raises:
+        Interrupted: nothing is lost.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"{tally.done} of {tally.total} clips are done in {shards}") from stop
 
 
 def _write_shards(shards: str, groups: Groups, cpus: float, write: Write | None) -> None:

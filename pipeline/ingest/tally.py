@@ -49,6 +49,16 @@ class Tally:
                 self._counters["work"].inc(work[stage], {"stage": stage})
         self._progress.advance(note=self.note())
 
+    @property
+    def done(self) -> int:
+        """Clips that are done, now or before."""
+        return self._progress.done
+
+    @property
+    def total(self) -> int:
+        """All clips."""
+        return self._progress.total
+
     def stages(self) -> dict[str, dict[str, float]]:
         """Of each stage that had work: seconds over all workers, work done, and work a second and core."""
         return {

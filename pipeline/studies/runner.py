@@ -8,8 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from pipeline.cluster import quiet
+from pipeline.cluster import quiet_worker
 from pipeline.config import Config, to_dict
+from pipeline.interruptions import Interrupted
 from pipeline.progress import duration
 from pipeline.shards import read_manifest
 from pipeline.shards.store import exists, make_folder, remove
@@ -55,6 +56,14 @@ class Runner:
                 self.outcomes[_id(trial)] = done
         waiting = [trial for trial in trials if _id(trial) not in self.outcomes]
         self.write(f"study: {len(trials)} trainings, {len(trials) - len(waiting)} done before")
+        try:
+            self._perform(trials, waiting)
+        except KeyboardInterrupt as stop:
+            self.parent.kill_children()
+            raise Interrupted(f"{len(self.outcomes)} of {len(trials)} trainings are done") from stop
+
+    def _perform(self, trials: list[Trial], waiting: list[Trial]) -> None:
+        """Run what waits, a few at a time."""
         work = {str(trial): planned_passes(trial, self.manifests) for trial in waiting}
         left, begun, running = sum(work.values()), time.monotonic(), dict[Any, Trial]()
         total = left
@@ -108,7 +117,7 @@ class Runner:
 
 @ray.remote(num_cpus=TRIAL_CPUS, max_retries=0)
 def _performed(trial: Trial, name: str, starts: dict[str, str], parent: Run) -> dict[str, Any]:
-    quiet()
+    quiet_worker(str(trial))
     return asdict(perform(trial, name, starts, parent))
 
 

@@ -20,7 +20,9 @@ from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 
+from pipeline.cluster import quiet_worker
 from pipeline.config import Config, SweepConfig, from_dict, to_dict, yaml_text
+from pipeline.interruptions import Interrupted
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
@@ -79,7 +81,11 @@ def search(sweep: SweepConfig) -> Swept:
             manifest,
             {base.training.val_split: "validation", base.training.train_split: "training"},
         )
-        results = _tune(sweep, run, name, folder)
+        try:
+            results = _tune(sweep, run, name, folder)
+        except KeyboardInterrupt as stop:
+            done = f"{run.kill_children()} of {trials(sweep)} trials of sweep {name} are done"
+            raise Interrupted(f"{done}, and their curves in MLflow", anew=True) from stop
         rows = sorted((_row(result) for result in results), key=lambda row: -row[METRIC])
         _end_children(run, rows, _most_epochs(sweep))
         text = _csv(rows)
@@ -140,6 +146,7 @@ def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
     config = trial_config(from_dict(Config, values["base"]), point, name=f"trial-{trial_id}")
     parent = Run(*values["run"])
     label = " ".join(f"{axis} {point[axis]}" for axis in AXES)
+    quiet_worker(label)
     with tracked_run(
         config.tracking.uri, config.tracking.experiment, label, parent=parent, tags={"trial": trial_id, **point}
     ) as run:

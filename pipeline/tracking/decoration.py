@@ -1,9 +1,9 @@
 """What a run may go without: a picture that fails costs a line of warning, and never the run."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline import console
 from pipeline.tracking.outages import unreachable
 from pipeline.tracking.runs import Run
 
@@ -21,7 +21,7 @@ def may_fail(run: Run, what: str) -> Iterator[None]:
     except Exception as error:
         if unreachable(run.uri):
             raise
-        sys.stderr.write(f"warning: {what} is left out, the run goes on without it: {reason(error)}\n")
+        console.say(f"warning: {what} is left out, the run goes on without it: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """When the MLflow server is away: said before a job begins, borne while it trains, made good when it is back."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from pipeline import console
 from pipeline.config import ConfigError
 from pipeline.masking import is_masked, masked
 
@@ -125,12 +125,13 @@ def unreachable(uri: str) -> str | None:
 
 
 @contextmanager
-def tolerated(uri: str) -> Iterator[None]:
-    """Go on without MLflow, saying so; what it has missed is sent later."""
+def tolerated(uri: str, aloud: bool = True) -> Iterator[None]:
+    """Go on without MLflow, saying so unless it was said before; what it has missed is sent later."""
     try:
         yield
     except (MlflowException, OSError) as error:
-        sys.stderr.write(f"MLflow at {masked(uri)} failed ({_reason(error)}); training goes on, its metrics follow\n")
+        if aloud:
+            console.say(f"MLflow at {masked(uri)} failed ({_reason(error)}); training goes on, its metrics follow")
 
 
 def _reason(error: BaseException) -> str:

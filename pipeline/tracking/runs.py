@@ -6,7 +6,6 @@ worker goes on in the same run instead of opening another.
 
 import contextlib
 import dataclasses
-import signal
 import tempfile
 import time
 import warnings
@@ -23,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.config import yaml_text
+from pipeline.interruptions import interruptible
 from pipeline.masking import masked
 from pipeline.tracking.outages import OutageError, check_reachable, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
@@ -62,6 +62,17 @@ class Run:
         name, digest = data or (None, None)
         logged = [Metric(key, float(value), now, step, model_id, name, digest) for key, value in metrics.items()]
         self.client.log_batch(self.run_id, metrics=logged)
+
+    def last_step(self, name: str) -> int:
+        """The last step of a metric that the server has; -1 where it has none."""
+        return max((metric.step for metric in self.client.get_metric_history(self.run_id, name)), default=-1)
+
+    def log_points(self, points: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Log numbers of many steps, as (step, time in ms, metrics), in few requests."""
+        logged = [Metric(key, float(value), at, step) for step, at, values in points for key, value in values.items()]
+        client = self.client
+        for start in range(0, len(logged), 1000):  # MLflow's limit of one request
+            client.log_batch(self.run_id, metrics=logged[start : start + 1000])
 
     def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Log those epochs, numbered from 1, that the server has not yet: after a crash or an outage several."""
@@ -132,6 +143,17 @@ class Run:
         entities = [RunTag(name, masked(str(value))) for name, value in tags.items()]
         self.client.log_batch(self.run_id, tags=entities)
 
+    def kill_children(self) -> int:
+        """End runs below this one whose processes are gone; how many of them had ended by themselves."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        below = self.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{self.run_id}'", max_results=1000)
+        running = [child for child in below if child.info.status == RunStatus.to_string(RunStatus.RUNNING)]
+        for child in running:
+            one = Run(self.uri, child.info.run_id)
+            one.kill_children()
+            one.end(RunStatus.KILLED)
+        return len(below) - len(running)
+
     def end(self, status: int) -> None:
         """End the run with one of MLflow's `RunStatus`."""
         self.client.set_terminated(self.run_id, RunStatus.to_string(status))
@@ -174,7 +196,7 @@ def tracked_run(
     run = Run(uri, resume)
     try:
         run.set_tags(tags or {})
-        with _terminated_is_interrupted():
+        with interruptible():  # `ray job stop` and Kubernetes send SIGTERM
             yield run
         run.end(RunStatus.FINISHED)
     except BaseException as error:
@@ -228,21 +250,3 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             client.set_experiment_tag(found.experiment_id, tag, ABOUT_EXPERIMENTS[tag])
         return found.experiment_id
     return client.create_experiment(name, artifact_location=artifacts, tags=ABOUT_EXPERIMENTS)
-
-
-@contextlib.contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """`ray job stop` and Kubernetes send SIGTERM: let it unwind the run like Ctrl-C, in the main thread."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: nothing to catch here
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

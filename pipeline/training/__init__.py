@@ -13,6 +13,7 @@ statistics  batch norm over workers, precise  starts      inflated or trained we
 compute     what makes a step fast on its device
 convolutions their self-test in low precision feed       batches on the device, and the wait for them
 losses      the loss read while the GPU goes on
+steps       what is told of steps inside an epoch  points  of curves, on their way to MLflow
 metrics     sums over clips and workers       evaluation  every clip of a split, by a Ray Data job
 tasks       classification or matching        transfer    supervision transfer: pairs and network
 supervision supervision transfer as a job

@@ -3,7 +3,8 @@
     model.pt      the evaluated network's state dict, training.pt  optimiser, schedule, counters; with a moving
                   with its classes, data and input                 average, which model.pt is then, the network itself
     history.json  metrics of every epoch so far       config.yaml  the resolved config
-    rank-N.pt     of every rank, inside an epoch only: see `position`
+    points.json   of the curves, not in MLflow yet    rank-N.pt     of every rank, inside an epoch only: see
+                                                                   `position`
 
 Random numbers need no state: windows, crops and order are functions of (seed, epoch, clip), dropout and mixup of
 (seed, step, micro-batch).
@@ -24,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.config import Config, ConfigError, save
 from pipeline.models.weights import Provenance, read_tensors, read_weights, with_provenance
 from pipeline.training.faults import save_tensors
+from pipeline.training.points import Point
 from pipeline.training.position import Position, load_rank, save_rank
 
 WEIGHTS = "model.pt"
@@ -41,6 +43,8 @@ class State:
     epoch: int = 0  # epochs done
     step: int = 0  # optimiser steps done
     history: list[dict[str, float]] = field(default_factory=list)
+    loss: float = math.nan  # of the last step
+    points: list[Point] = field(default_factory=list)  # of curves, that MLflow may not have yet
     restarts: int = 0  # times that a checkpoint was gone on from
     position: Position = field(default_factory=Position)  # in the epoch that is not done
     provenance: Provenance = field(default_factory=Provenance)  # what the weights are of
@@ -52,7 +56,7 @@ class State:
         return self.model if self.average is None else self.average.module
 
     def save(self, folder: Path, config: Config) -> None:
-        """Write the four files that are of all ranks."""
+        """Write the files that are of all ranks."""
         save_tensors(with_provenance(self.evaluated.state_dict(), self.provenance), folder / WEIGHTS)
         rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
         rest |= {"steps_in_epoch": self.position.steps, "restarts": self.restarts}
@@ -62,6 +66,7 @@ class State:
             rest["network"], rest["averaged"] = self.model.state_dict(), self.average.n_averaged
         save_tensors(rest, folder / "training.pt")
         (folder / "history.json").write_text(json.dumps(self.history))
+        (folder / "points.json").write_text(json.dumps(self.points))
         save(config, folder / "config.yaml")
 
     def load(self, folder: Path, device: torch.device) -> None:
@@ -88,6 +93,8 @@ class State:
         self.epoch, self.step = rest["epoch"], rest["step"]
         self.position.steps, self.restarts = rest["steps_in_epoch"], rest["restarts"] + 1
         self.history = json.loads((folder / "history.json").read_text())
+        if (points := folder / "points.json").exists():
+            self.points[:] = [Point(*point) for point in json.loads(points.read_text())]
 
     def save_rank(self, folder: Path, rank: int) -> None:
         """Write what is this rank's own inside an epoch."""

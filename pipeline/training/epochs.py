@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches, evaluation_batches
+from pipeline.progress import Progress
 from pipeline.training.checkpoints import State
 from pipeline.training.feed import Feed
 from pipeline.training.job import Job
@@ -22,10 +23,17 @@ from pipeline.training.schedules import planned_rate, set_rate
 from pipeline.training.starts import set_training_mode
 from pipeline.training.statistics import average_statistics, precise_statistics
 from pipeline.training.step import network_clips, train_step
+from pipeline.training.steps import Steps
 
 
 def train_epoch(
-    job: Job, model: nn.Module, state: State, index: ClipIndex, here: Rank, after_step: Callable[[], None]
+    job: Job,
+    model: nn.Module,
+    state: State,
+    index: ClipIndex,
+    here: Rank,
+    after_step: Callable[[], None],
+    told: Steps | None = None,
 ) -> dict[str, float]:
     """What is left of one pass over the training split, or as much of it as `training.steps` leaves.
 
@@ -36,6 +44,7 @@ def train_epoch(
         index: the training split.
         here: this worker.
         after_step: called after every step but the last.
+        told: tells how it goes; rank 0 has it.
     """
     config, training = job.config, job.config.training
     set_training_mode(config.model, model)
@@ -50,6 +59,8 @@ def train_epoch(
     feed = Feed(_training_windows(job, index, rows, here, state.epoch), here.device)
     batches, waited = iter(feed), position.waited
     start = time.monotonic() - position.seconds
+    if told:
+        told.begin(steps, planned)
     while step := list(itertools.islice(batches, portion.count)):
         rate = planned_rate(config.schedule, config.optimiser.lr, state.step, state.epoch, planned)
         set_rate(state.optimiser, rate)
@@ -57,6 +68,8 @@ def train_epoch(
         position.sums.add(logits, torch.cat([batch.labels for batch in step]))
         position.steps += 1
         position.seconds, position.waited = time.monotonic() - start, waited + feed.waited
+        if told:
+            told.after(round(sum(map(len, step)) * portion.of / portion.count), feed.waited)
         if position.steps < steps:
             after_step()
     metrics = position.sums.all_reduce().means("train")
@@ -87,8 +100,8 @@ def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> N
 
 
 @torch.no_grad()
-def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict[str, float]:
-    """Every clip of the split exactly once, over all workers.
+def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank, epoch: int = 1) -> dict[str, float]:
+    """Every clip of the split exactly once, over all workers; after so many epochs.
 
     Raises:
         AssertionError: a clip was lost or counted twice.
@@ -100,10 +113,14 @@ def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank) -> dict
     rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
     sums = Sums()
     batches = load_batches(index, streams, rows, sample, config.resources.cpus_of_a_loader, share=1 / here.world)
+    what = f"{job.stream} epoch {epoch}/{config.training.epochs}: validation"
+    counted = Progress(what, len(index), every_s=config.tracking.every_s, last_line=False)
     for batch in Feed(batches, here.device):
         with here.autocast():
             logits = network(*network_clips(batch, streams, here))
         sums.add(logits, batch.labels)
+        if here.rank == 0:
+            counted.advance(min(len(batch) * here.world, counted.total - counted.done))
     metrics = sums.all_reduce().means("val")
     assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101
     if not math.isfinite(metrics["val/loss"]):

@@ -23,6 +23,7 @@ from pipeline.cluster import definite, use_gpu
 from pipeline.config import Config
 from pipeline.models.weights import Weights, WeightsError, read_weights
 from pipeline.networks import build_network, load_network
+from pipeline.progress import Progress
 from pipeline.scoring import score_views
 from pipeline.shards import read_manifest
 from pipeline.training.classes import other_classes
@@ -115,8 +116,10 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     )
     logits = {name: np.full((len(index), len(labels)), np.nan, np.float32) for name in weights}
     seen = np.zeros(len(index), np.int64)
+    progress = Progress(f"test of {' and '.join(weights)}:", len(index), every_s=config.tracking.every_s)
     for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
         np.add.at(seen, batch["rows"], 1)
+        progress.advance(len(batch["rows"]))
         for name in weights:
             logits[name][batch["rows"]] = batch[name]
     if (seen != 1).any():

@@ -1,16 +1,19 @@
 """Single clips of a test as small animated pictures, logged to its MLflow run."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import ray
 
+from pipeline import console
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.sampling import DECODE
 from pipeline.clips.windows import whole_clip
-from pipeline.cluster import use_gpu
+from pipeline.cluster import quiet_worker, use_gpu
 from pipeline.config import Config
 from pipeline.networks import load_network
+from pipeline.progress import Progress
 from pipeline.tracking.animations import animate, flow_pictures
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.overlays import Row, attention_animation
@@ -74,6 +77,7 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
     worst = [int(i) for i in order if predicted[i] != scores.targets[i]][:count]
     rows = {clip: row for row, clip in enumerate(index.clip_ids.tolist())}
     listed = []
+    progress = Progress("pictures of wrong answers:", len(worst), last_line=False)
     for number, i in enumerate(worst, start=1):
         picture = f"misclassified/{number:02}.gif"  # no name from the data set chooses a path
         row = rows[str(scores.clip_ids[i])]
@@ -86,6 +90,7 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
             run.log_bytes(picture, animate(frames, flow, bound))
         label, taken = scores.labels[scores.targets[i]], scores.labels[predicted[i]]
         listed.append((picture, scores.clip_ids[i], label, taken, f"{confidence[i]:.4f}"))
+        progress.advance()
     run.log_text(
         "misclassified/clips.csv", csv_text(["picture", "clip_id", "label", "predicted", "confidence"], listed)
     )
@@ -112,8 +117,8 @@ def log_attention(
     wrong = surest(scores, name, right=False, count=count // 2)
     chosen = wrong + surest(scores, name, right=True, count=count - len(wrong))
     if use_gpu(config):  # the driver has none
-        draw = ray.remote(num_gpus=1, num_cpus=config.resources.cpus_of_a_worker)(attention_pictures)
-        pictures = ray.get(draw.remote(config, dict(weights), scores, name, index, chosen))
+        draw = ray.remote(num_gpus=1, num_cpus=config.resources.cpus_of_a_worker)(_forwarding_pictures)
+        pictures = ray.get(draw.remote(console.label(), config, dict(weights), scores, name, index, chosen))
     else:
         pictures = attention_pictures(config, weights, scores, name, index, chosen)
     predicted = scores.all_logits[name].argmax(axis=1)
@@ -138,6 +143,7 @@ def attention_pictures(
     rows = {clip: row for row, clip in enumerate(index.clip_ids.tolist())}
     probability = {stream: probabilities(logits[chosen]) for stream, logits in scores.all_logits.items()}
     drawn = []
+    progress = Progress("pictures of where the networks look:", len(chosen))
     for number, i in enumerate(chosen):
         target, said = int(scores.targets[i]), int(scores.all_logits[name][i].argmax())
         classes, shown = list(dict.fromkeys([said, target])), []
@@ -151,4 +157,11 @@ def attention_pictures(
         sure = 100 * probability[name][number][said]
         title = [f"{name.replace('_', '-')}: {scores.labels[said]} {sure:.0f} %: {verdict}", str(scores.clip_ids[i])]
         drawn.append(attention_animation(title, shown, [scores.labels[one] for one in classes]))
+        progress.advance()
     return drawn
+
+
+def _forwarding_pictures(label: str, *given: Any) -> list[bytes]:
+    """The same in a process of Ray's."""
+    quiet_worker(label)
+    return attention_pictures(*given)

@@ -17,11 +17,13 @@ class Job:
         config: resolved.
         stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
         run: of MLflow.
+        label: before what it says, where several train side by side.
     """
 
     config: Config
     stream: str
     run: Run
+    label: str = ""
 
     @property
     def task(self) -> Task:
@@ -36,9 +38,9 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, the way Ray Train carries it."""
         run = {"uri": self.run.uri, "run_id": self.run.run_id}
-        return {"config": to_dict(self.config), "stream": self.stream, "run": run}
+        return {"config": to_dict(self.config), "stream": self.stream, "run": run, "label": self.label}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Job":
         """The reverse of `to_dict`."""
-        return cls(from_dict(Config, values["config"]), values["stream"], Run(**values["run"]))
+        return cls(from_dict(Config, values["config"]), values["stream"], Run(**values["run"]), values["label"])

@@ -47,6 +47,21 @@ def tidy(folder: str) -> None:
             remove(f"{folder}/{entry}")
 
 
+def kept(folder: str) -> str:
+    """What a run that goes on would begin with, in words.
+
+    Args:
+        folder: of the run, with a folder for each network.
+    """
+    found = []
+    for name in list_entries(folder):
+        latest = (_read(f"{folder}/{name}/{SNAPSHOT}") or {}).get("latest_checkpoint_result")
+        metrics = (latest or {}).get("metrics", {})
+        if "step" in metrics:
+            found.append(f"{name}'s checkpoint of step {metrics['step']}, {metrics['epoch']} epochs done")
+    return "; ".join(found) or "no checkpoint yet"
+
+
 def _read(path: str) -> dict | None:
     """A JSON object; None where there is none, or only a part of one."""
     try:

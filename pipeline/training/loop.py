@@ -4,6 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from pipeline.training.optimisers import build_optimiser
 from pipeline.training.position import Position
 from pipeline.training.provenance import provenance_of
 from pipeline.training.rank import Rank
-from pipeline.training.reporting import Occasions, report_epoch, report_inside, say
+from pipeline.training.reporting import Occasions, report_epoch, report_inside, tell_epoch
 from pipeline.training.schedules import build_plateau
 from pipeline.training.statistics import synchronise
+from pipeline.training.steps import Steps
 
 
 def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -38,9 +40,9 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     Every epoch ends with an exact validation, a checkpoint and a report. After a restart the loop goes on behind the
     last checkpoint that was reported, at the end of an epoch or inside it.
     """
-    quiet_worker()
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # 1x1x1 kernels have no one layout
     job = Job.from_dict(values)
+    quiet_worker(job.label)
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # 1x1x1 kernels have no one layout
     config = job.config
     here = Rank.here(config.training.precision)
     set_multiplication(config.training.precision, here.device)
@@ -56,17 +58,19 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
             report_inside(job, state, here)
 
     start, first = time.monotonic(), state.epoch
-    while not finished(job, state):
-        metrics = train_epoch(job, model, state, train, here, after_step)
-        settle_statistics(job, state, train, here)
-        metrics |= validate(job, state.evaluated, val, here)
-        metrics["lr"] = _rate(state)
-        if state.plateau is not None:
-            state.plateau.step(metrics["val/loss"])
-        state.epoch, state.history = state.epoch + 1, [*state.history, metrics]
-        report_epoch(job, state, here)
-        if here.rank == 0:
-            say(job.stream, state, config.training.epochs, (time.monotonic() - start) / (state.epoch - first))
+    told = Steps(job, state) if here.rank == 0 else None
+    with told.sending() if told else nullcontext():
+        while not finished(job, state):
+            metrics = train_epoch(job, model, state, train, here, after_step, told)
+            settle_statistics(job, state, train, here)
+            metrics |= validate(job, state.evaluated, val, here, state.epoch + 1)
+            metrics["lr"] = _rate(state)
+            if state.plateau is not None:
+                state.plateau.step(metrics["val/loss"])
+            state.epoch, state.history = state.epoch + 1, [*state.history, metrics]
+            report_epoch(job, state, here)
+            if here.rank == 0:
+                tell_epoch(job, state, (time.monotonic() - start) / (state.epoch - first))
     return state.history
 
 

@@ -18,6 +18,7 @@ from pipeline.training.classes import some
 MAY_CHANGE = (
     "optimiser.lr", "training.batch_size", "training.accumulate", "training.checkpoint_steps", "evaluation.batch_size",
     "resources.", "tracking.uri", "ingest.shards", "allow_other_data",
+    "tracking.every_s", "tracking.every_steps",
 )  # fmt: skip
 ABOUT_THE_RUN = ("resume", "name", "storage", "recipe", "config")
 

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.protocols import protocol_of
 from pipeline.config import VERSION, Config, ConfigError, to_dict
+from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
@@ -32,6 +33,7 @@ from pipeline.training.classes import other_classes
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
 from pipeline.training.inputs import check_input
+from pipeline.training.leftovers import kept
 from pipeline.training.notes import network_note, training_note
 from pipeline.training.provenance import provenance_of
 from pipeline.training.publish import describe, log_model, publish
@@ -163,7 +165,13 @@ def begun(
             check_same_data(config, Provenance.from_dict(values), here[name])
         config = replace(config, resume="", allow_other_data=False)  # it is the run that it was
         known = {"version": VERSION, "networks": {name: one.to_dict() for name, one in here.items()}}
-        yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
+        try:
+            yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
+        except KeyboardInterrupt as stop:
+            if not exists(f"{folder}/run.json"):
+                raise  # it has come to nothing
+            goes_on = ["--resume", config.name, "--storage", config.storage]
+            raise Interrupted(f"run {config.name} keeps {kept(folder)}", goes_on) from stop
 
 
 def check_same_data(config: Config, before: Provenance, here: Provenance) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from pipeline import console
 from pipeline.cards import data_card
 from pipeline.clips.index import ClipIndex
 from pipeline.config import Config, to_dict
@@ -32,6 +33,7 @@ def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Ma
         manifest: of the shard set.
         contexts: split to what it is used for.
     """
+    console.say("data card: drawing its samples")
     set_note(run, training_note(config, manifest))
     run.log_config(to_dict(config))
     run.log_shards(config.ingest.shards, manifest, contexts)
@@ -50,6 +52,7 @@ def log_model(config: Config, run: Run, trained: Mapping[str, Trained], index: C
         return None
     if before := logged_before(run):
         return before
+    console.say("model: storing it in MLflow, and trying it on one clip")
     weights = {name: one.weights for name, one in trained.items()}
     example = index.blob(int(np.argmin(index.num_frames)), "rgb")
     return log_classifier(run, weights, index.labels, to_dict(config), example)

@@ -8,6 +8,7 @@ from pathlib import Path
 import ray.train
 import ray.train.collective
 
+from pipeline import console
 from pipeline.progress import duration
 from pipeline.tracking.outages import tolerated
 from pipeline.training.checkpoints import SELECT, State
@@ -63,13 +64,9 @@ def is_whole(metrics: dict[str, float]) -> bool:
     return metrics[SELECT] != NEVER
 
 
-def say(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> None:
-    """The line of an epoch.
-
-    Not by print: Ray Train turns that into log records, which its log level, raised to spare us its own, drops.
-    """
-    sys.stdout.write(_line(stream, state, epochs, seconds_an_epoch) + "\n")
-    sys.stdout.flush()
+def tell_epoch(job: Job, state: State, seconds_an_epoch: float) -> None:
+    """The line of an epoch."""
+    console.say(_line(job.stream, state, job.config.training.epochs, seconds_an_epoch))
 
 
 def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> None:
@@ -81,7 +78,7 @@ def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> No
         if inside:
             state.save_rank(Path(folder), here.rank)
         stored = ray.train.Checkpoint.from_directory(folder) if inside or here.rank == 0 else None
-        ray.train.report(metrics, checkpoint=stored)
+        ray.train.report({**metrics, "epoch": state.epoch, "step": state.step}, checkpoint=stored)
 
 
 def _line(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> str:

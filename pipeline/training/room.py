@@ -4,12 +4,12 @@ Ray Train waits silently, and for ever. With `resources.min_workers`, and room f
 again; a fixed number it starts again whenever they do not come up in a minute.
 """
 
-import sys
 import time
 
 from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.controller.state import ReschedulingState, RunningState
 
+from pipeline import console
 from pipeline.config import ResourcesConfig
 
 SAY_S = 60.0  # between lines
@@ -48,7 +48,7 @@ class WaitForRoom(ControllerCallback):
             if self.said is None or self.waited - self.said >= SAY_S:
                 self.said = self.waited
                 so_far = f"{self.waited / 60:.1f} of {self.minutes:g} minutes so far (resources.wait_minutes)"
-                sys.stderr.write(f"{self.stream}: waiting for room for {self.workers}, {so_far}\n")
+                console.say(f"{self.stream}: waiting for room for {self.workers}, {so_far}")
         elif isinstance(current_state, RunningState):
             self.said = None
         if asks:

@@ -79,6 +79,7 @@ def train_step(
         nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_gradient)
     state.optimiser.step()
     state.step += 1
+    state.loss = total / portion.of
     if state.average is not None:
         state.average.update_parameters(state.model)
     return torch.cat(scored)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.execution.callback import ControllerCallback
 
-from pipeline.cluster import definite, use_gpu
+from pipeline import console
+from pipeline.cluster import address_handed_on, definite, quiet_worker, use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
@@ -61,9 +64,9 @@ def train_stream(
     config = definite(config)
     gpu, resources = use_gpu(config), config.resources
     least = resources.min_workers
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         monitored_loop,
-        train_loop_config=Job(config, stream, run).to_dict(),
+        train_loop_config=Job(config, stream, run, console.label()).to_dict(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.number_of_workers if least is None else (least, resources.number_of_workers),
             use_gpu=gpu,
@@ -75,19 +78,56 @@ def train_stream(
             storage_path=folder,
             failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
             checkpoint_config=_keep(config),
-            callbacks=[KeepCopy(f"{folder}/{stream}"), *callbacks, EndAtOnce(), WaitForRoom(stream, resources)],
+            callbacks=[
+                _Heard(console.label()),
+                KeepCopy(f"{folder}/{stream}"),
+                *callbacks,
+                EndAtOnce(),
+                WaitForRoom(stream, resources),
+            ],
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
     tidy(f"{folder}/{stream}")
     try:
-        result = trainer.fit()
+        with address_handed_on():
+            result = trainer.fit()
+    except KeyboardInterrupt:
+        trainer.end()
+        raise
     except ray.train.TrainingFailedError as error:
         tidy(f"{folder}/{stream}")
         raise explained(error, config, stream, folder) from error
     kept = result.best_checkpoints  # in the order of training
     best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
     return Trained(stream, best.path, metrics, result.return_value or [metrics])
+
+
+class _Trainer(TorchTrainer):
+    """A Ray Train run that Ctrl-C ends as it ends everything else.
+
+    Ray's own handler shuts the workers down in order, which takes half a minute, ends the process with status 0, and is
+    deaf while the run waits for room. What is interrupted goes on from its last checkpoint in any case.
+    """
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        self._controller = controller
+
+    def end(self) -> None:
+        """Kill the controller, and with it its workers."""
+        if controller := getattr(self, "_controller", None):
+            ray.kill(controller)
+
+
+class _Heard(ControllerCallback):
+    """Lets the words of the run's controller be seen."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def after_controller_start(self, train_run_context: object) -> None:  # noqa: ARG002
+        """See the class."""
+        quiet_worker(self.label)
 
 
 def _keep(config: Config) -> ray.train.CheckpointConfig:

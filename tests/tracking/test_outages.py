@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.command_line import override
 from pipeline.config import ConfigError
 from pipeline.tracking.outages import OutageError, check_reachable, tolerated
 from pipeline.tracking.runs import tracked_run
+from pipeline.training.points import Point, Sender
 from pipeline.training.trainer import train_stream
 
 HISTORY = [{"val/loss": 3.0, "lr": 0.1}, {"val/loss": 2.0, "lr": 0.1}, {"val/loss": 1.0, "lr": 0.01}]
@@ -117,6 +119,37 @@ def test_an_outage_at_the_end_is_one_line_and_the_run_can_be_ended_later(gate, m
         run.log_history(HISTORY)
     assert steps(run)[-1] == (3, 1.0)
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_points_that_an_outage_has_delayed_come_later_once_and_no_step_waits_for_them(gate, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    points = [Point(1, 1_000, {"step/loss": 3.0})]
+    with tracked_run(gate.uri, "e", "a") as run:
+        first = Sender(run, points)
+        first.send()
+        first.finish()
+        assert points == []
+        gate.file.touch()
+        points += [Point(2, 2_000, {"step/loss": 2.0})]
+        away = Sender(run, points)
+        start = time.monotonic()
+        away.send()
+        points += [Point(3, 3_000, {"step/loss": 1.0})]
+        away.send()
+        assert time.monotonic() - start < 0.5
+        away.finish()
+        assert [point.step for point in points] == [2, 3]
+        gate.file.unlink()
+        again = [Point(1, 4_000, {"step/loss": 9.0}), *points]  # of a worker that began anew from a checkpoint
+        restarted = Sender(run, again)
+        restarted.send()
+        restarted.finish()
+        assert again == []
+        logged = run.client.get_metric_history(run.run_id, "step/loss")
+    assert [(metric.step, metric.timestamp, metric.value) for metric in logged] == [
+        (1, 1_000, 3.0), (2, 2_000, 2.0), (3, 3_000, 1.0),
+    ]  # fmt: skip
+    assert capfd.readouterr().err.count("training goes on") == 1
 
 
 class ShutAfterFirst(UserCallback):

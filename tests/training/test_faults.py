@@ -60,7 +60,7 @@ def driver(config: Config, folder: Path) -> None:
 
 
 def test_a_run_killed_twice_is_the_run_that_was_not(config, whole, tmp_path):
-    often = override(config, {"training.checkpoint_steps": "1"})
+    often = override(config, {"training.checkpoint_steps": "1", "tracking.every_steps": "1"})
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(driver.remote(often, tmp_path))
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
@@ -70,6 +70,8 @@ def test_a_run_killed_twice_is_the_run_that_was_not(config, whole, tmp_path):
     same(resumed, whole)
     assert [row["perf/restarts"] for row in resumed.history] == [1, 2]
     assert client.get_run(after.run_id).info.status == "FINISHED"
+    points = client.get_metric_history(after.run_id, "step/loss")
+    assert [point.step for point in points] == list(range(1, 9))  # each once, whatever was made again
     logged = client.get_metric_history(after.run_id, "val/loss")
     assert [(metric.step, metric.value) for metric in logged] == [
         (epoch, row["val/loss"]) for epoch, row in enumerate(resumed.history, start=1)

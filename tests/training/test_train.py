@@ -36,7 +36,7 @@ def two_epochs(shards, tmp_path_factory) -> tuple[Config, Trained, Run]:
     """Two epochs on two workers, not interrupted; with all that a training may carry from epoch to epoch."""
     carried = {
         "training.epochs": "2", "training.average": "0.5", "training.mixup": "0.4", "training.accumulate": "2",
-        "schedule.name": "step", "schedule.milestones": "1",
+        "schedule.name": "step", "schedule.milestones": "1", "tracking.every_steps": "1",
     }  # fmt: skip
     config = override(shards, carried)
     return config, *fit(config, tmp_path_factory.mktemp("two_epochs"))
@@ -67,6 +67,18 @@ def test_every_epoch_is_in_mlflow_under_one_finished_run(two_epochs):
         (epoch, row["val/loss"]) for epoch, row in enumerate(trained.history, start=1)
     ]
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_every_step_is_a_point_of_curves_in_mlflow(two_epochs):
+    _, trained, run = two_epochs
+    steps = {name: run.client.get_metric_history(run.run_id, f"step/{name}") for name in ("loss", "lr", "data_wait")}
+    assert [point.step for point in steps["loss"]] == [1, 2]  # 16 clips: two workers, two batches of four each
+    for point, epoch in zip(steps["loss"], trained.history, strict=True):
+        assert point.value == pytest.approx(epoch["train/loss"], rel=0.3)  # of mixed clips, which the epoch's is not
+    assert [point.value for point in steps["lr"]] == [epoch["lr"] for epoch in trained.history]
+    assert all(0 <= point.value <= 1 for point in steps["data_wait"])
+    rates = run.client.get_metric_history(run.run_id, "step/clips_per_second")
+    assert all(point.value > 0 for point in rates)
 
 
 def test_a_run_that_a_crash_stopped_ends_as_one_that_ran_through(two_epochs, shards, tmp_path):
