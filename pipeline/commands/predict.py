@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipeline.catalog.files import video_files
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
 
@@ -67,6 +66,8 @@ def _below(given: Path) -> list[Path]:
     """The videos of a folder; a file is its own."""
     if not given.is_dir():
         return [given]
+    from pipeline.catalog.files import video_files
+
     return [Path(found.path) for found in video_files(given)] or fail(f"{given}: no video in this folder")
 
 

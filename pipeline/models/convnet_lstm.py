@@ -137,7 +137,7 @@ class ConvNetLSTM(nn.Module):
         if self.training and x.shape[0] < 2:
             raise ValueError("convnet_lstm: training needs 2 clips a batch or more, for the LSTM's batch norm")
         # Without gradients some frames at a time, which know nothing of each other: a long clip takes no more memory.
-        frames = x.split(FRAMES_AT_A_TIME, dim=2) if torch.is_inference_mode_enabled() else [x]
+        frames = x.split(FRAMES_AT_A_TIME, dim=2) if not torch.is_grad_enabled() else [x]
         features = torch.cat([self.inception(some).mean(dim=(3, 4)) for some in frames], dim=2)
         return self.lstm(self.dropout(features.transpose(1, 2)))  # of (N, T, 1024)
 

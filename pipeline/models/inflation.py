@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.downloads import download
+from pipeline.models.weights import read_weights
 
 
 def inflate_weight(weight: Tensor, depth: int, in_channels: int | None = None) -> Tensor:
@@ -48,8 +49,9 @@ def imagenet_weights(name: str, weights: str = "DEFAULT") -> dict[str, Tensor]:
     Raises:
         ValueError: for a name that torchvision lacks.
         ConnectionError: where the file cannot be had; says which file to bring.
+        WeightsError: the file is broken.
     """
-    return dict(torch.load(torchvision_file(name, weights), map_location="cpu", weights_only=True))
+    return read_weights(torchvision_file(name, weights)).state
 
 
 def torchvision_file(name: str, weights: str = "DEFAULT") -> Path:

@@ -100,7 +100,7 @@ def test_a_wheel_has_the_program_and_all_it_reads(installed, tmp_path):
 def test_the_program_names_itself_as_it_was_started(installed, tmp_path):
     made = make_set(tmp_path / "user's set")
     line = f"inspect {shlex.quote(made.path)}"
-    train = f"pretrain --ingest.shards {shlex.quote(made.path)}"
+    train = f"pretrain --recipe resnet3d18_folder --ingest.shards {shlex.quote(made.path)}"
     assert say(f"video-actions {line} --card card.html", tmp_path, installed).endswith(f"\n  video-actions {train}\n")
     assert (tmp_path / "card.html").read_text().startswith("<!doctype html>")
     started = os.path.relpath(installed / "video-actions", tmp_path)
