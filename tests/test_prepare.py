@@ -17,7 +17,7 @@ from pipeline.shards.summary import training_words
 
 def asked(shards: str, storage: Path, recipe: str = "i3d_folder", **fields: str) -> tuple[Config, list[str]]:
     """A config as a command line makes it, and the names of its fields."""
-    words = {"ingest.shards": shards, "storage": str(storage)} | {
+    words = {"ingest.shards": shards, "storage": str(storage), "clips.crop": "32"} | {
         name.replace("__", "."): text for name, text in fields.items()
     }
     return override(PRETRAIN[recipe](), words).resolved(), list(words)
@@ -75,7 +75,7 @@ def test_what_agrees_with_a_set_or_does_not_decide_over_it_is_taken(carried, tmp
 
 @pytest.mark.ray
 def test_a_crop_that_its_clips_do_not_have_is_one_line(carried, tmp_path):
-    config, given = asked(carried, tmp_path, "i3d_kinetics")
+    config, given = asked(carried, tmp_path, "i3d_kinetics", clips__crop="224")
     with pytest.raises(ConfigError, match=r"^clips\.crop: 224 pixels do not fit into the shorter side of 32"):
         with_stored(config, given)
 
@@ -109,7 +109,7 @@ def test_a_plan_says_what_would_be_trained_and_does_nothing(carried, tmp_path):
     config, given = asked(carried, tmp_path / "new", training__epochs="3")
     said = planned(config, given)
     assert "i3d, parameters: rgb 12.3 M, flow 12.3 M; 8 classes; nothing has been done" in said
-    assert "clips: 16 train, 101 val, 8 test; windows of 16 frames of 112 x 112" in said
+    assert "clips: 16 train, 101 val, 8 test; windows of 16 frames of 32 x 32" in said
     assert "steps of 8 clips (" in said
     assert "): 2 an epoch, 3 epochs at most" in said
     assert not (tmp_path / "new").exists()

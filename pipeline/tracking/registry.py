@@ -199,7 +199,7 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
         The version.
     """
     use(run.uri)  # MLflow looks for the logged model there, and not where the client is
-    client = MlflowClient(run.uri)
+    client = run.client
     texts, card = {key: masked(str(value)) for key, value in tags.items()}, masked(card)
     client.set_logged_model_tags(model.model_id, {**texts, MLFLOW_RUN_NOTE: card[:MAX_DESCRIPTION]})
     with tempfile.TemporaryDirectory() as folder:

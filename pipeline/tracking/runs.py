@@ -45,7 +45,7 @@ class Run:
     @property
     def client(self) -> MlflowClient:
         """A client of the run's server."""
-        return MlflowClient(self.uri)
+        return MlflowClient(self.uri, self.uri)
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int, model_id: str | None = None, data: tuple[str, str] | None = None
@@ -186,7 +186,7 @@ def tracked_run(
         OutageError: it went away, and what was to be logged last is not.
     """
     check_reachable(uri)
-    client = MlflowClient(uri)
+    client = MlflowClient(uri, uri)
     if resume is None:
         experiment_id = _experiment(client, experiment, artifacts)
         source = masked(source_tags()) if parent is None else _handed_down(parent)

@@ -13,7 +13,7 @@ ALIAS = "preferred"  # that no other test gives
 
 
 def test_the_newest_candidate_is_meant_whatever_its_name(uri, tmp_path):
-    client = MlflowClient(uri)
+    client = MlflowClient(uri, uri)
     with pytest.raises(RegistryError, match=r"no model is registered as preferred in sqlite:.*see --model"):
         newest(uri, ALIAS)
     for name in ("b", "a", "c"):
@@ -29,7 +29,7 @@ def test_the_newest_candidate_is_meant_whatever_its_name(uri, tmp_path):
 
 def test_a_run_registers_its_model_once_however_often_it_goes_on(tmp_path):
     uri, name = f"sqlite:///{tmp_path}/mlflow.db", "video"
-    client = MlflowClient(uri)
+    client = MlflowClient(uri, uri)
     with tracked_run(uri, "e", "a", artifacts=str(tmp_path / "artifacts")) as run:
         experiment = client.get_run(run.run_id).info.experiment_id
         for status in ("READY", "FAILED"):  # the second broke off while it was logged
