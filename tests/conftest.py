@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from pipeline import console
 from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
@@ -16,17 +17,24 @@ from pipeline.recipes.demo import demo
 CHECKOUT = Path(__file__).parents[1]
 
 
-def _folder(variable: str, name: str) -> Path:
+def real_input(variable: str, name: str) -> Path:
+    """A folder of real input; where there is none the test is skipped."""
     folder = Path(os.environ.get(variable, CHECKOUT.parent / "shared" / name))
     if not folder.is_dir():
         pytest.skip(f"no {folder}: set {variable} to the folder of real input")
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What belongs into a process of Ray's may run in that of the tests: no test finds its words turned elsewhere."""
+    monkeypatch.setattr(console, "_screen", None)
+
+
 @pytest.fixture(scope="session")
 def clips_dir() -> Path:
     """Real video files."""
-    return _folder("CLIPS_DIR", "clips")
+    return real_input("CLIPS_DIR", "clips")
 
 
 @pytest.fixture(scope="session")
