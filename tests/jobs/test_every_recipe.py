@@ -23,11 +23,8 @@ from pipeline.training.scores import read_scores
 
 from .test_jobs import job
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get("EVERY_RECIPE"), reason="takes long: EVERY_RECIPE=1 walks them"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+every_recipe = pytest.mark.skipif(not os.environ.get("EVERY_RECIPE"), reason="takes long: EVERY_RECIPE=1 walks them")
 
 IMAGENET = {"googlenet": googlenet, "resnet50": resnet50, "densenet121": densenet121}
 ONE_STEP = {
@@ -44,6 +41,10 @@ FINE_TUNINGS = (
     "two_stream_ucf101_fixed", "fused_two_stream_hmdb51_full", "t3d121_ucf101", "densenet3d121_hmdb51",
     "resnet3d18_ucf101", "resnext3d101_hmdb51", "hara_densenet3d121_ucf101",
 )  # fmt: skip
+
+
+# What is walked without EVERY_RECIPE: clips of other levels, both streams, T3D, and a DenseNet.
+ALWAYS = ("resnet3d18_kinetics", "i3d_folder", "t3d121_kinetics", "densenet3d121_kinetics")
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +121,17 @@ def video(shards: Config) -> Path:
     return next(Path(shards.catalog.videos).rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("name", [name for name in PRETRAIN if name != "demo"])  # the demo has tests of its own
+@pytest.mark.parametrize(
+    "name",  # the demo has tests of its own
+    [pytest.param(name, marks=[] if name in ALWAYS else every_recipe) for name in PRETRAIN if name != "demo"],
+)
 def test_a_pretraining_ends_in_a_model_that_names_actions_and_can_be_tested_again(
     name, shards, storage, imagenet, video, capsys
 ):
     walk("pretrain_kinetics", name, tiny(PRETRAIN, name, shards, storage, imagenet), video, capsys)
 
 
+@every_recipe
 @pytest.mark.parametrize("name", FINE_TUNE if os.environ.get("EVERY_RECIPE") == "all" else FINE_TUNINGS)
 def test_a_fine_tuning_ends_in_a_model_that_names_actions_and_can_be_tested_again(
     name, shards, storage, imagenet, video, capsys
@@ -134,6 +139,7 @@ def test_a_fine_tuning_ends_in_a_model_that_names_actions_and_can_be_tested_agai
     walk("finetune", name, tiny(FINE_TUNE, name, shards, storage, imagenet), video, capsys)
 
 
+@every_recipe
 @pytest.mark.parametrize("name", TRANSFER)
 def test_a_supervision_transfer_ends_in_a_student_with_which_a_fine_tuning_begins(
     name, shards, storage, imagenet, video, capsys
