@@ -152,7 +152,7 @@ class _Lines(io.TextIOBase):
             self._logged.take(begun)
 
     def isatty(self) -> bool:
-        return self._logged.stdout.isatty()
+        return not self._logged.stdout.closed and self._logged.stdout.isatty()  # asked at the exit as well
 
     def fileno(self) -> int:
         return self._logged.stdout.fileno()
