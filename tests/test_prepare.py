@@ -100,7 +100,8 @@ def test_who_names_the_videos_wants_them_ingested(carried, shards, tmp_path):
 
 @pytest.mark.ray
 def test_the_command_that_an_inspection_prints_is_understood(carried, tmp_path):
-    assert training_words(carried) == ["pretrain", "--recipe", "i3d_folder", "--ingest.shards", carried]
+    words = ["pretrain", "--recipe", "i3d_folder", "--ingest.shards", carried, "--clips.crop", "32"]
+    assert training_words(carried) == words  # its clips are 32 pixels high
     assert find_clips(*asked(carried, tmp_path, "i3d_folder")).clips["train"] == 16
 
 

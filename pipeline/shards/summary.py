@@ -7,6 +7,8 @@ from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
 
+CROP = 112  # side of the crop of the folder recipes, in pixels
+
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
     """What the table of clips counts in each split, then the first problems, each on a line of its own."""
@@ -46,10 +48,12 @@ def training_words(shards: str) -> list[str]:
     manifest = read_manifest(shards)
     if not manifest["labels"]:
         return ["transfer", "--ingest.shards", shards]
-    streams = manifest["plan"].get("settings", {}).get("streams", ["rgb"])
+    settings = manifest["plan"].get("settings", {})
+    streams, side = settings.get("streams", ["rgb"]), settings.get("short_side", CROP)
     recipe = "resnet3d18_folder" if streams == ["rgb"] else "i3d_folder"
     words = ["pretrain", "--recipe", recipe, "--ingest.shards", shards]
     words += ["--model.streams", "flow"] if streams == ["flow"] else []
+    words += ["--clips.crop", str(side)] if side < CROP else []
     words += (
         ["--training.val_split", "test"] if "val" not in manifest["splits"] and "test" in manifest["splits"] else []
     )
