@@ -92,7 +92,7 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     training = planned_training(config, plan, sum(machines.cpus))
     if found.catalog is None:
         return training
-    return f"{planned_ingest(config, estimate(config, found.catalog), os.cpu_count() or 1, then='')}\n{training}"
+    return f"{planned_ingest(config, estimate(config, found.catalog), os.cpu_count() or 1)}\n{training}"
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:

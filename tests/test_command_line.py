@@ -10,6 +10,7 @@ import pytest
 from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse, planning
 from pipeline.config import Config, ConfigError, SweepConfig, save
 from pipeline.recipes import PRETRAIN, SWEEP
+from pipeline.recipes.folder import resnet3d18_folder
 
 
 def read(*argv: str) -> Config:
@@ -313,3 +314,12 @@ def test_an_ingest_does_not_ask_what_only_a_training_would_need():
     with pytest.raises(SystemExit):
         parse(Config, PRETRAIN, words)
     assert planning([*words, "--plan"]) == (words, True)
+
+
+def test_a_stream_that_is_to_be_trained_is_stored():
+    from pipeline.commands.training import trained_stored
+
+    config = parse(Config, {"folder": resnet3d18_folder}, ["--model.streams", "flow"], "", trained_stored)
+    assert (config.model.streams, config.ingest.streams) == (("flow",), ("rgb", "flow"))
+    with pytest.raises(SystemExit):
+        parse(Config, PRETRAIN, ["--ingest.streams", "rgb", "--model.streams", "flow"], "", trained_stored)

@@ -18,4 +18,4 @@ from pipeline.recipes import FINE_TUNE
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fine-tune, by one of the recipes for it."""
-    train(argv, FINE_TUNE, __doc__)
+    train("finetune", argv, FINE_TUNE, __doc__)

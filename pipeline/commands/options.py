@@ -24,6 +24,8 @@ TREES: Mapping[str, tuple[type, Collection[str]]] = {
     "reproduce": (StudyConfig, ["study"]),
 }
 """Commands that take the fields of a config, with their recipes; the others have options of their own."""
+PLANNED = ("ingest", "pretrain", "finetune", "transfer")
+"""Commands that take --plan."""
 KEYS = {
     "catalog.annotations": ("train", "val", "test", "splits"),
     "catalog.archives": ("train", "val", "test"),
@@ -110,7 +112,7 @@ def _of_recipes(names: Collection[str]) -> Iterator[Option]:
 
 
 def _flags(verb: str) -> Iterator[Option]:
-    if verb == "ingest":
+    if verb in PLANNED:
         yield Option("--plan", "Say what there is to do, and do nothing", flag=True)
 
 

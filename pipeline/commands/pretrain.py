@@ -16,4 +16,4 @@ from pipeline.recipes import PRETRAIN
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Pretrain, by one of the recipes for it."""
-    train(argv, PRETRAIN, __doc__)
+    train("pretrain", argv, PRETRAIN, __doc__)

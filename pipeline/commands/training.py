@@ -1,6 +1,7 @@
 """What pretraining and fine-tuning have in common: parse, ingest what is missing, train, say what came of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from pipeline.command_line import given, one_line_errors, parse, planning
 from pipeline.commands.pages import pages
@@ -10,23 +11,25 @@ from pipeline.next_command import command, next_steps, spoken
 from pipeline.submission import resolve
 
 
-def train(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]], doc: str | None) -> None:
+def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]], doc: str | None) -> None:
     """Train every network of a config, from a list of clips to a registered model.
 
     Args:
+        verb: of `video-actions`.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
         recipes: name to function; the first is the default.
         doc: the command's docstring, printed by `--help`.
     """
     words, plan = planning(argv)
     with one_line_errors():
-        config = resolve(parse(Config, recipes, words, spoken(doc)))
+        config = resolve(parse(Config, recipes, words, spoken(doc), trained_stored))
         from pipeline.prepare import planned, prepared
         from pipeline.training.pretrain import check, pretrain
         from pipeline.training.summary import pretrained
 
         if plan:
             print(planned(config, given(words)))
+            print(next_steps(command(verb, *masked(words))))
             return
         config = prepared(config, given(words), check)
         result = pretrain(config)
@@ -35,3 +38,10 @@ def train(argv: Sequence[str] | None, recipes: Mapping[str, Callable[[], Config]
             model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
             look = command("predict", "VIDEO", "--model", model, "--tracking", masked(config.tracking.uri))
             print(next_steps(*pages(result.run), look))
+
+
+def trained_stored(values: dict[str, Any], given: Collection[str]) -> None:
+    """Store the streams that are to be trained, where the command line says nothing of what is stored."""
+    if "model.streams" in given and "ingest.streams" not in given:
+        stored = [*values["ingest"]["streams"], *values["model"]["streams"]]
+        values["ingest"]["streams"] = [stream for stream in ("rgb", "flow") if stream in stored]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pipeline.command_line import given, one_line_errors, parse, planning
 from pipeline.config import Config
+from pipeline.masking import masked
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import TRANSFER
 from pipeline.submission import resolve
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         if plan:
             print(planned(config, given(words), labelled=False))
+            print(next_steps(command("transfer", *masked(words))))
             return
         config = prepared(config, given(words), check_transfer, labelled=False)
         result = transfer(config)

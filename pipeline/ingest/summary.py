@@ -45,8 +45,8 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     return "\n".join(lines)
 
 
-def planned(config: Config, plan: Estimate, cores: int, then: str = "the same command without --plan") -> str:
-    """What an ingest would come to, and what does it."""
+def planned(config: Config, plan: Estimate, cores: int) -> str:
+    """What an ingest would come to."""
     rows: list[list[object]] = [["split", "clips", "unusable"]]
     rows += [[split, count, plan.bad.get(split, 0)] for split, count in plan.clips.items()]
     where = ", ".join(f"{count:,} {kind}" for kind, count in sorted(plan.sources.items())) or "none"
@@ -67,4 +67,4 @@ def planned(config: Config, plan: Estimate, cores: int, then: str = "the same co
             f"  YouTube: {plan.videos:,} videos, {config.ingest.fetch.youtube_per_hour:g} an hour and address: "
             f"{plan.youtube_hours:,.1f} hours; the public archives are faster (--catalog.archives)"
         )
-    return "\n".join([*lines, *(["", "next:", f"  {then}"] if then else [])])
+    return "\n".join(lines)

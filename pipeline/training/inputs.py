@@ -7,6 +7,7 @@ from pipeline.config import ClipsConfig, Config, ConfigError
 from pipeline.networks import build_network
 
 Size = tuple[int, int, int, int]  # channels, frames, height, width
+SMALLEST_CROP = 16  # half of what one value of the last maps stands for, in networks that halve pictures five times
 
 
 def clip_sizes(clips: ClipsConfig, streams: tuple[str, ...]) -> list[Size]:
@@ -27,6 +28,11 @@ def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
     Raises:
         ConfigError: saying how much it needs at least, where the network says so.
     """
+    if config.clips.crop < SMALLEST_CROP:
+        raise ConfigError(
+            f"clips.crop {config.clips.crop}: too small for {config.model.name}, whose last maps would see padding "
+            f"alone; give {SMALLEST_CROP} or more"
+        )
     with torch.device("meta"):
         network = build_network(config.model, name, num_classes=2).train()
         inputs = [torch.empty(config.training.batch_size, *size) for size in clip_sizes(config.clips, streams)]

@@ -27,7 +27,7 @@ def pretrained(config: Config, result: Pretrained) -> str:
 
 
 def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
-    """What a training would come to, and the command that does it."""
+    """What a training would come to."""
     training, workers = config.training, config.resources.number_of_workers
     networks = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in plan.parameters.items())
     used = ", ".join(f"{count:,} {split}" for split, count in plan.clips.items())
@@ -46,9 +46,6 @@ def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
             f"{training.accumulate} x {training.batch_size}): {plan.steps:,} an epoch{most}, "
             f"{plan.epochs:,} epochs at most",
             f"  {plan.gmacs:.3g} billion multiply-adds a clip: {time}, right to a factor of two",
-            "",
-            "next:",
-            "  the same command without --plan",
         ]
     )
 

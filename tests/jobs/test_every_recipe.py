@@ -72,6 +72,8 @@ def tiny(recipes: dict[str, Callable[[], Config]], name: str, shards: Config, st
         "name": name, "storage": str(storage), "tracking.uri": f"sqlite:///{storage}/mlflow.db",
         "ingest.shards": shards.ingest.shards, **ONE_STEP,
     }  # fmt: skip
+    if config.model.name.startswith("hara_"):  # ends in one value a clip: of two, a batch normalisation makes noise
+        wanted["training.batch_size"] = "8"
     if config.model.inflate:
         wanted["model.inflate"] = str(imagenet[config.model.inflate])
     if config.model.name == "c3d":
