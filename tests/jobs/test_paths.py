@@ -107,6 +107,13 @@ def test_own_clips_become_a_model_that_names_actions(home):
     assert len(re.findall(r"^ +(fight|no_fight) +\d+\.\d$", answer, re.MULTILINE)) == 12
 
 
+def test_a_trained_run_is_tested_again_and_scores_are_fused(home):
+    shell = Shell(home)
+    (fuse,) = (line for line in next_commands(shell("python jobs/evaluate.py --run first")) if "--fuse" in line)
+    said = shell(fuse.replace("OTHER/scores.parquet", "outputs/runs/first/scores.parquet"))
+    assert any("--fuse" in line for line in next_commands(said))
+
+
 def test_shards_alone_are_enough_wherever_they_are_carried(home, tmp_path):
     carried = tmp_path / "elsewhere" / "set"
     shutil.copytree(home / "outputs" / "shards" / "folder", carried)

@@ -1,0 +1,131 @@
+"""README's commands are run as they are printed, with a user's files where README has made-up ones."""
+
+import csv
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .test_jobs import job
+
+CHECKOUT = Path(__file__).parents[2]
+README = (CHECKOUT / "README.md").read_text()
+BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def lines(block: str) -> list[str]:
+    """The commands of a block, each in one line, without what is said of it."""
+    whole = block.replace("\\\n", " ").splitlines()
+    return [" ".join(line.split("   #")[0].split()) for line in whole if line.strip()]
+
+
+def block_with(words: str) -> list[str]:
+    """The commands of the one block that has these words."""
+    (found,) = (block for block in BLOCKS if words in block)
+    return lines(found)
+
+
+TRAINED = [line for block in BLOCKS for line in lines(block) if line.startswith("python jobs/")]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A user's folder with the files that README's commands name, and `/data` beside them."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("a", "b"):
+        for number in range(10):
+            path = tmp_path / "data" / "mine" / label / f"{number}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes([number]) * (number + 1))
+    (tmp_path / "data" / "tars" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "videos").mkdir()
+    for number, split in enumerate(("train", "validate", "val")):
+        with (tmp_path / f"{split}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["label", "youtube_id", "time_start", "time_end", "split"])
+            rows.writerows([label, f"abcdefghi{number}{label}", 1, 11, split] for label in "xyz")
+        (tmp_path / "data" / "videos" / f"abcdefghi{number}x_000001_000011.mp4").write_bytes(b"video")
+    for archive in ("data/tars/train/part_0.tar.gz", "val_0.tar.gz", "replacement_for_corrupted_k400.tgz"):
+        with tarfile.open(tmp_path / archive, "w:gz") as file:
+            file.add(tmp_path / "data" / "videos")
+    (tmp_path / "k400_val_path.txt").write_text(f"{tmp_path}/val_0.tar.gz\n")
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", TRAINED)
+def test_a_job_understands_its_command_and_says_what_it_would_do(line, home, capsys):
+    if "s3://" in line:
+        pytest.skip("tests/ingest/fetch has a store for such addresses")
+    script, *words = shlex.split(line.replace("/data/", f"{home}/data/"))[1:]
+    job(Path(script).stem).main([*words, "--plan"])
+    assert "nothing has been done" in capsys.readouterr().out
+
+
+def test_every_job_is_in_the_table_with_the_command_that_it_is():
+    from pipeline.next_command import JOBS
+
+    named = dict(re.findall(r"^\| `([a-z]+)` \| `jobs/(\w+)\.py` \|", README, re.MULTILINE))
+    assert named == JOBS
+
+
+@pytest.fixture(scope="module")
+def after_demo() -> Path:
+    """A checkout in which `make demo` has been run."""
+    if not os.environ.get("AFTER_DEMO"):
+        pytest.skip("AFTER_DEMO=1 behind `make demo`: minutes of work on what it left")
+    return CHECKOUT
+
+
+class Server:
+    """A program that answers at an address."""
+
+    def __init__(self, line: str, folder: Path, address: str) -> None:
+        self.process = subprocess.Popen(["/bin/bash", "-c", f"exec {line}"], cwd=folder, start_new_session=True)
+        deadline = time.monotonic() + 180
+        while not self.answers(address):
+            assert self.process.poll() is None, f"{line} ended"
+            assert time.monotonic() < deadline, f"{line} does not answer at {address}"
+            time.sleep(0.5)
+
+    def answers(self, address: str) -> bool:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310  an address of this machine
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, 15)
+        self.process.wait(30)
+
+
+@pytest.mark.slow
+def test_what_is_said_to_follow_the_demo_runs(after_demo, clips_dir):
+    video = shlex.quote(str(next(clips_dir.glob("*.mp4"))))
+    ui, predict, sweep = block_with("make ui")
+    server = Server(ui, after_demo, "http://127.0.0.1:5000/health")
+    server.stop()
+    for line in (predict.replace("VIDEO", video), sweep):
+        subprocess.run(["/bin/bash", "-c", line], cwd=after_demo, check=True, timeout=1500)
+
+
+@pytest.mark.slow
+def test_the_demos_model_is_served(after_demo, clips_dir):
+    video = shlex.quote(str(next(clips_dir.glob("*.mp4"))))
+    export, serve, ask, post = block_with("mlflow models serve")
+    server = Server(f"env {export.removeprefix('export ')} {serve}", after_demo, "http://127.0.0.1:5001/ping")
+    try:
+        line = f"{ask.replace('VIDEO', video).replace('python', sys.executable, 1)} && {post}"
+        said = subprocess.run(["/bin/bash", "-c", line], cwd=after_demo, check=True, capture_output=True, text=True)
+    finally:
+        server.stop()
+        (after_demo / "in.json").unlink(missing_ok=True)
+    assert said.stdout.count('"labels"') == 2, said.stdout
