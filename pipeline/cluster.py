@@ -103,6 +103,7 @@ def join(address: str) -> None:
         raise ClusterError(says.format(reason)) from error
     finally:
         interruptions.again()  # Ray takes SIGTERM
+    console.at_end(ray.shutdown)  # else it says at the exit, behind our last line, what it ends
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def one_line_errors() -> Iterator[None]:
     Ctrl-C and SIGTERM end in one line too, with the status that shells expect. The last line names the log, where one
     was begun (`console.log_to`).
     """
-    with console.logged(), interruptible():
+    with interruptible(), console.logged():
         try:
             yield
         except KeyboardInterrupt as stop:

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -202,6 +202,7 @@ class _Logged:
 
 
 _logged: _Logged | None = None
+_endings: list[Callable[[], object]] = []
 _screen: Screen | Forwarded | None = None  # of a process without a log
 
 
@@ -260,6 +261,11 @@ def log_to(folder: str, name: str) -> Path | None:
     return _logged.path
 
 
+def at_end(ending: Callable[[], object]) -> None:
+    """Call a function when the log ends, while it still takes what the function makes libraries say."""
+    _endings.append(ending)
+
+
 @contextlib.contextmanager
 def logged() -> Iterator[None]:
     """Where a log that is begun inside ends: the streams are given back, and the last line names it.
@@ -278,6 +284,9 @@ def logged() -> Iterator[None]:
         raise
     finally:
         if _logged is not None and not outer:
+            while _endings:
+                with contextlib.suppress(Exception):
+                    _endings.pop()()
             ended, _logged = _logged, None
             ended.restore()
             if ended.path.exists():

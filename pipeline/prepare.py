@@ -99,6 +99,8 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
     """Look for the clips of a job, in its shard set or its catalog, and say what is odd about them."""
     config, notes = chosen_start(config)
     config, catalog = replace(config, model=with_published(config.model)), None
+    if config.clips.frames == 1:
+        notes = [*notes, "clips.frames 1: a window is one frame, which shows no motion over time"]
     if is_alone(config, given):
         config = with_stored(config, given)
         manifest = read_manifest(config.ingest.shards)

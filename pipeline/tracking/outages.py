@@ -1,6 +1,7 @@
 """When the MLflow server is away: said before a job begins, borne while it trains, made good when it is back."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline import console
 from pipeline.config import ConfigError
@@ -20,6 +22,7 @@ class OutageError(RuntimeError):
     """MLflow is away for longer than its client waits; one line, for the user."""
 
 
+SQLITE = b"SQLite format 3\0"  # how each database file begins
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
 
@@ -77,12 +80,17 @@ def _unwritable(path: Path) -> str | None:
     """Why a SQLite file cannot be used; None where it can, or can be made."""
     if path.is_dir():
         return "a folder"
-    if path.exists():
-        return None if os.access(path, os.W_OK) else "the file may not be written"
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         return f"{above} is no folder"
-    return None if os.access(above, os.W_OK) else f"the folder {above} may not be written"
+    try:  # permissions do not say it all: of a disk that is mounted for reading, of /proc, of root
+        with path.open("r+b") if path.exists() else tempfile.TemporaryFile(dir=above) as file:
+            if path.exists() and file.read(16) not in (b"", SQLITE):
+                return "the file is no SQLite database"
+    except OSError as error:
+        what = "the file" if path.exists() else f"the folder {above}"
+        return f"{what} cannot be written ({error.strerror})"
+    return None
 
 
 def check_registry(uri: str) -> None:
@@ -97,7 +105,7 @@ def check_registry(uri: str) -> None:
         if not file.is_file():
             raise ConfigError(f"no MLflow database {file}; {hint}")
         with file.open("rb") as opened:
-            if not opened.read(16).startswith(b"SQLite format 3"):
+            if opened.read(16) != SQLITE:
                 raise ConfigError(f"{file} is no MLflow database; {hint}")
         return
     impatient()
@@ -108,7 +116,9 @@ def check_registry(uri: str) -> None:
 
 
 def unreachable(uri: str) -> str | None:
-    """Why a server does not answer; None where it does, or where there is no server but a file."""
+    """Why a server or a database does not answer; None where it does, or where there is no server but a file."""
+    if uri.partition(":")[0].partition("+")[0] in DATABASES[1:]:
+        return _no_connection(uri)
     if not uri.startswith(("http:", "https:")):
         return None
     before = {name: os.environ.get(name) for name in PATIENCE}
@@ -121,6 +131,15 @@ def unreachable(uri: str) -> str | None:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+    return None
+
+
+def _no_connection(uri: str) -> str | None:
+    wait = {"timeout": 10} if uri.startswith("mssql") else {"connect_timeout": 10}
+    try:
+        create_engine(uri, connect_args=wait).connect().close()
+    except SQLAlchemyError as error:
+        return _reason(getattr(error, "orig", None) or error)
     return None
 
 
@@ -137,4 +156,5 @@ def tolerated(uri: str, aloud: bool = True) -> Iterator[None]:
 def _reason(error: BaseException) -> str:
     """The innermost words: of `... Caused by NewConnectionError("...: [Errno 111] Connection refused"))` the last."""
     words = " ".join(str(error).split())
-    return words.rpartition(": ")[2].rstrip("'\")>") or type(error).__name__
+    last = words.rpartition(": ")[2]
+    return (last.rstrip("'\")>") if last != words else words) or type(error).__name__

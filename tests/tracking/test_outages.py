@@ -180,6 +180,8 @@ def test_training_goes_on_without_the_server_and_its_metrics_are_complete(gate, 
     [
         ("sqlite:///{folder}", r"a folder; give a file that can be written"),
         ("sqlite:///{folder}/file/mlflow.db", r"file is no folder; give a file"),
+        ("sqlite:////proc/nowhere/mlflow.db", r"the folder /proc cannot be written \("),
+        ("sqlite:///{folder}/text", r"text: the file is no SQLite database"),
         ("ftp://somewhere/mlflow", r"^tracking\.uri: MLflow knows no ftp:// .* sqlite:///FILE"),
         ("mssql://user:word@nowhere/mlflow", r"^tracking\.uri: mssql://.*; install the driver of this database"),
         ("postgresql+nodriver://user@nowhere/mlflow", r"^tracking\.uri: .*install the driver of this database"),
@@ -187,6 +189,7 @@ def test_training_goes_on_without_the_server_and_its_metrics_are_complete(gate, 
 )
 def test_an_address_that_no_client_can_use_is_one_line_before_anything_begins(tmp_path, uri, message):
     (tmp_path / "file").touch()
+    (tmp_path / "text").write_text("written by hand")
     with pytest.raises(ConfigError, match=message) as caught:
         check_reachable(uri.format(folder=tmp_path))
     assert "\n" not in str(caught.value)
