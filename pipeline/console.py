@@ -262,7 +262,7 @@ def log_to(folder: str, name: str) -> Path | None:
 
 
 def at_end(ending: Callable[[], object]) -> None:
-    """Call a function when the log ends, while it still takes what the function makes libraries say."""
+    """Call a function when the job ends, while the log still takes what the function makes libraries say."""
     _endings.append(ending)
 
 
@@ -283,10 +283,10 @@ def logged() -> Iterator[None]:
             sys.excepthook = _Crash(_logged.path).hook
         raise
     finally:
+        while _endings and not outer:
+            with contextlib.suppress(Exception):
+                _endings.pop()()
         if _logged is not None and not outer:
-            while _endings:
-                with contextlib.suppress(Exception):
-                    _endings.pop()()
             ended, _logged = _logged, None
             ended.restore()
             if ended.path.exists():

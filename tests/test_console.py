@@ -40,8 +40,18 @@ with one_line_errors():
     for _ in range(4):
         progress.advance()
     print("(two things) are ours")
+    console.at_end(lambda: os.write(2, b"said at the end"))
 """
-QUIET = ["native noise", "was there before", "was not", "soon", "in thread", "Tip: use", "ZeroDivisionError: division"]
+QUIET = [
+    "said at the end",
+    "native noise",
+    "was there before",
+    "was not",
+    "soon",
+    "in thread",
+    "Tip: use",
+    "ZeroDivisionError: division",
+]
 
 
 def run(source: str, *argv: str, **options) -> subprocess.CompletedProcess:

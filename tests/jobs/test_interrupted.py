@@ -52,6 +52,7 @@ def test_ctrl_c_in_a_training_leaves_a_checkpoint_a_killed_run_and_the_command_t
         rf"interrupted: run broken keeps rgb's checkpoint of step \d+, \d+ epochs done; {goes_on}", said[1]
     )
     assert re.fullmatch(rf"log: {tmp_path}/logs/pretrain_kinetics-\S+\.log", said[2])
+    assert len(said) == 3
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == {"broken": "KILLED", "broken-rgb": "KILLED"}
