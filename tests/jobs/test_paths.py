@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models.video import R3D_18_Weights, r3d_18
 
 from tests.conftest import real_input
 
@@ -35,7 +37,9 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+        self.environment = {
+            **os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", "TORCH_HOME": str(folder / "torch"),
+        }  # fmt: skip
 
     def __call__(self, command: str, status: int = 0) -> str:
         """Run a command to its end, and give what it printed."""
@@ -136,3 +140,20 @@ def test_a_fine_tuning_that_is_interrupted_goes_on_as_it_says(home):
     resume = re.search(r"this goes on: (.*--resume second.*)$", said, re.MULTILINE)[1]
     again = shell.interrupted(resume, after=rf"epoch {done + 1}/40")
     assert re.findall(r"epoch (\d+)/40", again)[0] == str(done + 1)
+
+
+def test_published_weights_by_name_are_fine_tuned_on_own_clips(home):
+    """By its name, where the file was downloaded before: tests/models/test_published.py has the download itself."""
+    file = home / "torch" / "hub" / "checkpoints" / Path(R3D_18_Weights.KINETICS400_V1.url).name
+    file.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(r3d_18(weights=None).state_dict(), file)
+    shell = Shell(home)
+    said = shell(
+        "python jobs/finetune.py --recipe resnet3d18_folder_full --catalog.videos 'my videos' --training.epochs 1 "
+        f"--name third {SMALL}"
+    )
+    (predict,) = (command for command in next_commands(said) if "predict" in command)
+    (video,) = (home / "my videos" / "fight").glob("fi001.*")
+    answer = shell(predict.replace("VIDEO", shlex.quote(str(video))))
+    assert len(re.findall(r"^ +(fight|no_fight) +\d+\.\d$", answer, re.MULTILINE)) == 2
