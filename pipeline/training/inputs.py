@@ -1,6 +1,9 @@
 """What a network is given in training, and whether it can take that: tried on the meta device, which costs no time."""
 
+from dataclasses import replace
+
 import torch
+from torch import nn
 
 from pipeline.clips.streams import CHANNELS
 from pipeline.config import ClipsConfig, Config, ConfigError
@@ -18,7 +21,7 @@ def clip_sizes(clips: ClipsConfig, streams: tuple[str, ...]) -> list[Size]:
 
 
 def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
-    """Find a window that is too small for the network, before the clips are ingested.
+    """Find a window of the training or of the validation that the network does not take, before clips are ingested.
 
     Args:
         config: resolved.
@@ -34,8 +37,17 @@ def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
             f"alone; give {SMALLEST_CROP} or more"
         )
     with torch.device("meta"):
-        network = build_network(config.model, name, num_classes=2).train()
-        inputs = [torch.empty(config.training.batch_size, *size) for size in clip_sizes(config.clips, streams)]
+        network = build_network(config.model, name, num_classes=2)
+    clips, frames = config.clips, config.evaluation.val_frames
+    said = f"clips.frames {clips.frames}, clips.crop {clips.crop}: too small for {config.model.name} in batches of "
+    _try(network.train(), clips, streams, config.training.batch_size, f"{said}{config.training.batch_size}")
+    if frames is not None:
+        said = f"evaluation.val_frames {frames}, clips.crop {clips.crop}: {config.model.name} does not take them"
+        _try(network.eval(), replace(clips, frames=frames), streams, config.evaluation.batch_size, said)
+
+
+def _try(network: nn.Module, clips: ClipsConfig, streams: tuple[str, ...], batch_size: int, said: str) -> None:
+    inputs = [torch.empty(batch_size, *size, device="meta") for size in clip_sizes(clips, streams)]
     try:
         with torch.no_grad():
             network(*inputs)
@@ -43,7 +55,4 @@ def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
         return  # an operation that knows no sizes without values
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"clips.frames {config.clips.frames}, clips.crop {config.clips.crop}: too small for {config.model.name} in "
-            f"batches of {config.training.batch_size}: {reason[:200]}"
-        ) from None
+        raise ConfigError(f"{said}: {reason[:200]}") from None

@@ -74,6 +74,7 @@ def tiny(recipes: dict[str, Callable[[], Config]], name: str, shards: Config, st
     }  # fmt: skip
     if config.model.name.startswith("hara_"):  # ends in one value a clip: of two, a batch normalisation makes noise
         wanted["training.batch_size"] = "8"
+    wanted["evaluation.val_frames"] = str(max(1, 16 // config.clips.rgb_every) * config.clips.rgb_every)
     if config.model.inflate:
         wanted["model.inflate"] = str(imagenet[config.model.inflate])
     if config.model.name == "c3d":
