@@ -26,9 +26,10 @@ def real_input(variable: str, name: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What belongs into a process of Ray's may run in that of the tests: no test finds its words turned elsewhere."""
-    monkeypatch.setattr(console, "_screen", None)
+def own_screen() -> None:
+    """No test finds its words turned elsewhere by what an earlier one ran in this process, nor ends what that began."""
+    console._screen = console._logged = None
+    console._endings.clear()
 
 
 @pytest.fixture(scope="session")

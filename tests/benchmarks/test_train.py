@@ -64,7 +64,8 @@ def test_only_whole_turns_behind_the_warm_up_count_and_no_memory_is_no_figure(mo
 def test_a_peak_is_more_than_any_step_of_ours_reaches():
     found = peaks(CPU)
     assert found.keys() == {"bfloat16", "float32"}
-    assert all(math.isfinite(rate) and rate > 1e9 for rate in found.values())
+    assert all(math.isfinite(rate) and rate > 0 for rate in found.values())
+    assert max(found.values()) > 1e9  # some processors multiply bfloat16 number by number
 
 
 def test_the_job_prints_the_table_and_stores_it(tmp_path, capsys):

@@ -30,7 +30,8 @@ def test_what_ingest_made_is_sound_and_has_its_card(shards: Config, tmp_path, ca
     assert any(line.split() == ["val", "101", "101", "0", "1212", "8"] for line in lines)
     assert f"videos shared with {shards.ingest.shards}: 125 pairs of clips" in lines
     assert f"  data card: {card}" in lines
-    assert lines[-1] == f"  {command('pretrain', '--recipe', 'i3d_folder', '--ingest.shards', shards.ingest.shards)}"
+    words = ("--recipe", "i3d_folder", "--ingest.shards", shards.ingest.shards, "--clips.crop", "32")
+    assert lines[-1] == f"  {command('pretrain', *words)}"
     assert "verify 125/125 (100 %)" in err
     html = card.read_text()
     assert html.startswith("<!doctype html>")
