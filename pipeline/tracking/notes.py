@@ -1,5 +1,6 @@
 """Descriptions of runs and experiments, in Markdown: what MLflow's pages say above their numbers."""
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +21,11 @@ def set_note(run: Run, paragraphs: Iterable[Paragraph]) -> None:
     """
     texts = [part if isinstance(part, str) else "\n".join(part) for part in paragraphs]
     run.set_tags({MLFLOW_RUN_NOTE: "\n\n".join(text for text in texts if text)[:MAX_NOTE]})
+
+
+def escaped(text: str) -> str:
+    """Text from outside, such as a class's name, as Markdown that shows it and is no markup."""
+    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", " ".join(text.split()))
 
 
 def pipes(rows: Sequence[Sequence[object]]) -> list[str]:

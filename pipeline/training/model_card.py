@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.networks import network_inputs
-from pipeline.tracking.notes import pipes
+from pipeline.tracking.notes import escaped, pipes
 from pipeline.tracking.runs import Run
 from pipeline.training.analysis import Analysis
 from pipeline.training.classes import some
@@ -147,7 +147,7 @@ def _origin(config: Config, name: str) -> str:
 
 
 def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
-    labels = ", ".join(scores.labels[:SHOWN])
+    labels = ", ".join(map(escaped, scores.labels[:SHOWN]))
     more = f", and {len(scores.labels) - SHOWN} more (`model.json`)" if len(scores.labels) > SHOWN else ""
     split, training = config.evaluation.split, config.training
     tuned = split == training.train_split or (split == training.val_split and bool(_decides(config)))
@@ -163,7 +163,7 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
         "group of people, and not against attacks.",
         *(["- The test split also trained the network or decided over its training: the accuracy is an optimistic one."]
           if tuned else []),
-        *([f"- No training clip shows {some(untrained)}: it has not learned to name them."] if untrained else []),
+        *([f"- No training clip shows {escaped(some(untrained))}: it has not learned to name them."] if untrained else []),
         *([f"- {failed} clips of the data could not be read and are in no number."] if failed else []),
         f"- It expects a clip that was cut to one action, at most {config.ingest.max_seconds:g} s; sound is not used. "
         "In longer videos it does not say when.",
