@@ -65,7 +65,7 @@ interrupted() { # Ctrl-C and SIGTERM: the job ends in order and is heard to its 
 }
 status=0
 ray job logs --address "$address" --follow "$job" 2>&1 | # in the background it is deaf to Ctrl-C
-    grep --line-buffered -vE '(cli|job_manager)\.py:[0-9]+ -- |^Running entrypoint for job ' & # Ray's own words
+    grep --line-buffered -vE '(cli|job_manager|sdk)\.py:[0-9]+ -- |^Running entrypoint for job ' & # Ray's own words
 logs=$!
 trap 'interrupted 2' INT
 trap 'interrupted 15' TERM
