@@ -10,6 +10,7 @@ with the table and the picture.
 import csv
 import datetime
 import io
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,7 @@ def keep_winner(base: Config, result: Swept) -> str:
 
 
 def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGrid:
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new output prints tables even where it is to be silent
     values = {"base": to_dict(sweep.base), "stream": sweep.stream, "run": (run.uri, run.run_id), "folder": folder}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, values=values), {"CPU": TRIAL_CPUS}),

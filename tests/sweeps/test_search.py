@@ -39,7 +39,7 @@ def test_a_sweep_ingests_nothing(tiny, tmp_path):
 
 
 @pytest.mark.ray
-def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_path: Path):
+def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_path: Path, capsys):
     base = override(
         shards,
         {
@@ -49,6 +49,7 @@ def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_pa
     )  # fmt: skip
     sweep = SweepConfig(base=base, frames=(2, 4), strides=(1,), crops=(32,), concurrent=2)
     result = search(sweep)
+    assert "Configuration for experiment" not in capsys.readouterr().out  # of Tune
     assert len(result.rows) == 2
     assert max(row["epochs"] for row in result.rows) == 2  # one was compared after its first epoch
     assert all(row["val/clips"] == 101 for row in result.rows)
