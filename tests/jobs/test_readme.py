@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tarfile
 import time
 import urllib.request
@@ -88,7 +87,7 @@ class Server:
     """A program that answers at an address."""
 
     def __init__(self, line: str, folder: Path, address: str) -> None:
-        self.process = subprocess.Popen(["/bin/bash", "-c", f"exec {line}"], cwd=folder, start_new_session=True)
+        self.process = subprocess.Popen(["/bin/bash", "-ec", line], cwd=folder, start_new_session=True)
         deadline = time.monotonic() + 180
         while not self.answers(address):
             assert self.process.poll() is None, f"{line} ended"
@@ -111,7 +110,7 @@ class Server:
 def test_what_is_said_to_follow_the_demo_runs(after_demo, clips_dir):
     video = shlex.quote(str(next(clips_dir.glob("*.mp4"))))
     ui, predict, sweep = block_with("make ui")
-    server = Server(ui, after_demo, "http://127.0.0.1:5000/health")
+    server = Server(f"exec {ui}", after_demo, "http://127.0.0.1:5000/health")
     server.stop()
     for line in (predict.replace("VIDEO", video), sweep):
         subprocess.run(["/bin/bash", "-c", line], cwd=after_demo, check=True, timeout=1500)
@@ -120,11 +119,11 @@ def test_what_is_said_to_follow_the_demo_runs(after_demo, clips_dir):
 @pytest.mark.slow
 def test_the_demos_model_is_served(after_demo, clips_dir):
     video = shlex.quote(str(next(clips_dir.glob("*.mp4"))))
-    export, serve, ask, post = block_with("mlflow models serve")
-    server = Server(f"env {export.removeprefix('export ')} {serve}", after_demo, "http://127.0.0.1:5001/ping")
+    *exports, serve, ask, post = block_with("mlflow models serve")
+    server = Server("\n".join([*exports, f"exec {serve}"]), after_demo, "http://127.0.0.1:5001/ping")
     try:
-        line = f"{ask.replace('VIDEO', video).replace('python', sys.executable, 1)} && {post}"
-        said = subprocess.run(["/bin/bash", "-c", line], cwd=after_demo, check=True, capture_output=True, text=True)
+        lines = "\n".join([*exports, ask.replace("VIDEO", video), post])
+        said = subprocess.run(["/bin/bash", "-ec", lines], cwd=after_demo, check=True, capture_output=True, text=True)
     finally:
         server.stop()
         (after_demo / "in.json").unlink(missing_ok=True)
