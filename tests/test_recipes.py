@@ -10,7 +10,7 @@ from pipeline.networks import network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP, TRANSFER
 from pipeline.recipes.demo import demo
 from pipeline.recipes.quo_vadis import i3d_kinetics
-from pipeline.training.plan import plan_training
+from pipeline.runs.training_estimate import plan_training
 from pipeline.workers import Machines, fitted
 
 ALL = {**PRETRAIN, **FINE_TUNE, **TRANSFER, **SWEEP}

@@ -15,7 +15,7 @@ from pipeline.benchmarks.machine import copy_bandwidth, vector_peak
 from pipeline.flow import BACKENDS, tvl1, version
 from pipeline.flow.cpu.engine import Work, measured
 from pipeline.flow.cpu.vectors import LANES
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.decode.clip import decode_clip
 from pipeline.progress import Progress
 
 SHORT_SIDE, CROP, FPS = 256, 224, 25

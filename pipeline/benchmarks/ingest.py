@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import IngestConfig
 from pipeline.flow import tvl1
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.decode.clip import decode_clip
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
 from pipeline.shards.codec import decode_video, encode_video
 

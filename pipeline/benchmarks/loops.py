@@ -18,9 +18,9 @@ from pipeline.models.cost import count_gmacs
 from pipeline.models.registry import ModelInfo
 from pipeline.networks import build_network, network_inputs
 from pipeline.training.checkpoints import State
-from pipeline.training.compute import compiled, lay_out
-from pipeline.training.feed import Feed
 from pipeline.training.optimisers import build_optimiser
+from pipeline.training.precision import compiled, lay_out
+from pipeline.training.prefetch import Feed
 from pipeline.training.rank import Rank
 from pipeline.training.step import train_step
 

@@ -15,9 +15,9 @@ from pipeline.clips.order import training_batches
 from pipeline.config import ClipsConfig, Config, ConfigError, IngestConfig, ModelConfig, TrainingConfig
 from pipeline.models import list_models
 from pipeline.progress import Progress
-from pipeline.training.compute import autocast_dtype, set_multiplication
-from pipeline.training.convolutions import check_device
-from pipeline.training.feed import Feed
+from pipeline.training.precision import autocast_dtype, set_multiplication
+from pipeline.training.precision_check import check_device
+from pipeline.training.prefetch import Feed
 from pipeline.training.rank import Rank
 from pipeline.training.tasks import Classification
 from pipeline.workers import SMALL_LOADER

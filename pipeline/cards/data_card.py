@@ -9,7 +9,7 @@ from pipeline.cards.samples import samples
 from pipeline.shards import Verification, digest, read_catalog
 from pipeline.shards.manifest import MANIFEST
 from pipeline.shards.overlaps import by_split
-from pipeline.shards.store import open_store
+from pipeline.storage import open_store
 
 LISTED = 24
 """Classes that are all shown; of more, the largest and smallest third of that, and the rest folded."""

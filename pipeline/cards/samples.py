@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.flow import colour, dequantise, wheel
 from pipeline.shards import decode_flow, decode_video, read_clip
-from pipeline.shards.store import list_files
+from pipeline.storage import list_files
 
 SAMPLES = 24
 LONGEST_SIDE = 320

@@ -23,7 +23,7 @@ from pipeline.next_command import command, next_steps
 from pipeline.submission import resolve
 
 if TYPE_CHECKING:
-    from pipeline.training.sources import Source
+    from pipeline.runs.trained_networks import Source
 
 
 def options() -> argparse.ArgumentParser:
@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> None:
         check_fields(Config, fields)
         base = resolve(override(Config(), {key: fields[key] for key in fields.keys() & {"storage", "tracking.uri"}}))
         from pipeline.cluster import connect
-        from pipeline.training.summary import evaluated
-        from pipeline.training.tested import fuse_scores, score_networks
+        from pipeline.runs.evaluate import fuse_scores, score_networks
+        from pipeline.runs.summary import evaluated
 
         if arguments.fuse:
             try:
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def find(arguments: argparse.Namespace, base: Config, folder: Path) -> "Source":
     """The networks that the command line names."""
-    from pipeline.training.sources import checkpointed, registered, trained_run
+    from pipeline.runs.trained_networks import checkpointed, registered, trained_run
 
     if arguments.model:
         return registered(base.tracking.uri, arguments.model, folder, arguments.stream)

@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> None:
         videos = [video for given in arguments.videos for video in _below(given)]
         if not any(video.exists() for video in videos):
             fail(f"{videos[0]}: no such file")
+        from pipeline.registry.model_versions import load_classifier, newest
         from pipeline.registry.summary import text
         from pipeline.registry.video_classifier import Asked
         from pipeline.tracking.outages import check_registry
-        from pipeline.tracking.registry import load_classifier, newest
 
         asked, registry = Asked(arguments.top, arguments.views), _registry(arguments.tracking)
         check_registry(registry)

@@ -23,9 +23,9 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
     words, plan = planning(argv)
     with one_line_errors():
         config = resolve(parse(Config, recipes, words, spoken(doc), trained_stored))
-        from pipeline.prepare import planned, prepared
-        from pipeline.training.pretrain import check, pretrain
-        from pipeline.training.summary import pretrained
+        from pipeline.runs.prepare import planned, prepared
+        from pipeline.runs.pretrain import check, pretrain
+        from pipeline.runs.summary import pretrained
 
         if plan:
             print(planned(config, given(words)))

@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     words, plan = planning(argv)
     with one_line_errors():
         config = resolve(parse(Config, TRANSFER, words, spoken(__doc__)))
-        from pipeline.prepare import planned, prepared
-        from pipeline.training.summary import transferred
-        from pipeline.training.supervision import check_transfer, transfer
+        from pipeline.runs.prepare import planned, prepared
+        from pipeline.runs.summary import transferred
+        from pipeline.runs.supervision_transfer import check_transfer, transfer
 
         if plan:
             print(planned(config, given(words), labelled=False))

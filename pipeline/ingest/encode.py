@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.flow import quantise
-from pipeline.ingest.errors import EncodeError
+from pipeline.ingest.clip_errors import EncodeError
 from pipeline.shards.codec import FLOW_CODEC, VIDEO_CODEC, decode_flow, decode_video, encode_flow, encode_video
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.ingest.faults import IngestError
+from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.overlaps import video_of
 
 _SHOWN = 3

@@ -10,10 +10,10 @@ import ray
 from pipeline import flow
 from pipeline.catalog.rows import drawn_split
 from pipeline.config import Config, to_dict
-from pipeline.ingest.faults import IngestError
+from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
-from pipeline.shards.store import exists, make_folder, read_json, write_json
+from pipeline.storage import exists, make_folder, read_json, write_json
 
 PLAN = "_plan.json"
 STAGING = "_staging"

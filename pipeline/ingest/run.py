@@ -18,19 +18,19 @@ import pyarrow as pa
 
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
-from pipeline.ingest.again import chosen_by, reopen
-from pipeline.ingest.faults import IngestError, check, explained, stopped
-from pipeline.ingest.groups import Groups, finished, groups_of, list_of, write_shard
 from pipeline.ingest.leaks import check_contents, check_videos
 from pipeline.ingest.plan import STAGING, claim, plan_of, with_backend
+from pipeline.ingest.progress_report import Tally
+from pipeline.ingest.ray_pipeline import dataset, stage_clips
+from pipeline.ingest.retry import chosen_by, reopen
+from pipeline.ingest.run_errors import IngestError, check, explained, stopped
 from pipeline.ingest.stages import part_name
-from pipeline.ingest.staging import dataset, stage_clips
-from pipeline.ingest.tally import Tally
+from pipeline.ingest.write_shards import Groups, finished, groups_of, list_of, write_shard
 from pipeline.interruptions import Interrupted
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
-from pipeline.shards.store import exists, list_files, remove
 from pipeline.shards.tables import read_table
+from pipeline.storage import exists, list_files, remove
 
 __all__ = ["IngestError", "ingest"]
 

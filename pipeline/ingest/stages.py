@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from pipeline import flow
 from pipeline.config import IngestConfig
-from pipeline.ingest.child import decode_in_child
+from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
-from pipeline.ingest.errors import ClipError
-from pipeline.ingest.faults import stopped
+from pipeline.ingest.run_errors import stopped
 from pipeline.shards.schema import SHARD_SCHEMA
 from pipeline.shards.tables import write_table
 

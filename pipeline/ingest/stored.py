@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pipeline.config import Config, ConfigError, Dataset, IngestConfig, from_dict, to_dict
 from pipeline.ingest.plan import UNDECISIVE
 from pipeline.shards.manifest import MANIFEST, read_manifest
-from pipeline.shards.store import exists
+from pipeline.storage import exists
 
 SOURCES = ("annotations", "videos", "archives", "motion_shapes", "groups", "fold")
 """Fields of the catalog that say where clips come from: whoever gives one wants them ingested."""

@@ -4,9 +4,9 @@ from collections import Counter
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.ingest.errors import error_named
+from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
-from pipeline.ingest.tally import STAGES
+from pipeline.ingest.progress_report import STAGES
 from pipeline.shards import read_clips
 from pipeline.table import size, table
 

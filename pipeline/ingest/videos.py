@@ -22,13 +22,13 @@ import ray
 
 from pipeline.catalog.rows import ARCHIVES, YOUTUBE
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import ClipError
+from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.fetch.archives import read_archive
 from pipeline.ingest.fetch.limiter import Limiter
 from pipeline.ingest.fetch.stores import fetch
 from pipeline.ingest.fetch.youtube import fetch_video
 from pipeline.ingest.stages import Row, part_name
-from pipeline.shards.store import exists
+from pipeline.storage import exists
 
 SCRATCH = "video-fetch"  # below the system's folder of temporary files: where yt-dlp writes
 

@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.clips.protocols import protocol_of
-from pipeline.clips.view_cuts import ViewCuts
 from pipeline.config import Config, ConfigError
-from pipeline.ingest.errors import ClipError
+from pipeline.evaluation.protocols import protocol_of
+from pipeline.evaluation.scoring import mean_scores, score_views
+from pipeline.evaluation.view_cuts import ViewCuts
+from pipeline.ingest.clip_errors import ClipError
 from pipeline.networks import load_network, network_inputs
 from pipeline.registry.videos import Arrays, Reader, Video
-from pipeline.scoring import mean_scores, score_views
 
 TOP = 5
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.view_cuts import ViewCuts
 from pipeline.config import IngestConfig
+from pipeline.evaluation.view_cuts import ViewCuts
 from pipeline.flow import quantise, tvl1
-from pipeline.ingest.child import decode_in_child
-from pipeline.ingest.errors import TooLong
+from pipeline.ingest.clip_errors import TooLong
+from pipeline.ingest.decode.child_process import decode_in_child
 
 Video = bytes | Path
 """The content of a video file, or where it lies on this machine."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
-from pipeline.shards.store import exists, read_json, write_json
 from pipeline.shards.tables import read_table, write_table
+from pipeline.storage import exists, read_json, write_json
 
 MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"

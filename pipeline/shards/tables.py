@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.shards.schema import BLOBS
-from pipeline.shards.store import open_store, write_atomically
+from pipeline.storage import open_store, write_atomically
 
 _BLOB_NAMES = [field.name for field in BLOBS]
 

@@ -23,7 +23,7 @@ from pipeline.progress import Progress
 from pipeline.shards.codec import CodecError, measure
 from pipeline.shards.manifest import CLIPS, MANIFEST, read_catalog, read_manifest, summarise, unnamed
 from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
-from pipeline.shards.store import list_entries, open_store
+from pipeline.storage import list_entries, open_store
 
 _FRAMES = {"video": "num_frames", "flow": "num_flow"}
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline.config import Config, to_dict
-from pipeline.shards.store import exists, make_folder, read_json, write_json
+from pipeline.storage import exists, make_folder, read_json, write_json
 
 Kind = Literal["train", "transfer", "frames"]
 INFLATE = "inflate"

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.figures.charts import INK, RULE, SERIES
 from pipeline.studies.claims import Claim, Side
 from pipeline.studies.experiments import Outcome
 from pipeline.studies.verdicts import Outcomes, Verdict, top1
-from pipeline.tracking.figures import INK, RULE, SERIES
 
 BESIDE = ("worse", "better", "two_stream")  # chosen among networks, not trained on their own
 

@@ -21,10 +21,10 @@ from pipeline.config import Config
 from pipeline.models.weights import save_weights
 from pipeline.networks import LEVELS
 from pipeline.shards import read_manifest
-from pipeline.shards.store import write_atomically
+from pipeline.storage import write_atomically
+from pipeline.training.learning_rate import planned_rate, set_rate
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.provenance import provenance_of
-from pipeline.training.schedules import planned_rate, set_rate
 
 
 def train_frames(config: Config, path: str) -> list[dict[str, float]]:

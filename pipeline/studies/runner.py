@@ -12,14 +12,14 @@ from pipeline.cluster import quiet_worker
 from pipeline.config import Config, to_dict
 from pipeline.interruptions import Interrupted
 from pipeline.progress import duration
+from pipeline.runs.pretrain import pretrain, run_of
+from pipeline.runs.supervision_transfer import transfer
 from pipeline.shards import read_manifest
-from pipeline.shards.store import exists, make_folder, remove
+from pipeline.storage import exists, make_folder, remove
 from pipeline.studies.experiments import INFLATE, Outcome, Trial, planned_passes
 from pipeline.studies.frames import train_frames
 from pipeline.tracking.runs import Run
-from pipeline.training.pretrain import pretrain, run_of
-from pipeline.training.supervision import transfer
-from pipeline.training.transfer import MATCHING
+from pipeline.training.matching_network import MATCHING
 from pipeline.workers import TRIAL_CPUS
 
 Write = Callable[[str], object]

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.config import to_dict
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
-from pipeline.shards.store import exists, make_folder, read_json, write_atomically, write_json
+from pipeline.storage import exists, make_folder, read_json, write_atomically, write_json
 from pipeline.studies.claims import Claim, chosen
 from pipeline.studies.experiments import in_order
 from pipeline.studies.figures import bars, lines

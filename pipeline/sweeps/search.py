@@ -23,11 +23,11 @@ from ray.tune.schedulers import ASHAScheduler
 
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, SweepConfig, from_dict, to_dict, yaml_text
+from pipeline.figures import charts as figures
 from pipeline.interruptions import Interrupted
 from pipeline.shards import read_manifest
-from pipeline.shards.store import make_folder, write_atomically
+from pipeline.storage import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
-from pipeline.tracking import figures
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run, tracked_run

@@ -24,8 +24,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipeline.config import Config, ConfigError, save
 from pipeline.models.weights import Provenance, read_tensors, read_weights, with_provenance
-from pipeline.training.faults import save_tensors
-from pipeline.training.points import Point
+from pipeline.training.failures import save_tensors
+from pipeline.training.metric_points import Point
 from pipeline.training.position import Position, load_rank, save_rank
 
 WEIGHTS = "model.pt"

@@ -12,18 +12,18 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches, evaluation_batches
 from pipeline.progress import Progress
+from pipeline.training.batch_norm import average_statistics, precise_statistics
 from pipeline.training.checkpoints import State
-from pipeline.training.feed import Feed
+from pipeline.training.initial_weights import set_training_mode
 from pipeline.training.job import Job
+from pipeline.training.learning_rate import planned_rate, set_rate
 from pipeline.training.metrics import Sums
-from pipeline.training.portions import Portion, seed_dropout
+from pipeline.training.micro_batches import Portion, seed_dropout
 from pipeline.training.position import Position
+from pipeline.training.prefetch import Feed
 from pipeline.training.rank import Rank
-from pipeline.training.schedules import planned_rate, set_rate
-from pipeline.training.starts import set_training_mode
-from pipeline.training.statistics import average_statistics, precise_statistics
 from pipeline.training.step import network_clips, train_step
-from pipeline.training.steps import Steps
+from pipeline.training.step_progress import Steps
 
 
 def train_epoch(

@@ -18,20 +18,20 @@ from pipeline.config import Config, load
 from pipeline.models.weights import Provenance
 from pipeline.shards import read_manifest
 from pipeline.tracking.outages import tolerated
-from pipeline.training.average import build_average
+from pipeline.training.batch_norm import synchronise
 from pipeline.training.checkpoints import State
-from pipeline.training.compute import compiled, distributed_options, lay_out, set_multiplication, threads
-from pipeline.training.convolutions import check_device
+from pipeline.training.ema import build_average
 from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
+from pipeline.training.learning_rate import build_plateau
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.position import Position
+from pipeline.training.precision import compiled, distributed_options, lay_out, set_multiplication, threads
+from pipeline.training.precision_check import check_device
 from pipeline.training.provenance import provenance_of
 from pipeline.training.rank import Rank
 from pipeline.training.reporting import Occasions, report_epoch, report_inside, tell_epoch
-from pipeline.training.schedules import build_plateau
-from pipeline.training.statistics import synchronise
-from pipeline.training.steps import Steps
+from pipeline.training.step_progress import Steps
 
 
 def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.weights import read_tensors
-from pipeline.training.faults import save_tensors
+from pipeline.training.failures import save_tensors
 from pipeline.training.metrics import Sums
 
 

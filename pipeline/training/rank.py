@@ -6,7 +6,7 @@ import ray.train
 import ray.train.torch
 import torch
 
-from pipeline.training.compute import autocast_dtype
+from pipeline.training.precision import autocast_dtype
 
 
 @dataclass(frozen=True)

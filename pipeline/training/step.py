@@ -11,10 +11,10 @@ from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import normalise
 from pipeline.config import Config
 from pipeline.training.checkpoints import State
-from pipeline.training.compute import clip_format, fastest_algorithms
 from pipeline.training.losses import Reading
+from pipeline.training.micro_batches import Portion, seed_dropout
 from pipeline.training.mixup import Mixing
-from pipeline.training.portions import Portion, seed_dropout
+from pipeline.training.precision import clip_format, fastest_algorithms
 from pipeline.training.rank import Rank
 
 

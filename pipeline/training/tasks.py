@@ -17,8 +17,8 @@ from pipeline.models import LoadReport
 from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
 from pipeline.shards import ShardError
-from pipeline.training.starts import freeze, load_start
-from pipeline.training.transfer import MATCHING, MatchingNetwork, build_matching
+from pipeline.training.initial_weights import freeze, load_start
+from pipeline.training.matching_network import MATCHING, MatchingNetwork, build_matching
 
 
 class EvaluationSampler(Protocol):

@@ -14,11 +14,11 @@ from pipeline.cluster import address_handed_on, definite, quiet_worker, use_gpu
 from pipeline.config import Config
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
-from pipeline.training.faults import EndAtOnce, explained
+from pipeline.training.crash_cleanup import KeepCopy, tidy
+from pipeline.training.failures import EndAtOnce, explained
 from pipeline.training.job import Job
-from pipeline.training.leftovers import KeepCopy, tidy
 from pipeline.training.monitored import monitored_loop
-from pipeline.training.room import WaitForRoom
+from pipeline.training.wait_for_workers import WaitForRoom
 
 RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint
 

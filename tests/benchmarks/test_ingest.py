@@ -11,7 +11,7 @@ from pipeline.benchmarks import throughput
 from pipeline.benchmarks.ingest import access, stage_costs
 from pipeline.benchmarks.throughput import compare, copies, memory
 from pipeline.config import FlowConfig, IngestConfig
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.decode.clip import decode_clip
 from pipeline.shards import read_manifest
 from tests.ingest.videos import make_video
 

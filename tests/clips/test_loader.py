@@ -51,7 +51,7 @@ def test_one_stream_is_enough():
 
 
 def test_what_tasks_run_imports_no_torch():
-    samplers = "pipeline.clips.sampling, pipeline.clips.views, pipeline.clips.pairs"
+    samplers = "pipeline.clips.sampling, pipeline.evaluation.views, pipeline.clips.pairs"
     code = f"import sys, pipeline.clips.decoding, {samplers}; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "pipeline.clips.pairs" in modules

@@ -14,7 +14,7 @@ from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import Planes, normalise, rgb
 from pipeline.clips.planes import columns, plane_window
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.decode.clip import decode_clip
 from pipeline.shards import CodecError, decode_video, encode_video
 from tests.clips.levels import levels, planes
 from tests.clips.test_loader import table

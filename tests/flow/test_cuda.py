@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from pipeline.flow import cuda, opencv
 from pipeline.flow.cuda import engine, pyramid
 from pipeline.flow.cuda.engine import segments
-from pipeline.ingest.decode import decode_clip
+from pipeline.ingest.decode.clip import decode_clip
 from tests.flow.test_tvl1 import moving, texture
 
 CLIPS = ["arm_wrestling.mp4", "mpeg4_320x240.avi", "flipping_a_pancake.mkv", "v_ZNVhz7ctTq0.mp4"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ingest import child as children
-from pipeline.ingest.child import SPARE_FILES, decode_in_child
-from pipeline.ingest.errors import ClipError
+from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.decode.child_process import SPARE_FILES, decode_in_child
+from pipeline.ingest.decode.clip import child_process as children
 from tests.ingest.mutations import mutated
 from tests.ingest.videos import make_video
 

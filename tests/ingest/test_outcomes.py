@@ -12,10 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.ingest import errors
-from pipeline.ingest.child import decode_in_child
-from pipeline.ingest.clock import Clock
-from pipeline.ingest.errors import (
+from pipeline.ingest import clip_errors as errors
+from pipeline.ingest.clip_errors import (
     BadTimes,
     BrokenTimestamps,
     ClipError,
@@ -30,6 +28,8 @@ from pipeline.ingest.errors import (
     Unreadable,
     error_named,
 )
+from pipeline.ingest.decode.child_process import decode_in_child
+from pipeline.ingest.decode.timestamps import Clock
 from tests.ingest.videos import make_video, remux, sound
 
 
@@ -161,7 +161,7 @@ def test_an_extreme_aspect_does_not_blow_up_in_the_resize(tmp_path):
 
 
 def test_a_child_that_needs_too_much_memory_says_too_large(clips_dir):
-    code = "import pipeline.ingest.child as child; child.MEMORY = 4 << 20; child._serve()"
+    code = "import pipeline.ingest.decode.child_process as child; child.MEMORY = 4 << 20; child._serve()"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno()) as process:
         theirs.close()

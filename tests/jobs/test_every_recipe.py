@@ -17,9 +17,9 @@ from mlflow.tracking import MlflowClient
 from torchvision.models import densenet121, googlenet, resnet50
 
 from pipeline.config import Config
+from pipeline.evaluation.scores import read_scores
 from pipeline.networks import build_network, network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN, TRANSFER
-from pipeline.training.scores import read_scores
 
 from .test_jobs import job
 

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.networks import build_network
-from pipeline.training.sources import trained_run
+from pipeline.runs.trained_networks import trained_run
 
 from .test_jobs import job
 

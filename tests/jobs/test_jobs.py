@@ -17,8 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
+from pipeline.evaluation.scores import read_scores
 from pipeline.tracking.source import code_digest, commit
-from pipeline.training.scores import read_scores
 
 CHECKOUT = Path(__file__).parents[2]
 SHAPES = [

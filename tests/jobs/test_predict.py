@@ -17,8 +17,8 @@ from pipeline.command_line import override
 from pipeline.commands.predict import main
 from pipeline.config import Config, to_dict
 from pipeline.networks import build_network
+from pipeline.registry.model_versions import log_classifier, register
 from pipeline.shards import encode_video
-from pipeline.tracking.registry import log_classifier, register
 from pipeline.tracking.runs import Run
 
 FIELDS = {

@@ -14,7 +14,7 @@ from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import imagenet_weights
 from pipeline.models.downloads import download
 from pipeline.networks import build_network
-from pipeline.training.starts import load_start, with_published
+from pipeline.training.initial_weights import load_start, with_published
 from tests.ingest.fetch.server import FileServer, cut, stall, status
 
 CONTENT = bytes(range(256)) * 4000

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.protocols import protocol_of
-from pipeline.clips.views import ViewSampler
 from pipeline.command_line import override
 from pipeline.config import Config, ConfigError
+from pipeline.evaluation.protocols import protocol_of
+from pipeline.evaluation.score_clips import Scorer
+from pipeline.evaluation.scores import FUSED, mean_scores
+from pipeline.evaluation.views import ViewSampler
 from pipeline.models.slices import slices
 from pipeline.networks import build_network
 from pipeline.registry.video_classifier import Actions, Asked, VideoClassifier
 from pipeline.shards import encode_video
-from pipeline.training.evaluation import Scorer
-from pipeline.training.scores import FUSED, mean_scores
 from tests.shards.sets import make_set
 
 SMALL = {
@@ -174,7 +174,7 @@ def test_what_cannot_be_asked_for_is_one_line(asked, line):
 def test_a_long_video_is_scored_in_slices_as_it_is_at_once(rgb, monkeypatch):
     frames = {"rgb": np.random.default_rng(0).integers(0, 256, (203, 16, 24, 3), dtype=np.uint8)}
     whole = rgb.scores(frames)
-    monkeypatch.setattr("pipeline.scoring.LONGEST", 200)
-    monkeypatch.setattr("pipeline.scoring.slices", lambda length: slices(length, 144))
+    monkeypatch.setattr("pipeline.evaluation.scoring.LONGEST", 200)
+    monkeypatch.setattr("pipeline.evaluation.scoring.slices", lambda length: slices(length, 144))
     assert rgb.scores(frames) == pytest.approx(whole, rel=1e-4, abs=1e-4)
     assert np.ptp(whole) > 0.02

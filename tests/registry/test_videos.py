@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.clips.protocols import protocol_of
-from pipeline.clips.view_cuts import ViewCuts
 from pipeline.command_line import override
 from pipeline.config import Config
+from pipeline.evaluation.protocols import protocol_of
+from pipeline.evaluation.view_cuts import ViewCuts
 from pipeline.flow import quantise, tvl1
 from pipeline.registry.videos import Reader, runs
 from pipeline.shards import encode_video

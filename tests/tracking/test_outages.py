@@ -15,7 +15,7 @@ from pipeline.command_line import override
 from pipeline.config import ConfigError
 from pipeline.tracking.outages import OutageError, check_reachable, tolerated
 from pipeline.tracking.runs import tracked_run
-from pipeline.training.points import Point, Sender
+from pipeline.training.metric_points import Point, Sender
 from pipeline.training.trainer import train_stream
 
 HISTORY = [{"val/loss": 3.0, "lr": 0.1}, {"val/loss": 2.0, "lr": 0.1}, {"val/loss": 1.0, "lr": 0.01}]

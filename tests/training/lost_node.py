@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from ray.train import UserCallback
 
 from pipeline.config import Config, load
-from pipeline.training.faults import TrainingError
+from pipeline.training.failures import TrainingError
 from pipeline.training.reporting import is_whole
 from tests.training.faults import fit
 

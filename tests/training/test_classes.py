@@ -9,14 +9,14 @@ import torch
 from pipeline.clips.index import ClipIndex
 from pipeline.command_line import override
 from pipeline.config import Config
+from pipeline.evaluation.example_clips import attention_pictures
+from pipeline.evaluation.score_clips import EvaluationError, evaluate
 from pipeline.models.weights import Provenance, read_weights, save_weights
 from pipeline.networks import build_network
+from pipeline.runs.evaluate import named_copy
 from pipeline.shards import read_manifest
 from pipeline.training.classes import other_classes, some
-from pipeline.training.evaluation import EvaluationError, evaluate
-from pipeline.training.examples import attention_pictures
 from pipeline.training.provenance import other_input, provenance_of
-from pipeline.training.tested import named_copy
 from tests.shards.relabelled import relabelled
 
 

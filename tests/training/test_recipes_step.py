@@ -10,12 +10,12 @@ from pipeline.clips.streams import CHANNELS
 from pipeline.config import Config
 from pipeline.networks import build_network, network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN
-from pipeline.training.average import build_average
 from pipeline.training.checkpoints import State
+from pipeline.training.ema import build_average
+from pipeline.training.initial_weights import freeze, set_training_mode
+from pipeline.training.learning_rate import build_plateau, planned_rate, set_rate
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.rank import Rank
-from pipeline.training.schedules import build_plateau, planned_rate, set_rate
-from pipeline.training.starts import freeze, set_training_mode
 from pipeline.training.step import train_step
 
 RECIPES = {**PRETRAIN, **FINE_TUNE}

@@ -10,11 +10,11 @@ from torch.optim import SGD
 from pipeline.command_line import override
 from pipeline.config import VERSION, ConfigError, to_dict
 from pipeline.models.weights import read_weights
+from pipeline.runs.pretrain import begun
+from pipeline.runs.run_name import named
+from pipeline.runs.trained_networks import trained_run
 from pipeline.training.checkpoints import State
-from pipeline.training.names import named
-from pipeline.training.pretrain import begun
 from pipeline.training.provenance import provenance_of
-from pipeline.training.sources import trained_run
 from pipeline.training.tasks import task_of
 
 MANIFEST = {"labels": ["a", "b", "c"], "dataset": "mine", "digest": "0123"}

@@ -9,13 +9,13 @@ from torch import nn
 from pipeline.clips.loader import Batch
 from pipeline.config import Config, ConfigError, ModelConfig, OptimiserConfig, ScheduleConfig, TrainingConfig
 from pipeline.networks import build_network
-from pipeline.training.average import build_average
+from pipeline.training.batch_norm import precise_statistics, synchronise
 from pipeline.training.checkpoints import State
+from pipeline.training.ema import build_average
+from pipeline.training.initial_weights import freeze, load_start, set_training_mode
+from pipeline.training.learning_rate import build_plateau
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.rank import Rank
-from pipeline.training.schedules import build_plateau
-from pipeline.training.starts import freeze, load_start, set_training_mode
-from pipeline.training.statistics import precise_statistics, synchronise
 from pipeline.training.step import train_step
 
 HERE = Rank(0, 1, torch.device("cpu"), None)

@@ -11,12 +11,12 @@ from torch.optim import SGD
 from pipeline.clips.loader import Batch
 from pipeline.command_line import override
 from pipeline.config import Config, load
+from pipeline.evaluation.score_clips import FUSED, evaluate
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.networks import build_network, load_network
 from pipeline.tracking.runs import Run, tracked_run
 from pipeline.training.checkpoints import State
-from pipeline.training.evaluation import FUSED, evaluate
 from pipeline.training.rank import Rank
 from pipeline.training.step import train_step
 from pipeline.training.trainer import Trained, train_stream

@@ -8,5 +8,5 @@
     limiter    how often an address may ask, over the whole cluster
     archives   the wanted members of an archive; the archives of a folder, prefix or list
 
-Whatever is wrong with a source is a `pipeline.ingest.errors.ClipError`, and every transfer ends: see `http`.
+Whatever is wrong with a source is a `pipeline.ingest.clip_errors.ClipError`, and every transfer ends: see `http`.
 """

@@ -14,12 +14,12 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 import pyarrow.fs as pafs
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import BadRow, ClipError, FileNotFound, TooLarge, UnsafeMember, ZeroByte
+from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, TooLarge, UnsafeMember, ZeroByte
 from pipeline.ingest.fetch.request import public
 from pipeline.ingest.fetch.stores import fetch, in_time, meaning, open_source, patience_s
 from pipeline.ingest.fetch.tape import Tape
 from pipeline.ingest.fetch.tar import FILE, FOLDER, Header, headers
-from pipeline.shards.store import open_store
+from pipeline.storage import open_store
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 """Of the names of archives in a folder; what an archive is shows in its content."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import urllib3
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import ClipError, Network, ServerError, SourceChanged, Truncated
+from pipeline.ingest.clip_errors import ClipError, Network, ServerError, SourceChanged, Truncated
 from pipeline.ingest.fetch.request import BROKEN, Passing, get, one_line, public, within
 
 BLOCK = 1 << 20

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import ray
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import RateLimited
+from pipeline.ingest.clip_errors import RateLimited
 
 FULL_PAUSES = 3
 """Pauses without a success after which nobody waits through another: the egress is blocked, not busy."""

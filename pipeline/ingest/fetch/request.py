@@ -15,7 +15,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from pipeline.ingest.errors import BadRow, ClipError, FileNotFound, Forbidden, Network, RateLimited, ServerError
+from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, Forbidden, Network, RateLimited, ServerError
 
 REDIRECTS = 5
 """Most redirects followed from one address."""

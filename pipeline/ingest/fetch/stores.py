@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import pyarrow.fs as pafs
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import (
+from pipeline.ingest.clip_errors import (
     BadRow,
     ClipError,
     FileNotFound,
@@ -26,7 +26,7 @@ from pipeline.ingest.errors import (
 )
 from pipeline.ingest.fetch.http import SLOWEST, HttpStream, open_http
 from pipeline.ingest.fetch.request import one_line, public
-from pipeline.shards.store import open_store
+from pipeline.storage import open_store
 
 T = TypeVar("T")
 

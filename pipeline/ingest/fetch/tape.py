@@ -5,7 +5,7 @@ import io
 import zlib
 from typing import BinaryIO
 
-from pipeline.ingest.errors import ArchiveBroken
+from pipeline.ingest.clip_errors import ArchiveBroken
 
 PIECE = 1 << 20
 """Bytes held at a time of what is passed over."""

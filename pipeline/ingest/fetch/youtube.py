@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import (
+from pipeline.ingest.clip_errors import (
     BadRow,
     BotCheck,
     ClipError,

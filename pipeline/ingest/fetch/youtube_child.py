@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yt_dlp
 from yt_dlp.globals import plugin_dirs
 
-from pipeline.ingest.errors import ClipError, FormatUnavailable, LiveOrPremiere, TooLarge
+from pipeline.ingest.clip_errors import ClipError, FormatUnavailable, LiveOrPremiere, TooLarge
 from pipeline.ingest.fetch.youtube_errors import clip_error
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h

@@ -21,8 +21,8 @@ from yt_dlp.utils import (
 )
 from yt_dlp.version import __version__
 
-from pipeline.ingest import errors
-from pipeline.ingest.errors import ClipError
+from pipeline.ingest import clip_errors as errors
+from pipeline.ingest.clip_errors import ClipError
 
 CUES: tuple[tuple[type[ClipError], str], ...] = (
     # The first that fits: what says more stands before what says less, a person's reasons before YouTube's answers.

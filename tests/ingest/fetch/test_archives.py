@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import (
+from pipeline.ingest.clip_errors import (
     ArchiveBroken,
     BadRow,
     FileNotFound,

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import (
+from pipeline.ingest.clip_errors import (
     BadRow,
     FileNotFound,
     Forbidden,

@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import RateLimited
+from pipeline.ingest.clip_errors import RateLimited
 from pipeline.ingest.fetch.limiter import (
     FULL_PAUSES,
     PROBE_S,

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.ingest.errors import (
+from pipeline.ingest.clip_errors import (
     BadRow,
     FileNotFound,
     Forbidden,

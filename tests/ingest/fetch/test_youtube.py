@@ -23,8 +23,8 @@ from yt_dlp.utils import (
 )
 
 from pipeline.config import FetchConfig
-from pipeline.ingest import errors
-from pipeline.ingest.errors import BadRow, error_named
+from pipeline.ingest import clip_errors as errors
+from pipeline.ingest.clip_errors import BadRow, error_named
 from pipeline.ingest.fetch import youtube_child
 from pipeline.ingest.fetch.limiter import LocalLimiter
 from pipeline.ingest.fetch.scratch import process_start, remove_stale

@@ -1,0 +1,215 @@
+"""Exact evaluation: every view of every clip is scored once, in a Ray Data job on any number of workers.
+
+A task decodes a clip once and hands its frames to an actor, which cuts the protocol's views from them, scores them a
+few at a time and averages them: all views of a clip are in one place, so that the result depends neither on the number
+of workers nor on the size of a batch, and memory holds a batch's frames, not its views.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from pipeline.clips.dataset import decoded
+from pipeline.clips.decoding import Decoder
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.order import view_batches
+from pipeline.cluster import definite, use_gpu
+from pipeline.config import Config
+from pipeline.evaluation.protocols import protocol_of
+from pipeline.evaluation.scores import FUSED, Accuracy, Scores
+from pipeline.evaluation.scoring import score_views
+from pipeline.evaluation.views import ViewSampler
+from pipeline.models.weights import Weights, WeightsError, read_weights
+from pipeline.networks import build_network, load_network
+from pipeline.progress import Progress
+from pipeline.shards import read_manifest
+from pipeline.training.classes import other_classes
+from pipeline.training.precision import threads
+from pipeline.training.provenance import other_input, provenance_of
+
+__all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate"]
+
+
+class EvaluationError(RuntimeError):
+    """Clips were lost, counted twice or not scored: the numbers would be wrong, so there are none."""
+
+
+def inputs(network: str) -> tuple[str, ...]:
+    """The streams that a network sees: both, or the one that it is named after."""
+    return ("rgb", "flow") if network == FUSED else (network,)
+
+
+class Scorer:
+    """The networks of all streams in one process; a Ray Data actor.
+
+    Args:
+        config: resolved.
+        weights: file of each network.
+        split: whose clips are scored.
+        gpu: whether to compute on it.
+        labels: classes in the order of the scores; those of the shard set where empty.
+    """
+
+    def __init__(
+        self, config: Config, weights: Mapping[str, str], split: str, gpu: bool, labels: Sequence[str] = ()
+    ) -> None:
+        self.index = ClipIndex.load(config.ingest.shards, split)
+        labels = labels or self.index.labels
+        self.sample, self.batch_size = ViewSampler(config.clips, protocol_of(config)), config.evaluation.batch_size
+        self.device = torch.device("cuda" if gpu else "cpu")
+        if not gpu:
+            torch.set_num_threads(threads(config.resources))
+        self.networks = {
+            name: load_network(config.model, name, len(labels), path, labels).to(self.device)
+            for name, path in weights.items()
+        }
+
+    def __call__(self, batch: dict[str, NDArray]) -> dict[str, NDArray]:
+        """Replace the frames of each clip, (N, crops, shown, H, W, C) uint8, by its scores, (N, classes) float32."""
+        scored, first = {"rows": batch["rows"]}, int(batch["rows"][0])
+        for name, network in self.networks.items():
+            places = {  # the same for all clips of the batch
+                stream: self.sample.views(int(self.index.length(stream)[first]), stream)[1] for stream in inputs(name)
+            }
+            frames = {stream: batch[stream] for stream in places}
+            average = self.sample.protocol.average
+            scored[name] = score_views(network, frames, places, average, self.batch_size, self.device)
+        return scored
+
+
+def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
+    """Score every clip of a split under the config's test protocol.
+
+    Classes are compared by name, see `compared`; what there is to say of that is printed.
+
+    Args:
+        config: resolved; its shard set, clip size, protocol and resources are used.
+        weights: state dict of each stream, in a file that all workers can read.
+        split: which clips.
+
+    Raises:
+        EvaluationError: weights do not fit, or are of other classes; a clip did not come back, came back twice, or
+            without finite scores.
+    """
+    config = definite(config)
+    index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config)
+    streams = tuple(dict.fromkeys(stream for name in weights for stream in inputs(name)))
+    for stream in streams:
+        if empty := int((index.length(stream) == 0).sum()):
+            raise EvaluationError(f"{config.ingest.shards}: {empty} clips of {split!r} have no {stream}")
+    labels, notes = compared(config, weights, index)
+    for note in notes:
+        print(note, flush=True)
+    sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
+    batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
+    scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
+        Scorer,
+        fn_constructor_args=(config, dict(weights), split, gpu, labels),
+        batch_size=None,  # a block is a batch of clips whose views have the same places
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.number_of_workers),
+        num_cpus=config.resources.cpus_of_a_worker,
+        num_gpus=1 if gpu else 0,
+    )
+    logits = {name: np.full((len(index), len(labels)), np.nan, np.float32) for name in weights}
+    seen = np.zeros(len(index), np.int64)
+    progress = Progress(f"test of {' and '.join(weights)}:", len(index), every_s=config.tracking.every_s)
+    for batch in scored.iter_batches(batch_size=None, batch_format="numpy"):
+        np.add.at(seen, batch["rows"], 1)
+        progress.advance(len(batch["rows"]))
+        for name in weights:
+            logits[name][batch["rows"]] = batch[name]
+    if (seen != 1).any():
+        raise EvaluationError(f"{split}: {(seen == 0).sum()} clips lost, {(seen > 1).sum()} counted twice")
+    for name, values in logits.items():
+        if odd := int((~np.isfinite(values)).any(axis=1).sum()):
+            raise EvaluationError(f"{split}: {name} scores of {odd} clips are not finite; its weights have diverged")
+    counts = read_manifest(config.ingest.shards)["splits"][split]
+    known = index.label >= 0
+    return Scores(
+        split=split,
+        digest=index.digest,
+        missing=counts["expected"] - counts["present"],
+        labels=labels,
+        clip_ids=index.clip_ids[known],
+        targets=index.label[known],
+        logits={name: values[known] for name, values in logits.items()},
+        protocol=str(protocol),
+        average=protocol.average,
+    )
+
+
+def compared(config: Config, weights: Mapping[str, str], index: ClipIndex) -> tuple[tuple[str, ...], list[str]]:
+    """Networks beside the data that they are to be tested on.
+
+    Networks may know more classes than the data has, as those of Kinetics beside clips of a few of its classes: a clip
+    that is taken for one of the others then counts as wrong. Weights that do not name their classes are compared by
+    the number of them.
+
+    Args:
+        config: resolved.
+        weights: file of each network.
+        index: of the clips.
+
+    Returns:
+        The classes in the order of the scores, those of the data first; and what there is to say.
+
+    Raises:
+        EvaluationError: the weights are not those of the network, of other classes, or expect other levels of RGB.
+    """
+    manifest, wanted, notes = read_manifest(index.shards), index.labels, dict[str, list[str]]()
+    if not (index.label >= 0).any():
+        raise EvaluationError(f"{index.shards}: no clip of {index.split!r} has a label; there is nothing to compare")
+    stored = {name: _read(path) for name, path in weights.items()}
+    named = [one.provenance.labels for one in stored.values() if one.provenance.labels]
+    labels = (*wanted, *sorted(set(named[0]) - set(wanted))) if named else wanted
+    for name, one in stored.items():
+        known, here = one.provenance, provenance_of(config, name, manifest)
+        if not known.labels:
+            says = [f"does not name its classes; its {len(labels)} are compared by number with those of {index.shards}"]
+        elif known.rows(labels) is None:
+            raise EvaluationError(f"{weights[name]}: {other_classes(known.labels, wanted)}, {index.shards}")
+        elif len(labels) > len(wanted):
+            says = [
+                f"knows {len(labels)} classes, of which {index.shards} has {len(wanted)}; a clip that is taken for one "
+                "of the others counts as wrong"
+            ]
+        else:
+            moved = "has its classes in another order; scores are put in that of the data"
+            says = [moved] if known.labels != wanted else []
+        _check_input(weights[name], known.input, here.input)
+        if differs := other_input(known.input, here.input):
+            says.append(f"expects other input: {differs}")
+        for note in says:
+            notes.setdefault(note, []).append(name)
+        _check_fit(config, name, len(labels), weights[name], one)
+    return labels, [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+
+
+def _read(path: str) -> Weights:
+    try:
+        return read_weights(path)
+    except WeightsError as error:
+        raise EvaluationError(str(error)) from None
+
+
+def _check_input(path: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    one, other = expected.get("levels"), given.get("levels")
+    if None not in (one, other) and one != other:
+        raise EvaluationError(f"{path}: expects model.levels {one}, not {other}; give --model.levels {one}")
+
+
+def _check_fit(config: Config, name: str, num_classes: int, path: str, stored: Weights) -> None:
+    """See that a state dict is that of the network, before workers start."""
+    with torch.device("meta"):  # built without weights
+        network = build_network(config.model, name, num_classes)
+    try:
+        network.load_state_dict(stored.state, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).splitlines()[1].split()) if "\n" in str(error) else str(error)
+        raise EvaluationError(
+            f"{path}: not the weights of {config.model.name} on {name} with {num_classes} classes: {reason[:200]}"
+        ) from None

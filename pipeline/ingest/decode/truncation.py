@@ -1,0 +1,75 @@
+"""Whether a file that does not decode was cut short: its own lengths go on beyond its end.
+
+Asked only after a failure, so that the manifest can tell a broken transfer, which is worth another try, from a broken
+video, which is not.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.ingest.clip_errors import ClipError, MoovMissing, Truncated
+
+_BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"sidx", b"free", b"skip", b"wide", b"uuid", b"mfra", b"meta"}
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+def cut_short(path: str) -> ClipError | None:
+    """`MoovMissing` or `Truncated` where the lengths in an MP4, AVI or Matroska file say so; None otherwise."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+        if head[4:8] == b"ftyp":
+            return _mp4(file, size)
+        if head[:4] == b"RIFF":
+            return _beyond(8 + int.from_bytes(head[4:8], "little"), size)
+        if head[:4] == _EBML:
+            return _matroska(file, size)
+    return None
+
+
+def _beyond(promised: int, size: int) -> ClipError | None:
+    if promised <= size:
+        return None
+    return Truncated(f"{size} bytes, and its header promises {promised}: it was cut short")
+
+
+def _mp4(file: BinaryIO, size: int) -> ClipError | None:
+    """Boxes follow each other: four bytes of length, four of kind; length 1: eight more bytes hold it."""
+    place = 0
+    kinds: set[bytes] = set()
+    while place + 8 <= size and len(kinds) < len(_BOXES):
+        file.seek(place)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if kind not in _BOXES or 1 < length < 8:
+            return None
+        kinds.add(kind)
+        place = place + length if length else size  # length 0: to the end of the file
+    if b"moov" not in kinds:
+        return MoovMissing("an MP4 without its index (moov), which is written last: it was cut short")
+    return _beyond(place, size)
+
+
+def _matroska(file: BinaryIO, size: int) -> ClipError | None:
+    """An EBML header, then one segment; a length is a number whose leading zero bits say how many bytes it takes."""
+    file.seek(4)
+    header = _number(file)
+    if header is None:
+        return None
+    file.seek(header, 1)
+    if file.read(4) != _SEGMENT:
+        return None
+    length = _number(file)
+    return None if length is None else _beyond(file.tell() + length, size)
+
+
+def _number(file: BinaryIO) -> int | None:
+    """The next EBML length; None where it is unknown (a live recording) or no number."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    more = 8 - first[0].bit_length()
+    value = int.from_bytes(bytes([first[0] & ((1 << (7 - more)) - 1)]) + file.read(more), "big")
+    return None if value == (1 << 7 * (more + 1)) - 1 else value

@@ -1,0 +1,122 @@
+"""The stages in Ray Data: every clip of a catalog to a file of its own.
+
+videos -> fetch or unpack -> clips -> decode -> flow -> encode -> stage -> small status rows
+          (own tasks)        (one task: equal resources let Ray fuse them, and the frames never leave it)
+"""
+
+from collections import defaultdict
+
+import ray
+
+from pipeline import flow
+from pipeline.config import Config
+from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
+from pipeline.ingest.fetch.archives import list_archives
+from pipeline.ingest.fetch.limiter import cluster_limiter
+from pipeline.ingest.gpu_flow import on_gpus
+from pipeline.ingest.plan import STAGING, gpus
+from pipeline.ingest.progress_report import Tally
+from pipeline.ingest.run_errors import check
+from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow, make_stage, part_name
+from pipeline.ingest.videos import (
+    Video,
+    archives_of,
+    clips_of,
+    failed,
+    kind_of,
+    local,
+    make_fetch,
+    make_unpack,
+    remote,
+)
+from pipeline.storage import list_files
+
+NO_PROGRESS_TIMEOUT_S = 24 * 3600  # Ray's 1800 s would end a run whose flow is slow, or whose YouTube rests
+CONTENT_BYTES = 4 << 20
+"""Of a block of fetched videos: some eight clips, so that no task that decodes them is a straggler."""
+
+
+def stage_clips(config: Config, rows: list[Row], tally: Tally) -> None:
+    """Stage clips, each to a file; failures are staged as well."""
+    kinds: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        kinds[kind_of(row)].append(row)
+    if kinds["local"]:
+        _run(config, dataset(local(kinds["local"]), 8), tally)
+    if kinds["remote"]:
+        fetch = make_fetch(config.ingest.fetch, cluster_limiter(config.ingest.fetch))
+        fetched = dataset(remote(kinds["remote"]), 1).map(fetch, num_cpus=0, compute=_fetchers())
+        _run(config, fetched, tally)
+    if kinds["archived"]:
+        _stage_archived(config, kinds["archived"], tally)
+
+
+def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
+    """The archive of replacements first, since it overrides; then the others; then what none of them holds."""
+    settings, staging = config.ingest.fetch, f"{config.ingest.shards}/{STAGING}"
+    replacements = config.catalog.archives.get("replacements")
+    broken: list[Row] = []
+    left: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        left[archives_of(row)[0]].append(row)
+    for where, members in left.items():
+        for source in filter(None, [replacements, where]):
+            there = set(list_files(staging))
+            members = [row for row in members if part_name(row["clip_id"]) not in there]
+            if members:
+                by_stem = {archives_of(row)[1]: {**row, "source": source} for row in members}
+                unpack = make_unpack(settings, ray.put(by_stem), staging)
+                archives = [{"source": archive} for archive in list_archives(source, settings)]
+                unpacked = dataset(archives, 1).flat_map(unpack, num_cpus=0, compute=_fetchers())
+                broken += _run(config, unpacked, tally)
+        there = set(list_files(staging))
+        missing = [row for row in members if part_name(row["clip_id"]) not in there]
+        if missing:
+            _run(config, dataset(local(failed(row, _missing(row, broken)) for row in missing), 8), tally)
+
+
+def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
+    """Why a clip is in no archive: it may have been in one that broke."""
+    where, stem = archives_of(row)
+    if broken:
+        return ArchiveBroken(f"{stem} was not met before an archive broke: {broken[0]['error_message']}")
+    return TarMemberMissing(f"no member {stem} in the archives {where}")
+
+
+def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
+    """Take videos through all stages; the rows that tell of broken archives, which are no clips."""
+    settings, cpus = config.ingest, config.resources.ingest_cpus
+    rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
+    if "flow" in settings.streams:
+        devices = gpus(config) if settings.flow.backend == "cuda" else 0
+        compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
+        rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
+    rows = rows.map(make_encode(settings), num_cpus=cpus)
+    rows = rows.map(make_stage(f"{settings.shards}/{STAGING}"), num_cpus=cpus)
+    broken = []
+    for row in rows.iter_rows():
+        check(row["stopped"])
+        if row["clip_id"] is None:
+            broken.append(row)
+        else:
+            tally.add(row)
+    return broken
+
+
+def dataset(rows: list[Video], rows_a_task: int) -> ray.data.Dataset:
+    """Rows as a dataset of small blocks: a task is a few clips, so that no worker waits for a straggler."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # `Progress` prints lines that a job log can hold
+    context.print_on_execution_start = False
+    context.execution_options.verbose_progress = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
+    context.target_max_block_size = CONTENT_BYTES
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    size = max(1, min(rows_a_task, len(rows) // (4 * cpus)))
+    # from_items makes its blocks here; from_arrow and range would start a task of a whole CPU for each.
+    return ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size))
+
+
+def _fetchers() -> ray.data.TaskPoolStrategy:
+    """Transfers at a time: they wait for the network, and stop by themselves where decoding does not follow."""
+    return ray.data.TaskPoolStrategy(size=max(4, int(ray.cluster_resources().get("CPU", 1)) // 2))

@@ -1,0 +1,53 @@
+"""From staged clips, a file each, to shards of some 64: which clips go where, and the step that joins them."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ingest.plan import STAGING
+from pipeline.ingest.stages import part_name
+from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
+from pipeline.shards.tables import read_table, write_table
+from pipeline.storage import exists, remove
+
+Groups = dict[str, list[dict[str, Any]]]
+
+
+def groups_of(catalog: pa.Table, size: int) -> Groups:
+    """Name of each shard to the rows of its clips: by split, in the order of a digest, which mixes the classes."""
+    rows: Groups = {}
+    for row in sorted(catalog.to_pylist(), key=lambda row: part_name(row["clip_id"])):
+        rows.setdefault(row["split"], []).append(row)
+    return {
+        f"{split}-{start // size:05d}": members[start : start + size]
+        for split, members in sorted(rows.items())
+        for start in range(0, len(members), size)
+    }
+
+
+def finished(shards: str, name: str) -> bool:
+    """A shard is finished when its list of clips is there, which is written after the shard itself."""
+    return exists(list_of(shards, name))
+
+
+def list_of(shards: str, name: str) -> str:
+    """The list of the clips of a finished shard, until the manifest is written."""
+    return f"{shards}/{STAGING}/{name}.clips"
+
+
+def write_shard(shards: str, name: str, parts: list[str]) -> None:
+    """Join staged clips into one shard; then, and only then, let go of them."""
+    staging = f"{shards}/{STAGING}"
+    table = pa.concat_tables(read_table(f"{staging}/{part}") for part in parts).cast(SHARD_SCHEMA)
+    good = table.filter(pc.field("status") == "ok")
+    positions = iter(range(len(good)))
+    located = [
+        {**row, **({"shard": f"{name}.parquet", "row_group": next(positions)} if row["status"] == "ok" else {})}
+        for row in table.select([field.name for field in SCALARS]).to_pylist()
+    ]
+    if len(good):
+        write_table(good, f"{shards}/{name}.parquet")
+    write_table(pa.Table.from_pylist(located, schema=CLIPS_SCHEMA), list_of(shards, name))
+    for part in parts:
+        remove(f"{staging}/{part}")

@@ -1,0 +1,84 @@
+"""How the runs of trainings and tests describe themselves in MLflow: what they are, came to, and what to do next."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.evaluation.analysis import Analysis
+from pipeline.evaluation.scores import Scores
+from pipeline.networks import network_inputs
+from pipeline.tracking.addresses import version_path
+from pipeline.tracking.notes import Paragraph, commands, pipes
+from pipeline.training.trainer import Trained
+
+WHERE = (
+    "Each network has a run below this one, with its curves and what its machine did. Among the artifacts: the data "
+    "card (`data/`), curves (`curves/`), the test of each network and of the fusion (`test/`), clips taken for others "
+    "(`misclassified/`), and where the networks look (`attention/`)."
+)
+
+
+def training_note(
+    config: Config, manifest: Mapping[str, Any], worth: Mapping[str, Analysis] | None = None, version: str | None = None
+) -> list[Paragraph]:
+    """Of a whole training; without results while it goes on."""
+    networks = " and ".join(f"`{name}`" for name in network_inputs(config.model))
+    recipe = f", recipe `{config.recipe}`" if config.recipe else ""
+    tracking, name, model = config.tracking, config.name, config.tracking.registered_model
+    about = f"**{config.model.name}** ({networks}) trained on `{manifest['dataset']}`{recipe}"
+    if worth is None:
+        again = f"Where it is interrupted, `--resume {name}` goes on with it."
+        return [f"{about}.", data_line(config, manifest), again, WHERE]
+    shares = ", ".join(f"{each.replace('_', '-')} {100 * one.accuracy.top1:.1f} %" for each, one in worth.items())
+    note: list[Paragraph] = [f"{about}. Test, top-1: **{shares}**.", data_line(config, manifest), accuracies(worth)]
+    next_steps = [["python", "jobs/evaluate.py", "--run", name, "--storage", config.storage]]
+    if version is not None:
+        note.append(f"Registered as [`{model}` version {version}]({version_path(model, version)}).")
+        uri = f"models:/{model}/{version}"
+        next_steps.insert(0, ["python", "jobs/predict.py", "VIDEO", "--model", uri, "--tracking", tracking.uri])
+    return [*note, commands(*next_steps), WHERE]
+
+
+def network_note(
+    config: Config, name: str, manifest: Mapping[str, Any], trained: Trained | None = None
+) -> list[Paragraph]:
+    """Of the training of one network; without results while it goes on."""
+    about = [f"Network `{name}` of `{config.name}`: **{config.model.name}**.", data_line(config, manifest)]
+    if trained is None:
+        return [*about]
+    best, epochs = trained.best, len(trained.history)
+    count = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+    return [
+        *about,
+        f"After {count} the checkpoint that is kept, `{trained.checkpoint}`, has "
+        f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{config.training.val_split}`, loss "
+        f"{best['val/loss']:.3f}.",
+    ]
+
+
+def tested_note(title: str, scores: Scores, worth: Mapping[str, Analysis]) -> list[Paragraph]:
+    """Of a test."""
+    return [
+        f"Test of `{title}` on split `{scores.split}`, data digest `{scores.digest}`, {scores.missing} clips missing. "
+        f"Protocol: {scores.protocol}.",
+        accuracies(worth),
+    ]
+
+
+def accuracies(worth: Mapping[str, Analysis]) -> list[str]:
+    """A row a network."""
+    rows: list[Sequence[object]] = [["network", "top-1 %", "top-5 %", "clips"]]
+    for name, one in worth.items():
+        accuracy = one.accuracy
+        rows.append(
+            [name.replace("_", "-"), f"{100 * accuracy.top1:.1f}", f"{100 * accuracy.top5:.1f}", accuracy.clips]
+        )
+    return pipes(rows)
+
+
+def data_line(config: Config, manifest: Mapping[str, Any]) -> str:
+    """Which shards, and how many clips of them are for what."""
+    used = {config.training.train_split: "trains", config.training.val_split: "validates"}
+    used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "tests"]))
+    counts = [f"`{split}` ({manifest['splits'][split]['present']} clips) {what}" for split, what in used.items()]
+    return f"Data: `{config.ingest.shards}`, digest `{manifest['digest']}`: {', '.join(counts)}."

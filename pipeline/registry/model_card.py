@@ -1,0 +1,206 @@
+"""The model card: what a registered model is, what it stands on, and what it was not tested for. Markdown.
+
+After Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993); every number in it is of this run.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.evaluation.analysis import Analysis
+from pipeline.evaluation.scores import Scores
+from pipeline.networks import network_inputs
+from pipeline.tracking.notes import escaped, pipes
+from pipeline.tracking.runs import Run
+from pipeline.training.classes import some
+from pipeline.training.splits import unseen
+from pipeline.training.trainer import Trained
+
+SHOWN = 40  # classes that are listed
+_MODES = {
+    "full": "all of it trained on",
+    "fixed": "a new classifier trained on its frozen features",
+    "last_block": "conv5_x and classifier trained on",
+    "none": "trained on from there",
+}
+
+
+def model_card(
+    config: Config,
+    run: Run,
+    manifest: Mapping[str, Any],
+    trained: Mapping[str, Trained],
+    scores: Scores,
+    analyses: Mapping[str, Analysis],
+) -> str:
+    """The card of the model that a run ends with.
+
+    Args:
+        config: resolved.
+        run: that trained it.
+        manifest: of the shard set.
+        trained: each network.
+        scores: of the test.
+        analyses: of the test: every stream, and the fusion last.
+    """
+    sections = [
+        _what(config, manifest, scores),
+        _accuracy(scores, analyses),
+        _data(config, manifest),
+        _training(config, trained),
+        _limits(config, manifest, scores),
+        _use(config),
+        _lineage(config, run, manifest, trained),
+    ]
+    return "\n".join(line for section in sections for line in (*section, ""))
+
+
+def _what(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
+    streams = " and ".join("RGB" if stream == "rgb" else "TV-L1 flow" for stream in config.model.streams)
+    both = len(config.model.streams) > 1 and "two_stream" not in network_inputs(config.model)
+    networks = f"`{config.model.name}`, a network on each of {streams}; their scores are averaged" if both else (
+        f"`{config.model.name}` on {streams}"
+    )  # fmt: skip
+    return [
+        f"# {config.tracking.registered_model}",
+        "",
+        f"Video in, actions out: {networks}. Trained on {manifest['dataset']}, {len(scores.labels)} classes.",
+    ]
+
+
+def _accuracy(scores: Scores, analyses: Mapping[str, Analysis]) -> list[str]:
+    rows = [
+        [
+            name.replace("_", "-"), *(f"{100 * share:.1f}" for share in (
+                one.accuracy.top1, one.accuracy.top5, one.class_mean, one.calibration.error)),
+            str(one.accuracy.clips), str(one.accuracy.missing),
+        ]
+        for name, one in analyses.items()
+    ]  # fmt: skip
+    head = ["network", "top-1 %", "top-5 %", "class mean %", "calibration error %", "clips", "missing"]
+    return [
+        "## Accuracy",
+        "",
+        f"On all clips of split `{scores.split}` that could be read, each counted once. Protocol: {scores.protocol}.",
+        f"One guess in {len(scores.labels)} would be right by chance.",
+        "",
+        *pipes([head, *rows]),
+    ]
+
+
+def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
+    used = {config.training.val_split: f"validation ({', '.join(_decides(config)) or 'decides nothing'})"}
+    used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "test"]))
+    used[config.training.train_split] = " and ".join(filter(None, ["training", used.get(config.training.train_split)]))
+    rows = []
+    for split, counts in manifest["splits"].items():
+        failed = ", ".join(f"{count} {kind}" for kind, count in counts["failed"].items()) or "0"
+        rows.append([split, used.get(split, "-"), str(counts["expected"]), str(counts["present"]), failed])
+    ingest = config.ingest
+    flow = f" Flow: {manifest['plan'].get('flow_version') or 'TV-L1'}, bound {ingest.flow.bound:g} px."
+    return [
+        "## Data",
+        "",
+        f"`{manifest['dataset']}`, digest `{manifest['digest']}`, in `{config.ingest.shards}`. Clips are stored at "
+        f"{ingest.fps} frames a second, short side {ingest.short_side}.{flow if 'flow' in ingest.streams else ''}",
+        "The data card is `data/data_card.html` of the run.",
+        "",
+        *pipes([["split", "used for", "expected", "readable", "failed"], *rows]),
+    ]
+
+
+def _decides(config: Config) -> list[str]:
+    """What the validation split decides."""
+    steers = ["steers the learning rate"] if config.schedule.name == "plateau" else []
+    return steers + (["picks the checkpoint"] if config.training.keep == "best" else [])
+
+
+def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
+    optimiser, training, clips = config.optimiser, config.training, config.clips
+    lines = [
+        "## Training",
+        "",
+        f"Recipe `{config.recipe or 'none'}`; every field is in `config.yaml` of the run. {optimiser.name.upper()}, "
+        f"learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, windows of {clips.frames} frames of "
+        f"{clips.crop} x {clips.crop} with stride {clips.stride}, seed {config.seed}.",
+        "",
+    ]
+    for name, one in trained.items():
+        best, epochs = one.best, len(one.history)
+        lines.append(
+            f"- `{name}`: {_origin(config, name)}; {epochs} epoch{'s' if epochs > 1 else ''}; the checkpoint taken has "
+            f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{training.val_split}`, loss "
+            f"{best['val/loss']:.3f}"
+        )
+    return lines
+
+
+def _origin(config: Config, name: str) -> str:
+    """Where a network's weights come from."""
+    model = config.model
+    if name in model.weights:
+        return f"from `{model.weights[name]}`, {_MODES.get(model.fine_tune, model.fine_tune)}"
+    if model.inflate:
+        return f"inflated from 2D weights of ImageNet (`{model.inflate}`)"
+    return "from scratch"
+
+
+def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
+    labels = ", ".join(map(escaped, scores.labels[:SHOWN]))
+    more = f", and {len(scores.labels) - SHOWN} more (`model.json`)" if len(scores.labels) > SHOWN else ""
+    split, training = config.evaluation.split, config.training
+    tuned = split == training.train_split or (split == training.val_split and bool(_decides(config)))
+    counts = manifest["splits"].values()
+    failed = sum(each["expected"] - each["present"] for each in counts)
+    untrained = unseen(manifest, training.train_split)
+    return [
+        "## Limits",
+        "",
+        f"- It knows {len(scores.labels)} classes and names the likeliest of them for any video, also for one that "
+        f"shows none: {labels}{more}.",
+        f"- Tested on `{manifest['dataset']}`, split `{scores.split}`, alone: on no other data set, camera, place or "
+        "group of people, and not against attacks.",
+        *(["- The test split also trained the network or decided over its training: the accuracy is an optimistic one."]
+          if tuned else []),
+        *([f"- No training clip shows {escaped(some(untrained))}: it has not learned to name them."]
+          if untrained else []),
+        *([f"- {failed} clips of the data could not be read and are in no number."] if failed else []),
+        f"- It expects a clip that was cut to one action, at most {config.ingest.max_seconds:g} s; sound is not used. "
+        "In longer videos it does not say when.",
+        "- Licence of the videos and of the weights it began with, and consent of the people in them: not checked.",
+    ]  # fmt: skip
+
+
+def _use(config: Config) -> list[str]:
+    uri = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
+    return [
+        "## Use",
+        "",
+        "```",
+        shlex.join(["video-actions", "predict", "VIDEO", "--model", uri, "--tracking", config.tracking.uri]),
+        "```",
+        "",
+        "```python",
+        f'mlflow.pyfunc.load_model("{uri}").predict([open("clip.mp4", "rb").read()])',
+        "```",
+        "",
+        "Any container and codec that FFmpeg reads. Rate, size, flow, crop and views are those of the test.",
+        "",
+        "Each video has an answer of `labels`, `probabilities` and `error`, which is null or one line. `params`: "
+        "`top_k`, `views` (windows spread evenly over the video instead of the views of the test, so that long videos "
+        f"are answered sooner), `crops` of each of these. A video may have {config.ingest.max_seconds:g} s, and take "
+        f"{config.ingest.decode_timeout_s:g} s to decode. `mlflow models serve` gives up after 60 s; set "
+        "`MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT` for long videos. A GPU is used where there is one.",
+    ]
+
+
+def _lineage(config: Config, run: Run, manifest: Mapping[str, Any], trained: Mapping[str, Trained]) -> list[str]:
+    return [
+        "## Lineage",
+        "",
+        f"- shards `{config.ingest.shards}`, digest `{manifest['digest']}`: inputs of the run",
+        f"- run `{config.name}`, id `{run.run_id}`: configuration, environment, curves, confusion, clips",
+        *(f"- `{name}`: checkpoint `{one.checkpoint}`" for name, one in trained.items()),
+        f"- alias `{config.tracking.alias}`: moved to this version when it was registered",
+    ]

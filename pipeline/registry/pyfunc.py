@@ -1,0 +1,82 @@
+"""The code of the registered model in MLflow: a thin wrapper of `VideoClassifier`. MLflow stores this file and runs it.
+
+    model = mlflow.pyfunc.load_model("models:/video-i3d-two-stream@candidate")
+    model.predict([open("clip.mp4", "rb").read()], params={"top_k": 3})
+
+It reads no files that a request names: a server is given videos, not paths.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from pipeline.config import Config, ConfigError, from_dict
+from pipeline.ingest.clip_errors import ClipError
+from pipeline.registry.video_classifier import Actions, Asked, VideoClassifier, failed
+
+
+class NoVideo(ClipError):  # noqa: N818 - as its siblings, the word that a user reads
+    """What was sent is not the content of a file."""
+
+
+class Answering:
+    """`predict`, which MLflow would wrap in checks of its own: they refuse all videos of a request for one."""
+
+    classifier: VideoClassifier
+
+    def predict(self, model_input: list[bytes], params: dict[str, Any] | None = None) -> list[Actions]:
+        """Classify encoded videos, each a whole file of any container and codec; in JSON as base64.
+
+        Args:
+            model_input: the videos.
+            params: top_k, views and crops, as `Asked` has them.
+
+        Returns:
+            An answer for each, in their order, those that cannot be used with an error.
+        """
+        sent = _listed(model_input)
+        try:
+            asked = Asked(**(params or {}))
+            contents = [_content(each) for each in sent]
+            good = [content for content in contents if isinstance(content, bytes)]
+            answers = self.classifier.classify(good, asked)
+            return [next(answers) if isinstance(each, bytes) else failed(each) for each in contents]
+        except ConfigError as error:
+            return [failed(error) for _ in sent]
+
+
+class VideoModel(Answering, mlflow.pyfunc.PythonModel):
+    """What MLflow loads."""
+
+    def load_context(self, context: Any) -> None:
+        """Load what `pipeline.registry.model_versions` stored, and be ready to answer."""
+        stored = json.loads(Path(context.artifacts["model"]).read_text())
+        weights: Mapping[str, str] = {stream: context.artifacts[stream] for stream in stored["streams"]}
+        self.classifier = VideoClassifier.load(stored["labels"], from_dict(Config, stored["config"]), weights)
+
+
+def _listed(model_input: Any) -> list[Any]:
+    """What was sent, one by one: a list, the first column of a pandas table, or a single video."""
+    if hasattr(model_input, "iloc"):
+        return list(model_input.iloc[:, 0])
+    return list(model_input) if isinstance(model_input, list | tuple) else [model_input]
+
+
+def _content(sent: Any) -> bytes | NoVideo:
+    """The content of a video file."""
+    if isinstance(sent, bytes | bytearray | memoryview):
+        return bytes(sent)
+    if not isinstance(sent, str):
+        return NoVideo(f"{type(sent).__name__}; send the content of a video file, in JSON as base64")
+    try:
+        return base64.b64decode("".join(sent.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return NoVideo("text that is no base64; send the content of a video file, not where it lies")
+
+
+mlflow.models.set_model(VideoModel())

@@ -1,0 +1,128 @@
+"""What every training job does first: name the run, say what is odd about the clips, ingest what is missing.
+
+Clips come from a catalog, or are in a complete shard set, which is then enough.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.catalog import catalog_notes
+from pipeline.cluster import connect, here
+from pipeline.config import Config
+from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.estimate import estimate
+from pipeline.ingest.run import ingest
+from pipeline.ingest.stored import is_alone, with_stored
+from pipeline.ingest.summary import ingested
+from pipeline.ingest.summary import planned as planned_ingest
+from pipeline.runs.pretrain import check_splits
+from pipeline.runs.run_name import named
+from pipeline.runs.summary import planned as planned_training
+from pipeline.runs.training_estimate import plan_training
+from pipeline.shards import read_catalog, read_manifest
+from pipeline.training.initial_weights import chosen_start, with_published
+from pipeline.training.splits import class_notes
+from pipeline.workers import fitted, uses_gpu
+
+Check = Callable[[Config, set[str]], object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The clips of a job.
+
+    Attributes:
+        config: of the job, with the settings of its shard set where that is all there is.
+        clips: that can be used, of each split, as far as is known.
+        classes: of the clips.
+        catalog: to ingest; None where the shard set is enough.
+    """
+
+    config: Config
+    clips: dict[str, int]
+    classes: int
+    catalog: pa.Table | None
+
+
+def prepared(config: Config, given: Collection[str], check: Check, labelled: bool = True) -> Config:
+    """From a config to a complete shard set on a cluster that is there.
+
+    Args:
+        config: resolved.
+        given: names of the fields that the command line sets.
+        check: raises for what would not train, given the config and the splits of the clips, before anything runs.
+        labelled: whether the training is on labels.
+
+    Returns:
+        The config, named, with numbers for what was `auto`.
+
+    Raises:
+        ConfigError: it does not hold together.
+        CatalogError: the list of clips cannot be read.
+        ShardError: the shard set that is to be enough is not complete.
+        IngestError: the clips cannot be ingested, or too many failed.
+    """
+    found = find_clips(named(config, given), given, labelled)
+    check(found.config, set(found.clips))
+    config = connect(found.config)
+    if found.catalog is None:
+        print(f"training on {config.ingest.shards} as it is", flush=True)
+    else:
+        print(ingested(config, ingest(config, found.catalog)), flush=True)
+    return config
+
+
+def planned(config: Config, given: Collection[str], labelled: bool = True) -> str:
+    """What a training job would ingest and train; nothing is started, loaded or written.
+
+    Args:
+        config: resolved.
+        given: names of the fields that the command line sets.
+        labelled: whether the training is on labels.
+    """
+    found = find_clips(named(config, given), given, labelled)
+    machines = here()
+    config = fitted(found.config, machines)
+    plan = plan_training(config, found.clips, found.classes, uses_gpu(config.resources, machines.gpus))
+    training = planned_training(config, plan, sum(machines.cpus))
+    if found.catalog is None:
+        return training
+    return f"{planned_ingest(config, estimate(config, found.catalog), os.cpu_count() or 1)}\n{training}"
+
+
+def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
+    """Look for the clips of a job, in its shard set or its catalog, and say what is odd about them."""
+    config, notes = chosen_start(config)
+    config, catalog = replace(config, model=with_published(config.model)), None
+    if config.clips.frames == 1:
+        notes = [*notes, "clips.frames 1: a window is one frame, which shows no motion over time"]
+    if is_alone(config, given):
+        config = with_stored(config, given)
+        manifest = read_manifest(config.ingest.shards)
+        rows, classes = read_catalog(config.ingest.shards), len(manifest["labels"])
+    else:
+        rows = catalog = configured_catalog(config)
+        classes = len(set(catalog["label"].drop_null().to_pylist()))
+        notes = [*notes, *catalog_notes(catalog)]
+    good = rows.filter(pc.field("error_class").is_null())
+    clips = dict.fromkeys(rows["split"].to_pylist(), 0) | Counter(good["split"].to_pylist())
+    config = evaluated_on(config, clips)
+    check_splits(config, set(clips))
+    for note in (*notes, *(class_notes(config, rows) if labelled else ())):
+        print(note, flush=True)
+    return Found(config, clips, classes, catalog)
+
+
+def evaluated_on(config: Config, splits: Collection[str]) -> Config:
+    """The config with the split that is tested: of `auto` test where there is one, else the validation split."""
+    if config.evaluation.split != "auto":
+        return config
+    split = "test" if "test" in splits else config.training.val_split
+    if split != "test":
+        print(f"there is no split test: the accuracy will be that on {split}, which also chooses the checkpoint")
+    return replace(config, evaluation=replace(config.evaluation, split=split))

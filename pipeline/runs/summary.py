@@ -1,0 +1,86 @@
+"""What a training or a test says at its end: its accuracy, and what that stands on."""
+
+from pipeline.config import Config
+from pipeline.runs.evaluate import Tested
+from pipeline.runs.pretrain import Pretrained
+from pipeline.runs.supervision_transfer import Transferred
+from pipeline.runs.training_estimate import TrainingPlan
+from pipeline.table import table
+
+
+def pretrained(config: Config, result: Pretrained) -> str:
+    """Accuracy of each stream and of both, with the clips it stands on."""
+    first = next(iter(result.accuracy.values()))
+    rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "clips"]]
+    for name, worth in result.accuracy.items():
+        rows.append([name.replace("_", "-"), f"{100 * worth.top1:.1f}", f"{100 * worth.top5:.1f}", worth.clips])
+    lines = [
+        "",
+        f"{config.model.name} on {config.evaluation.split}, data digest {first.digest}, {first.missing} clips missing",
+        table(rows),
+        f"  run {result.name}: {result.folder}",
+    ]
+    if result.version is not None:
+        registered = config.tracking.registered_model
+        lines.append(f"  registered {registered} version {result.version} as {config.tracking.alias}")
+    return "\n".join(lines)
+
+
+def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
+    """What a training would come to."""
+    training, workers = config.training, config.resources.number_of_workers
+    networks = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in plan.parameters.items())
+    used = ", ".join(f"{count:,} {split}" for split, count in plan.clips.items())
+    most = "" if training.steps is None else f", {training.steps:,} in all"
+    time = (
+        "how long on GPUs is not known"
+        if plan.core_hours is None
+        else f"some {plan.core_hours:,.1f} core-hours, {plan.core_hours / cores:,.1f} hours on {cores:g} cores"
+    )
+    return "\n".join(
+        [
+            "",
+            f"{config.model.name}, parameters: {networks}; {plan.classes} classes; nothing has been done",
+            f"  clips: {used}; windows of {config.clips.frames} frames of {config.clips.crop} x {config.clips.crop}",
+            f"  steps of {config.clips_of_a_step} clips ({workers} worker{'s' * (workers > 1)} x "
+            f"{training.accumulate} x {training.batch_size}): {plan.steps:,} an epoch{most}, "
+            f"{plan.epochs:,} epochs at most",
+            f"  {plan.gmacs:.3g} billion multiply-adds a clip: {time}, right to a factor of two",
+        ]
+    )
+
+
+def transferred(config: Config, result: Transferred) -> str:
+    """How well pairs are told apart."""
+    best = result.trained.best
+    return "\n".join(
+        [
+            "",
+            f"{config.model.name} by supervision transfer: {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} "
+            f"pairs told apart (chance: 50), loss {best['val/loss']:.3f}",
+            f"  run {result.name}: {result.student}",
+        ]
+    )
+
+
+def evaluated(result: Tested, shown: int = 5) -> str:
+    """What each stream and the fusion are worth, on which clips and data, and the hardest pairs."""
+    first = next(iter(result.analyses.values()))
+    rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "mean %", "class mean %", "ECE %", "clips"]]
+    for name, one in result.analyses.items():
+        worth = one.accuracy
+        shares = [worth.top1, worth.top5, worth.mean, one.class_mean, one.calibration.error]
+        rows.append([name.replace("_", "-"), *(f"{100 * share:.1f}" for share in shares), worth.clips])
+    best = list(result.analyses.values())[-1]
+    return "\n".join(
+        [
+            "",
+            f"{result.title} on {result.scores.split}, data digest {first.accuracy.digest}, "
+            f"{first.accuracy.missing} clips missing",
+            result.scores.protocol,
+            table(rows),
+            *(f"  {pair.clips} of {pair.of} {pair.label}: said to be {pair.predicted}" for pair in best.pairs[:shown]),
+            f"  scores {result.path}",
+            f"  run {result.name}",
+        ]
+    )

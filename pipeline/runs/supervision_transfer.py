@@ -1,0 +1,82 @@
+"""Supervision transfer as a job: train the matching network, keep its 3D network for a training on labels.
+
+STORAGE/runs/NAME/
+config.yaml, run.json  as of any run
+matching/              Ray Train: checkpoints of the whole network
+student.pt             the 3D network alone: where `--model.weights.rgb` starts from
+"""
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from pipeline.config import Config, to_dict
+from pipeline.models.weights import read_weights, save_weights
+from pipeline.registry.descriptions import data_line
+from pipeline.runs.pretrain import begun, check_splits, run_of, train_tracked
+from pipeline.shards import read_manifest
+from pipeline.storage import write_atomically
+from pipeline.tracking.notes import commands, set_note
+from pipeline.tracking.outages import check_reachable
+from pipeline.tracking.runs import Run
+from pipeline.training.initial_weights import STUDENT_FILE
+from pipeline.training.matching_network import MATCHING, build_matching, student_state
+from pipeline.training.trainer import Trained
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What a supervision transfer came to.
+
+    Attributes:
+        name: of the run.
+        run: its MLflow run.
+        trained: the matching network; its best metrics are those of pairs.
+        student: the 3D network's state dict.
+    """
+
+    name: str
+    run: Run
+    trained: Trained
+    student: str
+
+
+def check_transfer(config: Config, splits: Collection[str]) -> None:
+    """Find what would fail only after hours: splits, 3D network or 2D weights that are not there.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    check_splits(config, splits)
+    check_reachable(config.tracking.uri)
+    build_matching(config)
+
+
+def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferred:
+    """Train on pairs from a complete shard set; labels are not needed, and are not looked at.
+
+    Args:
+        config: resolved and named.
+        tags: of the MLflow run.
+    """
+    manifest = read_manifest(config.ingest.shards)
+    about = f"**{config.model.name}** learns from a 2D network without labels, on `{manifest['dataset']}`"
+    tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
+    with (
+        begun(config, manifest, [MATCHING]) as (config, folder, state),
+        run_of(config, config.name, state, folder, "all", tags=tags) as run,
+    ):
+        set_note(run, [f"{about}.", data_line(config, manifest)])
+        run.log_config(to_dict(config))
+        trained = train_tracked(config, MATCHING, run, state, folder, manifest)
+        content = io.BytesIO()
+        weights = read_weights(trained.weights)
+        save_weights(student_state(weights.state), replace(weights.provenance, stream="rgb"), content)
+        student = f"{folder}/{STUDENT_FILE}"
+        write_atomically(student, lambda file: file.write(content.getvalue()))
+        best = trained.best
+        came_to = f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} pairs are told apart (chance: 50)"
+        begin = ["python", "jobs/finetune.py", "--recipe", "RECIPE", "--model.name", config.model.name]
+        steps = commands([*begin, "--model.weights.rgb", student])
+        set_note(run, [f"{about}: {came_to}.", data_line(config, manifest), steps])
+    return Transferred(config.name, run, trained, student)

@@ -1,0 +1,92 @@
+"""Trained networks by where they are: a registered model, a checkpoint's folder, a run under its name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import Config, ConfigError, load, stored
+from pipeline.evaluation.scores import FUSED
+from pipeline.registry.model_versions import fetch
+from pipeline.runs.run_name import read_run
+from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
+
+STREAMS = ("rgb", "flow", FUSED)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Networks that have been trained.
+
+    Attributes:
+        name: short, for a run's name.
+        origin: the URI or folder they come from.
+        config: with which they were trained.
+        weights: state dict file of each stream.
+        labels: class names in the order of the logits; None where they are not stored beside the weights.
+    """
+
+    name: str
+    origin: str
+    config: Config
+    weights: dict[str, Path]
+    labels: tuple[str, ...] | None = None
+
+
+def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = "") -> Source:
+    """A model of the registry, or one stream of it.
+
+    Args:
+        tracking_uri: of the registry.
+        model_uri: such as `models:/video-i3d-two-stream@candidate`.
+        folder: to download to.
+        stream: to take alone; empty for all.
+    """
+    model = fetch(tracking_uri, model_uri, folder)
+    name = model_uri.removeprefix("models:/")
+    config = stored(Config, model.config, f"model.json of {model_uri}", model.version)
+    return Source(name, model_uri, config, _only(model.weights, stream, model_uri), model.labels)
+
+
+def checkpointed(folder: Path, stream: str = "") -> Source:
+    """A checkpoint of the training loop.
+
+    Args:
+        folder: with `model.pt` and `config.yaml`; or that of a run's network, of which the best checkpoint is taken.
+        stream: whose it is; empty where the config has one only, or the folder lies in that of its stream.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it does not say whose it is.
+    """
+    if not (folder / WEIGHTS).is_file() and (best := best_checkpoint(folder)):
+        folder = best
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"--checkpoint {folder}: no {WEIGHTS} there; a run's lie in runs/NAME/STREAM/checkpoint_*")
+    config = load(Config, folder / "config.yaml")
+    place = folder.resolve().parent.name
+    known = [place] if place in STREAMS else list(config.model.streams)
+    if not stream and len(known) != 1:
+        raise ConfigError(f"--checkpoint {folder}: trained with {', '.join(known)}; name its own by --stream")
+    stream = stream or known[0]
+    return Source(f"{config.name or folder.name}-{stream}", str(folder), config, {stream: folder / WEIGHTS})
+
+
+def trained_run(storage: str, name: str, stream: str = "") -> Source:
+    """The best checkpoints of a run of `jobs/pretrain_kinetics.py`, by validation loss.
+
+    Raises:
+        ConfigError: there is no such run, or no checkpoint in it.
+    """
+    folder = Path(storage) / "runs" / name
+    if Path(name).name != name:
+        raise ConfigError(f"--run {name}: no such run in {storage}/runs")
+    config = read_run(storage, name, "--run")
+    found = {each: best_checkpoint(folder / each) for each in STREAMS}
+    weights = {each: checkpoint / WEIGHTS for each, checkpoint in found.items() if checkpoint}
+    if not weights:
+        raise ConfigError(f"--run {name}: no checkpoint in {folder} yet")
+    return Source(name, str(folder), config, _only(weights, stream, f"--run {name}"))
+
+
+def _only(weights: dict[str, Path], stream: str, origin: str) -> dict[str, Path]:
+    if stream and stream not in weights:
+        raise ConfigError(f"--stream {stream}: {origin} has {', '.join(weights)}")
+    return {stream: weights[stream]} if stream else weights

@@ -1,0 +1,131 @@
+"""What ends a training at once, and what is tried again.
+
+An error of the training itself would come back at the same step, as often as it is tried: it ends the run. The loss of
+a worker or of a node is none of its own: Ray Train restarts the workers from the last checkpoint.
+"""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import ray.exceptions
+import ray.train
+import torch
+from ray.train import UserCallback
+
+from pipeline.config import Config
+from pipeline.training.wait_for_workers import NoRoomError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FINAL = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    TypeError,
+    ValueError,  # and with it ConfigError and ShardError
+    torch.OutOfMemoryError,
+)
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; one line, for the user."""
+
+
+class EndAtOnce(UserCallback):
+    """Ends the run on errors that would come back; all others count against `resources.max_failures`."""
+
+    def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
+        """See the class.
+
+        Raises:
+            ControllerError: which Ray Train does not try again.
+        """
+        for error in worker_exceptions.values():
+            if is_final(error):
+                raise ray.train.ControllerError(error)
+
+
+def save_tensors(value: object, path: Path) -> None:
+    """`torch.save`, which of a full disk says only that it is at an unexpected position.
+
+    Raises:
+        OSError: there is no room.
+    """
+    try:
+        torch.save(value, path)
+    except RuntimeError as error:
+        if shutil.disk_usage(path.parent).free < 1 << 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether the same would happen again."""
+    return isinstance(error, FINAL) or is_full(error)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk has no room."""
+    return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
+
+
+def explained(error: ray.train.TrainingFailedError, config: Config, stream: str, folder: str) -> TrainingError:
+    """One line: what happened, where, what to do."""
+    cause = _cause(error)
+    resume = f"--resume {config.name} continues it"
+    if is_full(cause):
+        says = f"no space left on the disk of {folder}, or on that of temporary files; make some, then {resume}"
+    elif isinstance(cause, torch.OutOfMemoryError):
+        says = (
+            f"the GPU ran out of memory with training.batch_size {config.training.batch_size}, evaluation.batch_size "
+            f"{config.evaluation.batch_size}; {_smaller(config)}"
+        )
+    elif isinstance(cause, MemoryError | ray.exceptions.OutOfMemoryError) or "running low on memory" in str(cause):
+        says = (
+            f"a node ran out of memory; {_smaller(config)}, more resources.worker_cpus and resources.loader_cpus put "
+            "fewer processes on a node"
+        )
+    elif isinstance(cause, FloatingPointError):
+        says = f"{cause}; --resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
+    elif isinstance(cause, NoRoomError):
+        fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
+        says = f"{cause}; {resume} when there is{fewer}"
+    elif isinstance(cause, ray.exceptions.RayActorError):
+        tries = config.resources.max_failures
+        says = f"workers or their nodes were lost more than {tries} times (resources.max_failures); {resume}"
+    else:
+        says = f"{_last_line(cause)}; {resume}"
+    return TrainingError(says if says.startswith(f"{stream}:") else f"{stream}: {says}")
+
+
+def _cause(error: ray.train.TrainingFailedError) -> BaseException:
+    """The failure that the others came from: a final one, else a death, else the first."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    failures = failures or [getattr(error, "controller_failure", error)]
+    failures = [getattr(failure, "health_check_failure", failure) for failure in failures]
+    for kind in (is_final, lambda failure: isinstance(failure, ray.exceptions.RayError)):
+        for failure in failures:
+            if kind(failure):
+                return failure
+    return failures[0]
+
+
+def _smaller(config: Config) -> str:
+    """How the run goes on in less memory, with the same clips in a step."""
+    size, accumulate = config.training.batch_size, config.training.accumulate
+    if size == 1:
+        return f"--resume {config.name} --evaluation.batch_size 1 validates in less"
+    factor = next(factor for factor in range(2, size + 1) if size % factor == 0)
+    return (
+        f"--resume {config.name} --training.batch_size {size // factor} --training.accumulate {accumulate * factor} "
+        "makes the same steps, --evaluation.batch_size 1 validates in less"
+    )
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,269 @@
+"""The decoding process: the same frames as without it; killed when it hangs, replaced when it crashes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import IngestConfig
+from pipeline.ingest.clip_errors import (
+    BadTimes,
+    DecodeCrash,
+    DecodeError,
+    DecodeTimeout,
+    FileNotFound,
+    NotAVideo,
+    Truncated,
+    ZeroByte,
+)
+from pipeline.ingest.decode.child_process import SPARE_FILES, Child, decode_in_child
+from pipeline.ingest.decode.clip import child_process as children
+from pipeline.ingest.decode.clip import decode_clip
+from pipeline.ingest.stages import make_decode
+
+CLIP = (None, None, 25, 64)
+REAL = [
+    "arm_wrestling.mp4", "av1.mkv", "cricket_flow.gif", "cricket_rgb.gif", "flipping_a_pancake.mkv", "h265_10bit.mp4",
+    "mpeg4_320x240.avi", "nasa_multi_audio.mp4", "street_10s.mp4", "v_ZNVhz7ctTq0.mp4",
+]  # fmt: skip
+
+
+def memfds() -> int:
+    """Memfds of pictures that this process holds."""
+    held = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            held.append(str(link.readlink()))
+        except FileNotFoundError:  # the one that lists
+            continue
+    return sum("memfd:clip" in name for name in held)
+
+
+def gone(pid: int, seconds: float = 20) -> bool:
+    """Whether a process ends soon."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("name", ["arm_wrestling.mp4", "h265_10bit.mp4", "cricket_rgb.gif"])
+def test_frames_and_facts_are_those_of_decoding_here(clips_dir, name):
+    frames, facts = decode_in_child(str(clips_dir / name), *CLIP)
+    expected, expected_facts = decode_clip(str(clips_dir / name), *CLIP)
+    np.testing.assert_array_equal(frames, expected)
+    assert facts == expected_facts
+    assert frames.flags.c_contiguous
+    assert frames.flags.writeable
+
+
+def test_errors_keep_their_class_and_libavs_own_words(clips_dir, tmp_path):
+    with pytest.raises(DecodeError, match="Invalid data found when processing input after 28 frames; libav: "):
+        decode_in_child(str(clips_dir / "corrupted.mp4"), *CLIP)
+    with pytest.raises(FileNotFound, match=r"no file gone\.mp4 in /"):
+        decode_in_child(str(tmp_path / "gone.mp4"), *CLIP)
+    with pytest.raises(BadTimes, match="end 1 s is not after start 2 s"):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), 2.0, 1.0, 25, 64)
+
+
+def test_one_child_decodes_many_clips(clips_dir):
+    decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+    pid = children._child().pid
+    for _ in range(3):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+        with pytest.raises(DecodeError):
+            decode_in_child(str(clips_dir / "corrupted.mp4"), *CLIP)
+    assert children._child().pid == pid
+
+
+def test_a_path_with_an_odd_name_arrives_as_it_is(clips_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("with space & 'quotes'.mp4", "concat:a|b.mp4", "%d.mp4", os.fsdecode(b"\xff\xfe.mp4")):
+        Path(name).write_bytes((clips_dir / "h265_10bit.mp4").read_bytes())
+        assert len(decode_in_child(name, *CLIP)[0]) == 25
+
+
+def test_a_hang_costs_one_clip_and_its_time(clips_dir):
+    pid = children._child().pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(DecodeTimeout, match=r"killed after 0\.3 s \(ingest\.decode_timeout_s\)"):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP, timeout_s=0.3)
+    assert gone(pid)
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+    assert children._child().pid != pid
+
+
+def test_native_code_that_takes_too_long_is_killed_at_its_work(clips_dir):
+    children._child()
+    with pytest.raises(DecodeTimeout):
+        decode_in_child(str(clips_dir / "street_10s.mp4"), *CLIP, timeout_s=0.02)
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGKILL"])
+def test_a_crash_costs_one_clip_and_names_the_signal(clips_dir, how):
+    pid = children._child().pid
+    os.kill(pid, signal.SIGSTOP)  # so that the request is under way when it crashes
+
+    def crash() -> None:
+        os.kill(pid, signal.Signals[how])
+        os.kill(pid, signal.SIGCONT)
+
+    timer = threading.Timer(0.2, crash)
+    timer.start()
+    with pytest.raises(DecodeCrash, match=f"the decoding process died of {how}"):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+    timer.join()
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+
+
+def test_last_words_are_kept():
+    child = Child()
+    os.write(child._log, b"Fatal Python error: Aborted\nfree(): invalid pointer\n\n")
+    os.kill(child.pid, signal.SIGABRT)
+    gone(child.pid)
+    with pytest.raises(DecodeCrash, match=r"died of SIGABRT: free\(\): invalid pointer"):
+        child.decode(["/nowhere", None, None, 25, 64, 300.0], 10)
+
+
+def test_a_child_that_dies_between_clips_costs_nothing(clips_dir):
+    child = children._child()
+    os.kill(child.pid, signal.SIGKILL)
+    while child.alive:
+        time.sleep(0.01)
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+
+
+def test_after_many_clips_it_is_replaced(clips_dir, monkeypatch):
+    monkeypatch.setattr(children, "CLIPS_A_CHILD", 2)
+    children._child().end()
+    pids = []
+    for _ in range(4):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+        pids.append(children._children.child.pid)
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_frames_that_are_held_stay_as_they_are(clips_dir):
+    names = ["h265_10bit.mp4", "cricket_rgb.gif", "h265_10bit.mp4", "cricket_flow.gif"]
+    held = [decode_in_child(str(clips_dir / name), *CLIP)[0][1:] for name in names]  # views keep the memory too
+    for name, frames in zip(names, held, strict=True):
+        np.testing.assert_array_equal(frames, decode_clip(str(clips_dir / name), *CLIP)[0][1:])
+    assert memfds() >= len(names)
+    del held, frames
+    assert memfds() <= SPARE_FILES
+
+
+def test_the_memory_of_a_huge_clip_is_not_kept(clips_dir, monkeypatch):
+    monkeypatch.setattr(children, "SPARE_BYTES", 1 << 20)
+    monkeypatch.setattr(children, "_spare", [])
+    frames, _ = decode_in_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP)
+    del frames
+    assert children._spare == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_worker_killed_with_9_leaves_no_child_even_one_that_hangs(stopped):
+    code = "import time; from pipeline.ingest.decode.child_process import _child; print(_child().pid, flush=True); time.sleep(600)"
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(worker.stdout.readline())
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    worker.kill()
+    worker.communicate()
+    assert gone(pid)
+
+
+def test_a_thread_has_its_own_child_that_ends_with_it(clips_dir):
+    pids = []
+
+    def work() -> None:
+        assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+        pids.append(children._child().pid)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert pids[0] != children._child().pid
+    assert gone(pids[0])
+
+
+def test_a_fork_starts_its_own(clips_dir):
+    pid = children._child().pid
+    fork = os.fork()
+    if fork == 0:
+        try:
+            fine = len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+            os._exit(0 if fine and children._child().pid != pid else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(fork, 0)[1] == 0
+    assert children._child().pid == pid
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+
+
+def test_the_child_imports_pyav_and_numpy_and_no_more():
+    code = "import sys, pipeline.ingest.decode.child_process; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {"ray", "torch", "cv2", "pyarrow", "pydantic", "numba", "mlflow"}
+
+
+def test_the_stage_takes_the_time_out_of_the_config(clips_dir):
+    row = {"source": str(clips_dir / "street_10s.mp4"), "start_s": None, "end_s": None, "status": None}
+    after = make_decode(IngestConfig(decode_timeout_s=0.01))(row)
+    assert (after["status"], after["error_class"]) == ("failed", "DecodeTimeout")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_content_in_memory_is_decoded_as_a_file_is(clips_dir, name):
+    frames, facts = decode_in_child((clips_dir / name).read_bytes(), 0.2, 0.9, 25, 64)
+    expected, expected_facts = decode_in_child(str(clips_dir / name), 0.2, 0.9, 25, 64)
+    np.testing.assert_array_equal(frames, expected)
+    assert facts == expected_facts
+
+
+def test_a_descriptor_of_memory_is_a_path(clips_dir):
+    memory = children._sealed((clips_dir / "h265_10bit.mp4").read_bytes())
+    frames, facts = decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+    os.close(memory)
+    assert (len(frames), facts.source_codec) == (25, "hevc")
+    with pytest.raises(FileNotFound, match=r"^what was fetched into memory is gone$"):
+        decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+
+
+def test_errors_of_content_in_memory_name_no_descriptor(clips_dir):
+    content = (clips_dir / "corrupted.mp4").read_bytes()
+    whole = (clips_dir / "h265_10bit.mp4").read_bytes()
+    for source, kind in (
+        (b"", ZeroByte),
+        (b"hello" * 99, NotAVideo),
+        (content, DecodeError),
+        (whole[:-2000], Truncated),
+    ):
+        with pytest.raises(kind) as caught:
+            decode_in_child(source, *CLIP)
+        assert "/proc" not in str(caught.value)
+        assert "/fd" not in str(caught.value)
+
+
+def test_memory_of_sources_is_let_go(clips_dir):
+    content = (clips_dir / "h265_10bit.mp4").read_bytes()
+    decode_in_child(content, *CLIP)
+    held = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), children._child().pid)]
+    for _ in range(3):
+        decode_in_child(content, *CLIP)
+        with pytest.raises(NotAVideo):
+            decode_in_child(b"no video", *CLIP)
+    assert held == [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (os.getpid(), children._child().pid)]

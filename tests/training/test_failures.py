@@ -1,0 +1,176 @@
+"""A run is never lost: what happens when workers, drivers, losses and disks fail, on a real group of two workers."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from mlflow.tracking import MlflowClient
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.train import ControllerError, UserCallback, WorkerGroupError
+
+from pipeline.command_line import override
+from pipeline.config import Config, save
+from pipeline.networks import load_network
+from pipeline.training.failures import EndAtOnce, TrainingError, explained, save_tensors
+from tests.training.faults import KillAfter, fit
+
+pytestmark = pytest.mark.ray
+CHECKOUT = Path(__file__).parents[2]
+STEADY = ("train/loss", "train/top1", "train/clips", "val/loss", "val/top1", "lr")
+
+
+@pytest.fixture(scope="module")
+def config(shards) -> Config:
+    """Two epochs of four steps, with all that a training carries from step to step; validated on 8 clips."""
+    carried = {
+        "training.epochs": "2", "training.batch_size": "2", "training.average": "0.5", "training.mixup": "0.4",
+        "training.val_split": "test",
+    }  # fmt: skip
+    return override(shards, carried)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """Not interrupted, and without checkpoints inside its epochs."""
+    return fit(config, tmp_path_factory.mktemp("whole"))[0]
+
+
+def same(one, other):
+    """The same history and, to the last bit or nearly, the same weights."""
+    assert len(one.history) == len(other.history)
+    for ours, theirs in zip(one.history, other.history, strict=True):
+        assert [ours[name] for name in STEADY] == pytest.approx([theirs[name] for name in STEADY], rel=1e-5)
+    weights = [torch.load(trained.weights, weights_only=True) for trained in (one, other)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def driver(config: Config, folder: Path) -> None:
+    """A process that starts a training; a worker is killed after the first report, itself after the sixth."""
+    fit(config, folder, callbacks=(KillAfter(1), KillAfter(6, os.getpid())))
+
+
+def test_a_run_killed_twice_is_the_run_that_was_not(config, whole, tmp_path):
+    often = override(config, {"training.checkpoint_steps": "1", "tracking.every_steps": "1"})
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(driver.remote(often, tmp_path))
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    assert run.info.status == "RUNNING"  # nobody was left to end it
+    resumed, after = fit(often, tmp_path, resume=run.info.run_id)
+    same(resumed, whole)
+    assert [row["perf/restarts"] for row in resumed.history] == [1, 2]
+    assert client.get_run(after.run_id).info.status == "FINISHED"
+    points = client.get_metric_history(after.run_id, "step/loss")
+    assert [point.step for point in points] == list(range(1, 9))  # each once, whatever was made again
+    logged = client.get_metric_history(after.run_id, "val/loss")
+    assert [(metric.step, metric.value) for metric in logged] == [
+        (epoch, row["val/loss"]) for epoch, row in enumerate(resumed.history, start=1)
+    ]
+
+
+class CountFailures(UserCallback):
+    """Writes a line for every failure that the controller sees."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def after_exception(self, run_context, worker_exceptions):
+        with self.path.open("a") as file:
+            file.write("failed\n")
+
+
+def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_weights(config, tmp_path):
+    exploding = override(config, {"schedule.name": "step", "schedule.milestones": "1", "schedule.rates": "1e30"})
+    line = r"^flow: loss is (nan|inf) at step \d+; lower optimiser\.lr; --resume tiny --optimiser\.lr \S+ goes on from"
+    with pytest.raises(TrainingError, match=line) as failed:
+        fit(exploding, tmp_path, callbacks=(CountFailures(tmp_path / "failures"),))
+    assert (tmp_path / "failures").read_text() == "failed\n"
+    (kept,) = (tmp_path / "flow").glob("checkpoint_*/model.pt")
+    network = load_network(config.model, "flow", 8, kept).eval()
+    assert math.isfinite(network(torch.zeros(1, 2, 4, 32, 32)).sum())
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    assert (run.info.status, run.data.tags["last_failure"]) == ("FAILED", str(failed.value))
+
+
+def test_a_gpu_out_of_memory_is_not_tried_again_and_says_what_to_lower(config, tmp_path):
+    """The loss's test shows that what this callback raises ends a real run."""
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...")
+    with pytest.raises(ControllerError) as ended:
+        EndAtOnce().after_exception(None, {0: RuntimeError("Connection closed by peer"), 1: error})
+    says = str(explained(ended.value, config, "flow", str(tmp_path)))
+    assert says.startswith("flow: the GPU ran out of memory with training.batch_size 2, evaluation.batch_size 16; ")
+    assert "--resume tiny --training.batch_size 1 --training.accumulate 2 makes the same steps" in says
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RayActorError(), r"^flow: workers or their nodes were lost more than 2 times \(resources\.max_failures\)"),
+        (OutOfMemoryError("Task was killed due to the node running low on memory."), "^flow: a node ran out of memory"),
+    ],
+    ids=["lost", "memory"],
+)
+def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_end(error, line, config):
+    failures = {0: RuntimeError("Connection closed by peer"), 1: error}
+    EndAtOnce().after_exception(None, failures)
+    assert re.search(line, str(explained(WorkerGroupError("", failures), config, "flow", "/s")))
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A file system of 250 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=250m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
+
+
+def test_a_checkpoint_that_does_not_fit_is_a_full_disk(disk):
+    with pytest.raises(OSError, match=r"No space left on device.*large\.pt"):
+        save_tensors({"a": torch.zeros(80_000_000)}, disk / "large.pt")
+
+
+def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(config, whole, tmp_path, disk):
+    """On a real file system that holds one checkpoint, of 150 MB, and not two."""
+    with pytest.raises(TrainingError, match=r"flow: no space left on the disk of .*disk.*--resume tiny continues"):
+        fit(config, tmp_path, folder=disk)
+    (kept,) = [path for path in (disk / "flow").iterdir() if path.is_dir()]  # the half of the second is gone
+    assert torch.load(kept / "training.pt", weights_only=True)["epoch"] == 1
+    subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True, capture_output=True)
+    same(fit(config, tmp_path, folder=disk)[0], whole)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_announced_to_go_leaves_a_checkpoint_and_the_rest_goes_on_with_all_clips(config, tmp_path):
+    """In a cluster of its own; then there is room for one worker where two are asked for, and in the end for none."""
+    save(override(config, {"training.epochs": "20"}), tmp_path / "config.yaml")  # some are over before it is asked
+    quick = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.3", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.lost_node", str(tmp_path / "config.yaml"), str(tmp_path)],
+        cwd=CHECKOUT, env={**os.environ, **quick, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["noticed"] == [True, True]
+    workers = [row["perf/workers"] for row in result["history"]]
+    assert workers == sorted(workers, reverse=True)
+    assert set(workers) == {1, 2}
+    # Not the losses: one worker has other threads, so other rounding, which batch norm over two clips makes large.
+    assert {row["train/clips"] for row in result["history"]} == {16}
+    says = "flow: no room for {} in 0.1 minutes (resources.wait_minutes); --resume tiny continues it when there is"
+    fewer = says.format("2 workers") + ", or set resources.min_workers to fewer"
+    assert result["lines"] == [fewer, fewer, says.format("1 worker")]
+    assert list((tmp_path / "lost" / "flow").glob("checkpoint_*/model.pt"))
