@@ -10,37 +10,33 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# The rooms, a stage of a model's life each, in the order in which they build on each other; what each may import of them.
 ROOMS = {
     "catalog": set(),
     "flow": set(),
     "models": set(),
+    "figures": {"flow"},
     "shards": set(),
+    "recipes": set(),
+    "cards": {"flow", "shards"},
     "ingest": {"catalog", "flow", "shards"},
     "clips": {"shards"},
-    "registry": {"clips", "flow", "ingest", "models"},
-    "tracking": {"models", "clips", "flow", "ingest", "registry"},
-    "training": {"cards", "clips", "models", "tracking", "shards"},
-    "sweeps": {"training", "tracking", "shards"},
-    "studies": {"clips", "ingest", "models", "shards", "tracking", "training"},
-    "recipes": set(),
+    "tracking": set(),
+    "training": {"clips", "models", "shards", "tracking"},
+    "evaluation": {"clips", "figures", "models", "shards", "tracking", "training"},
+    "registry": {"cards", "clips", "evaluation", "flow", "ingest", "models", "tracking", "training"},
+    "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
+    | {"training"},
+    "sweeps": {"figures", "shards", "tracking", "training"},
+    "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
-    "cards": {"flow", "shards"},
-    "commands": {
-        "benchmarks",
-        "cards",
-        "catalog",
-        "ingest",
-        "registry",
-        "shards",
-        "studies",
-        "sweeps",
-        "tracking",
-        "training",
-    },
+    "commands": {"benchmarks", "cards", "catalog", "ingest", "registry", "runs", "shards", "studies", "sweeps"}
+    | {"tracking"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
     "masking": set(),
+    "storage": set(),
     "config": {"masking"},
     "console": set(),
     "interruptions": {"console"},
@@ -52,60 +48,45 @@ TOP = {
     "workers": {"config"},
     "cluster": {"config", "console", "interruptions", "workers"},
     "networks": {"clips", "config", "models"},
-    "scoring": {"clips", "models"},
-    "prepare": {"catalog", "cluster", "config", "ingest", "shards", "training", "workers"},
 }
 USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},
-    "shards": {"progress", "table"},
-    "ingest": {"config", "interruptions", "progress", "table"},
+    "cards": {"storage"},
+    "shards": {"progress", "storage", "table"},
+    "ingest": {"config", "interruptions", "progress", "storage", "table"},
     "clips": {"config"},
-    "registry": {"config", "networks", "scoring", "table"},
-    "tracking": {"config", "console", "interruptions", "masking", "networks", "scoring"},
-    "training": {"cluster", "config", "console", "interruptions", "masking", "networks"}
-    | {"progress", "scoring", "table"},
-    "sweeps": {"cluster", "config", "interruptions", "table", "workers"},
-    "studies": {"cluster", "command_line", "config", "networks", "recipes", "table", "workers"}
-    | {"interruptions", "progress"},
+    "tracking": {"config", "console", "interruptions", "masking"},
+    "training": {"cluster", "config", "console", "networks", "progress", "storage"},
+    "evaluation": {"cluster", "config", "console", "networks", "progress", "storage"},
+    "registry": {"config", "console", "masking", "networks", "table"},
+    "runs": {"cluster", "config", "interruptions", "masking", "networks", "storage", "table", "workers"},
+    "sweeps": {"cluster", "config", "interruptions", "storage", "table", "workers"},
+    "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
+    | {"table", "workers"},
     "recipes": {"config"},
-    "commands": {
-        "cluster",
-        "command_line",
-        "config",
-        "masking",
-        "next_command",
-        "prepare",
-        "recipes",
-        "submission",
-        "table",
-    },
+    "commands": {"cluster", "command_line", "config", "masking", "next_command", "recipes", "submission", "table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
 
 CLUSTER = {"ray", "mlflow"}
+PLAIN = CLUSTER | {"torch", "pyarrow", "cv2", "av"}
 FORBIDDEN = {
     "catalog": CLUSTER | {"torch"},
     "flow": CLUSTER | {"pyarrow", "torch", "av"},
     "models": CLUSTER | {"pyarrow", "cv2", "av"},
+    "figures": CLUSTER | {"pyarrow", "torch", "av"},
     "shards": CLUSTER | {"torch", "cv2"},
     "cards": CLUSTER | {"torch", "matplotlib"},
-    "recipes": CLUSTER | {"torch", "pyarrow", "cv2", "av", "os", "sys"},
+    "recipes": PLAIN | {"os", "sys"},
     "ingest": {"mlflow", "torch"},
-    "registry": CLUSTER | {"pyarrow"},
+    "tracking": {"pyarrow", "cv2", "av", "ray"},
     "clips": {"mlflow"},
-    "masking": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "config": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "table": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "command_line": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "workers": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "next_command": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "submission": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "commands": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "console": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "interruptions": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
-    "progress": CLUSTER | {"torch", "pyarrow", "cv2", "av"},
+    "evaluation": {"mlflow"},
+    "training": {"mlflow"},
     "networks": CLUSTER | {"cv2", "av"},
-    "scoring": CLUSTER | {"cv2", "av"},
+    "storage": CLUSTER | {"torch", "cv2", "av"},
+    **dict.fromkeys(("command_line", "commands", "config", "console", "interruptions", "masking"), PLAIN),
+    **dict.fromkeys(("next_command", "progress", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
 APART = {"pipeline/flow/cuda": {"torch"}}
@@ -186,9 +167,14 @@ def test_arrows_between_rooms_point_one_way(room):
     assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
 
 
+@pytest.mark.parametrize("room", ARROWS)
+def test_no_arrow_is_allowed_that_nobody_goes(room):
+    assert set().union(*map(neighbours, modules(room))) == ARROWS[room]
+
+
 @pytest.mark.parametrize("room", ["catalog", "flow", "models", "shards"])
 def test_the_rooms_below_know_no_config(room):
-    assert ARROWS[room] <= {"progress", "table"}
+    assert ARROWS[room] <= {"progress", "storage", "table"}
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)
@@ -252,7 +238,7 @@ def test_a_tuner_function_reports_to_tune_and_a_worker_to_train():
         assert "ray.train.report" not in path.read_text()
 
 
-@pytest.mark.parametrize("room", ["ingest", "flow", "shards", "clips", "training"])
+@pytest.mark.parametrize("room", ["ingest", "flow", "shards", "clips", "training", "evaluation"])
 def test_workers_read_neither_environment_nor_working_directory(room):
     """All that a stage or a training loop needs comes in its config."""
     reads = re.compile(r"\bos\.environ\b|\bos\.getenv\(|\bos\.getcwd\(|\bPath\.cwd\(|\bsys\.argv\b")
