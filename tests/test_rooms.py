@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# The rooms, a stage of a model's life each, in the order in which they build on each other; what each may import of them.
+# The rooms, each a stage of a model's life, from the lowest up; and which of the others each may import.
 ROOMS = {
     "catalog": set(),
     "flow": set(),

@@ -3,8 +3,10 @@
     model.pt      the evaluated network's state dict, training.pt  optimiser, schedule, counters; with a moving
                   with its classes, data and input                 average, which model.pt is then, the network itself
     history.json  metrics of every epoch so far       config.yaml  the resolved config
-    points.json   of the curves, not in MLflow yet    rank-N.pt     of every rank, inside an epoch only: see
-                                                                   `position`
+    points.json   of the curves, not in MLflow yet    rank-N.pt     of every rank, inside an epoch only
+
+Between evaluations batch-norm statistics are each rank's own, so every rank adds a file to a checkpoint inside an
+epoch. As many workers as before take their own again; another number of them starts from the mean.
 
 Random numbers need no state: windows, crops and order are functions of (seed, epoch, clip), dropout and mixup of
 (seed, step, micro-batch).
@@ -12,12 +14,13 @@ Random numbers need no state: windows, crops and order are functions of (seed, e
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
@@ -26,10 +29,27 @@ from pipeline.config import Config, ConfigError, save
 from pipeline.models.weights import Provenance, read_tensors, read_weights, with_provenance
 from pipeline.training.failures import save_tensors
 from pipeline.training.metric_points import Point
-from pipeline.training.position import Position, load_rank, save_rank
+from pipeline.training.metrics import Sums
 
 WEIGHTS = "model.pt"
 SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
+
+
+@dataclass
+class Position:
+    """Where in an epoch a training is.
+
+    Attributes:
+        steps: optimiser steps done in it.
+        sums: training metrics of this rank so far.
+        seconds: spent on it, over all restarts.
+        waited: of these for data.
+    """
+
+    steps: int = 0
+    sums: Sums = field(default_factory=Sums)
+    seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass
@@ -98,11 +118,11 @@ class State:
 
     def save_rank(self, folder: Path, rank: int) -> None:
         """Write what is this rank's own inside an epoch."""
-        save_rank(folder, rank, self._networks, self.position)
+        _save_rank(folder, rank, self._networks, self.position)
 
     def load_rank(self, folder: Path, rank: int, world: int) -> None:
         """Read it again, after `load`."""
-        load_rank(folder, rank, world, self._networks, self.position)
+        _load_rank(folder, rank, world, self._networks, self.position)
 
     def check_finite(self, name: str) -> None:
         """Keep weights that have gone astray out of checkpoints.
@@ -133,3 +153,36 @@ def _loss(checkpoint: Path) -> float:
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
     """Only what `weights_only=True` reads back: numbers, strings, lists."""
     return {key: value for key, value in state.items() if isinstance(value, int | float | str | list | None)}
+
+
+def _save_rank(folder: Path, rank: int, networks: list[nn.Module], position: Position) -> None:
+    """Write `rank-N.pt`: the statistics of the networks, and the metrics so far."""
+    stored = {
+        "statistics": [dict(_statistics(network)) for network in networks],
+        "sums": position.sums.values.cpu(),
+        "seconds": position.seconds,
+        "waited": position.waited,
+    }
+    save_tensors(stored, folder / f"rank-{rank}.pt")
+
+
+def _load_rank(folder: Path, rank: int, world: int, networks: list[nn.Module], position: Position) -> None:
+    """Read what the ranks wrote; nothing changes where the checkpoint is of an epoch's end."""
+    files = sorted(folder.glob("rank-*.pt"))
+    if not files:
+        return
+    mine = [folder / f"rank-{rank}.pt"] if len(files) == world else files
+    stored: list[dict[str, Any]] = [read_tensors(file) for file in mine]
+    for number, network in enumerate(networks):
+        for name, buffer in _statistics(network):
+            values = [one["statistics"][number][name] for one in stored]
+            buffer.copy_(values[0] if len(values) == 1 else torch.stack(values).mean(dim=0, dtype=torch.float64))
+    if len(mine) == 1 or rank == 0:  # rank 0 stands for all ranks that were
+        position.sums = Sums(torch.stack([one["sums"] for one in stored]).sum(dim=0))
+    position.seconds, position.waited = stored[0]["seconds"], stored[0]["waited"]
+
+
+def _statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            yield name, buffer

@@ -17,21 +17,22 @@ from pipeline.cluster import quiet_worker
 from pipeline.config import Config, load
 from pipeline.models.weights import Provenance
 from pipeline.shards import read_manifest
-from pipeline.tracking.outages import tolerated
+from pipeline.tracking.environment import environment, system_metrics
+from pipeline.tracking.outages import impatient, tolerated
 from pipeline.training.batch_norm import synchronise
-from pipeline.training.checkpoints import State
+from pipeline.training.checkpoints import Position, State
 from pipeline.training.ema import build_average
-from pipeline.training.epochs import settle_statistics, train_epoch, validate
 from pipeline.training.job import Job
 from pipeline.training.learning_rate import build_plateau
 from pipeline.training.optimisers import build_optimiser
-from pipeline.training.position import Position
 from pipeline.training.precision import compiled, distributed_options, lay_out, set_multiplication, threads
 from pipeline.training.precision_check import check_device
 from pipeline.training.provenance import provenance_of
 from pipeline.training.rank import Rank
 from pipeline.training.reporting import Occasions, report_epoch, report_inside, tell_epoch
 from pipeline.training.step_progress import Steps
+from pipeline.training.train_epoch import settle_statistics, train_epoch
+from pipeline.training.validation import validate
 
 
 def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -72,6 +73,19 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
             if here.rank == 0:
                 tell_epoch(job, state, (time.monotonic() - start) / (state.epoch - first))
     return state.history
+
+
+def monitored_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
+    """`train_loop`; one worker of each machine logs its system metrics, rank 0 its environment."""
+    impatient()
+    here, run = ray.train.get_context(), Job.from_dict(values).run
+    if here.get_world_rank() == 0:
+        with tolerated(run.uri):
+            run.log_json("environment.json", environment())
+    if here.get_local_rank() != 0:
+        return train_loop(values)
+    with system_metrics(run, f"node_{here.get_node_rank()}"):
+        return train_loop(values)
 
 
 def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, State]:

@@ -1,31 +1,27 @@
-"""The loss of a step, read by the host without keeping the device waiting."""
+"""The loss: cross-entropy, of one time step or of all, against one label a clip or two mixed ones."""
 
-import torch
-import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 
-class Reading:
-    """A loss on its way to the host, summed over all workers.
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, share: float = 1.0) -> Tensor:
+    """The mean cross-entropy of a batch; with mixup, against the label of each clip and that of the clip before it.
 
-    It sets out behind the forward pass. Who asks for it once the backward pass is under way waits for what is done
-    already, and the GPU has work meanwhile. All workers read the same, so that they stop at the same step.
+    Args:
+        logits: (N, classes), or (N, classes, T) of every time step, each of which then counts alike.
+        labels: (N,) int64.
+        label_smoothing: share of the target that is spread over all classes.
+        share: of a clip's own label, 0.5 to 1; the rest is that of the clip before it in the batch.
+
+    Returns:
+        A scalar.
     """
+    own = _plain(logits, labels, label_smoothing)
+    if share == 1:
+        return own
+    return share * own + (1 - share) * _plain(logits, labels.roll(1), label_smoothing)
 
-    def __init__(self, loss: Tensor) -> None:
-        self.total, self.arrived = loss, None
-        self.sum = dist.all_reduce(loss, async_op=True) if dist.is_initialized() else None
-        if loss.is_cuda:
-            if self.sum is not None:
-                self.sum.wait()  # makes the GPU's queue wait, not the host
-            self.total = loss.to("cpu", non_blocking=True)
-            self.arrived = torch.cuda.Event(blocking=True)
-            self.arrived.record()
 
-    def value(self) -> float:
-        """The sum; waits until it is there."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        elif self.sum is not None:
-            self.sum.wait()
-        return float(self.total)
+def _plain(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    targets = labels if logits.ndim == 2 else labels[:, None].expand(-1, logits.shape[2])
+    return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)

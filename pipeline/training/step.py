@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import normalise
 from pipeline.config import Config
 from pipeline.training.checkpoints import State
-from pipeline.training.losses import Reading
+from pipeline.training.losses import cross_entropy
 from pipeline.training.micro_batches import Portion, seed_dropout
 from pipeline.training.mixup import Mixing
 from pipeline.training.precision import clip_format, fastest_algorithms
@@ -22,6 +23,32 @@ def network_clips(batch: Batch, streams: tuple[str, ...], here: Rank) -> tuple[T
     """A batch as a network takes it: of each stream (N, C, T, H, W) floats from -1 to 1, on the device."""
     clips = (normalise(batch.windows[stream].to(here.device, non_blocking=True)) for stream in streams)
     return tuple(clip.contiguous(memory_format=clip_format(here.device, here.dtype)) for clip in clips)
+
+
+class LossReading:
+    """A loss on its way to the host, summed over all workers.
+
+    It sets out behind the forward pass. Who asks for it once the backward pass is under way waits for what is done
+    already, and the GPU has work meanwhile. All workers read the same, so that they stop at the same step.
+    """
+
+    def __init__(self, loss: Tensor) -> None:
+        self.total, self.arrived = loss, None
+        self.sum = dist.all_reduce(loss, async_op=True) if dist.is_initialized() else None
+        if loss.is_cuda:
+            if self.sum is not None:
+                self.sum.wait()  # makes the GPU's queue wait, not the host
+            self.total = loss.to("cpu", non_blocking=True)
+            self.arrived = torch.cuda.Event(blocking=True)
+            self.arrived.record()
+
+    def value(self) -> float:
+        """The sum; waits until it is there."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        elif self.sum is not None:
+            self.sum.wait()
+        return float(self.total)
 
 
 @fastest_algorithms()
@@ -67,10 +94,10 @@ def train_step(
             with here.autocast():
                 clips = map(mixing.clips, network_clips(batch, streams, here))
                 logits = model(*clips, **every_step)
-                loss = mixing.loss(logits, labels, config.training.label_smoothing)
+                loss = cross_entropy(logits, labels, config.training.label_smoothing, mixing.share)
             losses.append(loss.detach())
             if last:
-                reading = Reading(torch.stack(losses).sum())
+                reading = LossReading(torch.stack(losses).sum())
             (loss * portion.share).backward()
         scored.append(logits[..., -1] if every_step else logits)
     if not math.isfinite(total := reading.value()):

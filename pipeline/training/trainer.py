@@ -17,7 +17,7 @@ from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
 from pipeline.training.failures import EndAtOnce, explained
 from pipeline.training.job import Job
-from pipeline.training.monitored import monitored_loop
+from pipeline.training.loop import monitored_loop
 from pipeline.training.wait_for_workers import WaitForRoom
 
 RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint

@@ -174,7 +174,10 @@ def test_the_memory_of_a_huge_clip_is_not_kept(clips_dir, monkeypatch):
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_worker_killed_with_9_leaves_no_child_even_one_that_hangs(stopped):
-    code = "import time; from pipeline.ingest.decode.child_process import _child; print(_child().pid, flush=True); time.sleep(600)"
+    code = (
+        "import time; from pipeline.ingest.decode.child_process import _child; "
+        "print(_child().pid, flush=True); time.sleep(600)"
+    )
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(worker.stdout.readline())
     if stopped:

@@ -6,9 +6,8 @@ from torch import nn
 from torch.optim import SGD
 
 from pipeline.config import Config
-from pipeline.training.checkpoints import State
+from pipeline.training.checkpoints import Position, State
 from pipeline.training.metrics import Sums
-from pipeline.training.position import Position
 
 
 def state_of(mean: float, clips: float) -> State:

@@ -1,7 +1,6 @@
-"""What an epoch is made of: training steps, batch-norm statistics to evaluate with, an exact validation."""
+"""An epoch of training: its steps, and batch-norm statistics that belong to the network when they are done."""
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,16 +9,13 @@ from torch import nn
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
-from pipeline.clips.order import Batches, evaluation_batches
-from pipeline.progress import Progress
+from pipeline.clips.order import Batches
 from pipeline.training.batch_norm import average_statistics, precise_statistics
-from pipeline.training.checkpoints import State
+from pipeline.training.checkpoints import Position, State
 from pipeline.training.initial_weights import set_training_mode
 from pipeline.training.job import Job
 from pipeline.training.learning_rate import planned_rate, set_rate
-from pipeline.training.metrics import Sums
 from pipeline.training.micro_batches import Portion, seed_dropout
-from pipeline.training.position import Position
 from pipeline.training.prefetch import Feed
 from pipeline.training.rank import Rank
 from pipeline.training.step import network_clips, train_step
@@ -97,35 +93,6 @@ def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> N
     average_statistics(state.model)
     if state.average is not None:
         average_statistics(state.evaluated)
-
-
-@torch.no_grad()
-def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank, epoch: int = 1) -> dict[str, float]:
-    """Every clip of the split exactly once, over all workers; after so many epochs.
-
-    Raises:
-        AssertionError: a clip was lost or counted twice.
-        FloatingPointError: the loss is not finite.
-    """
-    network.eval()
-    config, streams = job.config, job.streams
-    index, sample = job.task.validation(index)
-    rows = evaluation_batches(sample.lengths(index, streams[0]), config.evaluation.batch_size, here.rank, here.world)
-    sums = Sums()
-    batches = load_batches(index, streams, rows, sample, config.resources.cpus_of_a_loader, share=1 / here.world)
-    what = f"{job.stream} epoch {epoch}/{config.training.epochs}: validation"
-    counted = Progress(what, len(index), every_s=config.tracking.every_s, last_line=False)
-    for batch in Feed(batches, here.device):
-        with here.autocast():
-            logits = network(*network_clips(batch, streams, here))
-        sums.add(logits, batch.labels)
-        if here.rank == 0:
-            counted.advance(min(len(batch) * here.world, counted.total - counted.done))
-    metrics = sums.all_reduce().means("val")
-    assert metrics["val/clips"] == len(index), f"{metrics['val/clips']} of {len(index)} clips validated"  # noqa: S101
-    if not math.isfinite(metrics["val/loss"]):
-        raise FloatingPointError(f"{job.stream}: validation loss is {metrics['val/loss']}; lower optimiser.lr")
-    return metrics
 
 
 def _training_windows(job: Job, index: ClipIndex, rows: Batches, here: Rank, epoch: int) -> Iterator[Batch]:
