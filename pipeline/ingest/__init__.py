@@ -1,13 +1,12 @@
 """From a catalog to shards: Ray Data stages that fetch, decode, compute flow, encode and write.
 
-catalog   which clips                         run        the order of it all: plan, stages, shards, manifest
-estimate  what it would come to               plan       what decides the content of a set
-videos    the videos that hold the clips      staging    the stages in Ray Data, and their settings
-fetch/    bringing them here                  groups     from staged clips to shards
-stages    rows in, rows out                   again      which failures are forgotten and tried again
-child     decoding where it can be killed     leaks      one video, or the same pictures, in two splits
-decode    one clip's pictures out of a file   tally      how it is doing
-encode    one clip's bytes                    faults     what stops a run; errors, what is wrong with a clip
-
-`decode` uses clock (when), constant_rate (which), view (how they are seen), seek (from where) and packets (whose).
+catalog       the clips that a config names        run              plan, stages, shards, manifest, in that order
+estimate      what an ingest would cost            plan             the settings that decide a set's content
+videos        the videos that hold the clips       ray_pipeline     the stages in Ray Data, and their settings
+fetch/        bring videos here                    stages           what each stage does: rows in, rows out
+decode/       a clip's frames from its video       encode           a clip's frames to bytes
+gpu_flow      flow by actors with a GPU            write_shards     from the results of clips to shards
+retry         failed clips that are tried again    leaks            one video, or the same packets, in two splits
+clip_errors   what can be wrong with a clip        run_errors       what stops a run
+stored        a shard set that is enough by itself progress_report, summary  lines while it runs, and at its end
 """

@@ -1,21 +1,19 @@
-"""Training, from a shard set to networks with exact numbers.
+"""Training, from a shard set to the checkpoints of one network.
 
-loop        what one DDP worker runs          trainer     the Ray Train run around it, started by the driver
-job         what a worker is told             rank        a worker's place and device
-epochs      steps, statistics, validation     portions    how a step is cut over any number of workers
-step        forward, backward, update         reporting   checkpoints, metrics, a line an epoch; when
-checkpoints what a run needs to go on         position    the same inside an epoch, of each rank
-faults      what ends a run, what is retried  leftovers   what crashes leave behind
-names       new, used, resumed                claims      a run's folder is one process's
-optimisers  SGD, AdamW                        schedules   plateau, step, cosine, warm-up
-mixup       clips and labels in pairs         average     moving average of the weights
-statistics  batch norm over workers, precise  starts      inflated or trained weights, what of them is trained
-compute     what makes a step fast on its device
-convolutions their self-test in low precision feed       batches on the device, and the wait for them
-losses      the loss read while the GPU goes on
-steps       what is told of steps inside an epoch  points  of curves, on their way to MLflow
-metrics     sums over clips and workers       evaluation  every clip of a split, by a Ray Data job
-tasks       classification or matching        transfer    supervision transfer: pairs and network
-supervision supervision transfer as a job
-pretrain    every network of a run, their fusion, the registered model
+trainer          the Ray Train run, started by the driver  loop            what one DDP worker runs in it
+job              what a worker is told                     rank            a worker's place and device
+train_epoch      the steps of an epoch                     validation      every clip of the split, exactly once
+step             forward, backward, update                 micro_batches   how a step is cut over any number of workers
+losses           cross-entropy                             mixup           clips and labels in pairs
+optimisers       SGD, AdamW                                learning_rate   warm-up, steps, cosine, plateau
+ema              moving average of the weights             batch_norm      statistics over workers, precise ones
+initial_weights  fresh, inflated or trained weights        provenance      what weights are of: classes, data, input
+checkpoints      what a run needs to go on                 failures        what ends a run, and what is tried again
+crash_cleanup    what crashes leave behind                 wait_for_workers  aloud, and not for ever
+precision        bf16, memory format, compilation          precision_check   3D convolutions tried beside fp32
+prefetch         batches on the device, one ahead          metrics         sums over clips and workers
+step_progress    lines and a bar while steps go on         metric_points   points of curves, sent by a thread
+reporting        checkpoints and metrics, when and where   input_check     windows that a network does not take
+tasks            classification, or matching of pairs      matching_network  supervision transfer from 2D to 3D
+classes, splits  classes compared by name; in the splits
 """

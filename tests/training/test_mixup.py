@@ -22,7 +22,7 @@ def test_the_loss_counts_both_labels_by_their_shares():
 def test_no_mixing_leaves_clips_and_loss_as_they_are():
     x, logits, labels = torch.randn(2, 3), torch.randn(2, 4), torch.tensor([3, 1])
     assert Mixing.drawn(0.0, 1).clips(x) is x
-    assert torch.equal(Mixing.drawn(0.0, 1).loss(logits, labels, 0.0), F.cross_entropy(logits, labels))
+    assert torch.equal(cross_entropy(logits, labels, share=Mixing.drawn(0.0, 1).share), F.cross_entropy(logits, labels))
 
 
 def test_the_share_is_a_function_of_its_seed_and_keeps_a_clips_own_label_likeliest():
