@@ -10,7 +10,7 @@ from pathlib import Path
 import ray
 
 from pipeline import console, interruptions
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, ResourcesConfig
 from pipeline.workers import Machines, fitted, uses_gpu
 
 ADDRESS = "RAY_ADDRESS"
@@ -127,9 +127,9 @@ def address_handed_on() -> Iterator[None]:
             os.environ[ADDRESS] = before
 
 
-def use_gpu(config: Config) -> bool:
+def use_gpu(resources: ResourcesConfig) -> bool:
     """Whether training workers get a GPU each."""
-    return uses_gpu(config.resources, ray.cluster_resources().get("GPU", 0))
+    return uses_gpu(resources, ray.cluster_resources().get("GPU", 0))
 
 
 def quiet() -> None:

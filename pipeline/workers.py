@@ -8,7 +8,7 @@ passes of each as make it whole. So a step is the recipe's on any machine, and s
 import math
 from dataclasses import dataclass, replace
 
-from pipeline.config import Config, ConfigError, ResourcesConfig
+from pipeline.config import Config, ConfigError, ResourcesConfig, TrainingConfig
 
 TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its workers
 SMALL_LOADER = 0.25  # CPUs of a task that decodes, where cores are few
@@ -54,7 +54,8 @@ def fitted(config: Config, machines: Machines, trials: int = 1, section: str = "
             f"loader of {resources.cpus_of_a_loader:g}, need {need:g} CPUs, the cluster has {sum(machines.cpus):g}; "
             f"{_smaller(config, machines, trials, section)}"
         )
-    return replace(made, training=replace(made.training, accumulate=_accumulate(made, section)))
+    accumulate = _accumulate(made.training, made.resources, section)
+    return replace(made, training=replace(made.training, accumulate=accumulate))
 
 
 def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
@@ -78,7 +79,7 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
         most = max(1, (machines.gpus if gpu else len(nodes)) // trials)
         if resources.worker_cpus != "auto":
             most = max(1, min(most, int(room / trials / resources.worker_cpus + 1e-6)))
-        workers = _divisor(_passes(config), most)
+        workers = _divisor(_passes(config.training), most)
     if resources.min_workers is not None and resources.min_workers > workers:
         raise ConfigError(
             f"resources.min_workers: {resources.min_workers} is more than the {workers} workers that a training has "
@@ -92,13 +93,13 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
     return replace(config, resources=replace(resources, workers=workers, worker_cpus=cpus, loader_cpus=loader))
 
 
-def _accumulate(config: Config, section: str) -> int:
+def _accumulate(training: TrainingConfig, resources: ResourcesConfig, section: str) -> int:
     """Forward passes of each worker that make a step whole.
 
     Raises:
         ConfigError: a step cannot be cut so.
     """
-    training, workers = config.training, config.resources.number_of_workers
+    workers = resources.number_of_workers
     clips, batch, asked = training.clips_per_step, training.batch_size, training.accumulate
     if clips is None:
         return asked
@@ -152,9 +153,9 @@ def _drivers(trials: int) -> float:
     return trials * TRIAL_CPUS if trials > 1 else 0.0
 
 
-def _passes(config: Config) -> int | None:
+def _passes(training: TrainingConfig) -> int | None:
     """Forward passes of a step over all workers; None where a step has no given number of clips."""
-    clips, batch = config.training.clips_per_step, config.training.batch_size
+    clips, batch = training.clips_per_step, training.batch_size
     return None if clips is None else max(1, clips // batch)
 
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for note in catalog_notes(catalog):
             print(note)
         if plan:
-            print(planned(config, estimate(config, catalog), os.cpu_count() or 1))
+            print(planned(config, estimate(config.ingest, catalog), os.cpu_count() or 1))
             print(next_steps(command("ingest", *masked(words))))
             return
         connect(config, need_training=False)

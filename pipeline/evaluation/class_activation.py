@@ -52,7 +52,7 @@ def attention(
     Returns:
         One for each stream that the network takes.
     """
-    sample = ViewSampler(config.clips, replace(protocol_of(config), crops=1))
+    sample = ViewSampler(config.clips, replace(protocol_of(config.evaluation, config.model), crops=1))
     streams, device, size = inputs(name), next(network.parameters()).device, config.evaluation.batch_size
     frames = {stream: sample(index, row, stream)[0] for stream in streams}
     places = {stream: sample.views(int(index.length(stream)[row]), stream)[1] for stream in streams}

@@ -116,7 +116,7 @@ def log_attention(
     """
     wrong = surest(scores, name, right=False, count=count // 2)
     chosen = wrong + surest(scores, name, right=True, count=count - len(wrong))
-    if use_gpu(config):  # the driver has none
+    if use_gpu(config.resources):  # the driver has none
         draw = ray.remote(num_gpus=1, num_cpus=config.resources.cpus_of_a_worker)(_forwarding_pictures)
         pictures = ray.get(draw.remote(console.label(), config, dict(weights), scores, name, index, chosen))
     else:
@@ -135,7 +135,7 @@ def attention_pictures(
     config: Config, weights: Mapping[str, str], scores: Scores, name: str, index: ClipIndex, chosen: Sequence[int]
 ) -> list[bytes]:
     """Animated pictures of clips, each under the maps of the class that was said and, where another, the true one."""
-    gpu = use_gpu(config)
+    gpu = use_gpu(config.resources)
     networks = {
         stream: load_network(config.model, stream, len(scores.labels), path, scores.labels).to("cuda" if gpu else "cpu")
         for stream, path in weights.items()

@@ -19,7 +19,7 @@ from pipeline.clips.windows import (
     spread_windows,
     whole_clip,
 )
-from pipeline.config import ClipsConfig, Config, ConfigError
+from pipeline.config import ClipsConfig, ConfigError, EvaluationConfig, ModelConfig
 
 Average = Literal["logits", "softmax"]
 Windows = Callable[[int, ClipsConfig, str], NDArray[np.int64]]
@@ -117,28 +117,27 @@ def central(frames: int) -> Protocol:
     return Protocol("i3d", f"the {frames} frames in the middle", centre)
 
 
-def protocol_of(config: Config) -> Protocol:
-    """The protocol that a config asks for; `auto` is the published one of its network.
+def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
+    """The protocol of a test; `auto` is the published one of its network.
 
     Raises:
         ConfigError: the network has no published one, cannot take it, or `evaluation.frames` is given for another than
             I3D's.
     """
-    asked = config.evaluation
-    if asked.protocol == "auto" and config.model.name not in DEFAULTS:
+    if evaluation.protocol == "auto" and model.name not in DEFAULTS:
         known = ", ".join([*PROTOCOLS, "views"])
-        raise ConfigError(f"evaluation.protocol: none is published for {config.model.name}; name one of {known}")
-    name = DEFAULTS[config.model.name] if asked.protocol == "auto" else asked.protocol
-    if (name == "two_stream") != (DEFAULTS.get(config.model.name) == "two_stream"):
+        raise ConfigError(f"evaluation.protocol: none is published for {model.name}; name one of {known}")
+    name = DEFAULTS[model.name] if evaluation.protocol == "auto" else evaluation.protocol
+    if (name == "two_stream") != (DEFAULTS.get(model.name) == "two_stream"):
         raise ConfigError(
-            f"evaluation.protocol: {name} does not fit {config.model.name}: two_stream is that of the networks which "
+            f"evaluation.protocol: {name} does not fit {model.name}: two_stream is that of the networks which "
             f"take RGB and flow at once, and theirs only"
         )
-    if asked.frames is not None:
+    if evaluation.frames is not None:
         if name != "i3d":
             raise ConfigError(
-                f"evaluation.frames: {asked.frames} is for evaluation.protocol i3d, not {name}, whose windows have "
-                f"clips.frames"
+                f"evaluation.frames: {evaluation.frames} is for evaluation.protocol i3d, not {name}, whose windows "
+                "have clips.frames"
             )
-        return central(asked.frames)
-    return views(asked.views, asked.crops) if name == "views" else PROTOCOLS[name]
+        return central(evaluation.frames)
+    return views(evaluation.views, evaluation.crops) if name == "views" else PROTOCOLS[name]

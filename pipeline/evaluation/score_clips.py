@@ -18,7 +18,7 @@ from pipeline.clips.decoding import Decoder
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.order import view_batches
 from pipeline.cluster import definite, use_gpu
-from pipeline.config import Config
+from pipeline.config import Config, ModelConfig
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scores import FUSED, Accuracy, Scores
 from pipeline.evaluation.scoring import score_views
@@ -59,7 +59,8 @@ class Scorer:
     ) -> None:
         self.index = ClipIndex.load(config.ingest.shards, split)
         labels = labels or self.index.labels
-        self.sample, self.batch_size = ViewSampler(config.clips, protocol_of(config)), config.evaluation.batch_size
+        self.sample = ViewSampler(config.clips, protocol_of(config.evaluation, config.model))
+        self.batch_size = config.evaluation.batch_size
         self.device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(threads(config.resources))
@@ -96,7 +97,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
             without finite scores.
     """
     config = definite(config)
-    index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config)
+    index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config.evaluation, config.model)
     streams = tuple(dict.fromkeys(stream for name in weights for stream in inputs(name)))
     for stream in streams:
         if empty := int((index.length(stream) == 0).sum()):
@@ -104,7 +105,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     labels, notes = compared(config, weights, index)
     for note in notes:
         print(note, flush=True)
-    sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config)
+    sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config.resources)
     batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
     scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
         Scorer,
@@ -185,7 +186,7 @@ def compared(config: Config, weights: Mapping[str, str], index: ClipIndex) -> tu
             says.append(f"expects other input: {differs}")
         for note in says:
             notes.setdefault(note, []).append(name)
-        _check_fit(config, name, len(labels), weights[name], one)
+        _check_fit(config.model, name, len(labels), weights[name], one)
     return labels, [f"{', '.join(names)}: {note}" for note, names in notes.items()]
 
 
@@ -202,14 +203,14 @@ def _check_input(path: str, expected: Mapping[str, Any], given: Mapping[str, Any
         raise EvaluationError(f"{path}: expects model.levels {one}, not {other}; give --model.levels {one}")
 
 
-def _check_fit(config: Config, name: str, num_classes: int, path: str, stored: Weights) -> None:
+def _check_fit(model: ModelConfig, name: str, num_classes: int, path: str, stored: Weights) -> None:
     """See that a state dict is that of the network, before workers start."""
     with torch.device("meta"):  # built without weights
-        network = build_network(config.model, name, num_classes)
+        network = build_network(model, name, num_classes)
     try:
         network.load_state_dict(stored.state, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1].split()) if "\n" in str(error) else str(error)
         raise EvaluationError(
-            f"{path}: not the weights of {config.model.name} on {name} with {num_classes} classes: {reason[:200]}"
+            f"{path}: not the weights of {model.name} on {name} with {num_classes} classes: {reason[:200]}"
         ) from None

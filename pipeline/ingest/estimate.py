@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.catalog.rows import ARCHIVES, YOUTUBE
-from pipeline.config import Config
+from pipeline.config import IngestConfig
 
 ASPECT = 4 / 3
 ASSUMED_SECONDS = 10.0  # of a clip without times, as long as those of Kinetics
@@ -53,14 +53,14 @@ class Estimate:
     youtube_hours: float
 
 
-def estimate(config: Config, catalog: pa.Table) -> Estimate:
+def estimate(ingest: IngestConfig, catalog: pa.Table) -> Estimate:
     """Add up a catalog."""
     rows = catalog.to_pylist()
     good = [row for row in rows if row["error_class"] is None]
     sources = Counter(_kind(row["source"]) for row in good)
     videos = {row["source"] for row in good if _kind(row["source"]) == "YouTube"}
     seconds = sum(_seconds(row) for row in good)
-    settings = config.ingest
+    settings = ingest
     pixels = seconds * settings.fps * settings.short_side**2 * ASPECT
     flow = "flow" in settings.streams
     rate = FLOW_PIXELS_PER_SECOND.get(settings.flow.backend)

@@ -9,7 +9,7 @@ import ray
 
 from pipeline import flow
 from pipeline.catalog.rows import drawn_split
-from pipeline.config import Config, to_dict
+from pipeline.config import Config, IngestConfig, ResourcesConfig, to_dict
 from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
@@ -27,11 +27,11 @@ def with_backend(config: Config) -> Config:
     Raises:
         IngestError: clips are left to do with cuda, and the cluster has no GPU.
     """
-    shards, asked = config.ingest.shards, config.ingest.flow.backend
+    shards, asked, there = config.ingest.shards, config.ingest.flow.backend, gpus(config.resources)
     if asked == "auto":
         begun = read_json(f"{shards}/{PLAN}")["settings"]["flow"]["backend"] if exists(f"{shards}/{PLAN}") else None
-        asked = begun or ("cuda" if gpus(config) else "cpu")
-    if asked == "cuda" and "flow" in config.ingest.streams and not gpus(config) and not exists(f"{shards}/{MANIFEST}"):
+        asked = begun or ("cuda" if there else "cpu")
+    if asked == "cuda" and "flow" in config.ingest.streams and not there and not exists(f"{shards}/{MANIFEST}"):
         raise IngestError(
             f"{shards}: its flow is to be computed by cuda, and Ray has no GPU for it (resources.gpu is "
             f"{config.resources.gpu}); add one, or make another set with --ingest.flow.backend cpu --ingest.shards ..."
@@ -40,14 +40,14 @@ def with_backend(config: Config) -> Config:
     return replace(config, ingest=replace(config.ingest, flow=flow_config))
 
 
-def gpus(config: Config) -> int:
+def gpus(resources: ResourcesConfig) -> int:
     """GPUs that flow may use."""
-    return 0 if config.resources.gpu == "no" else int(ray.cluster_resources().get("GPU", 0))
+    return 0 if resources.gpu == "no" else int(ray.cluster_resources().get("GPU", 0))
 
 
-def plan_of(config: Config, catalog: pa.Table) -> dict[str, Any]:
+def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
     """What decides the content of the set: clips and settings, not where they lie or how many workers make it."""
-    settings = {name: value for name, value in to_dict(config.ingest).items() if name not in UNDECISIVE}
+    settings = {name: value for name, value in to_dict(ingest).items() if name not in UNDECISIVE}
     rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
     return {
         "dataset": catalog["dataset"][0].as_py(),
@@ -56,7 +56,7 @@ def plan_of(config: Config, catalog: pa.Table) -> dict[str, Any]:
         "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
         "settings": settings,
         "encoding": ENCODING,
-        "flow_version": flow.version(config.ingest.flow.backend) if "flow" in config.ingest.streams else None,
+        "flow_version": flow.version(ingest.flow.backend) if "flow" in ingest.streams else None,
     }
 
 

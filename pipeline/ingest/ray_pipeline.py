@@ -88,7 +88,7 @@ def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
     settings, cpus = config.ingest, config.resources.ingest_cpus
     rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
     if "flow" in settings.streams:
-        devices = gpus(config) if settings.flow.backend == "cuda" else 0
+        devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0
         compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
         rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
     rows = rows.map(make_encode(settings), num_cpus=cpus)

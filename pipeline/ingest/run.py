@@ -61,7 +61,7 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
     check_videos(catalog, config.ingest.allow_leaks)
     with explained(shards):
         config = with_backend(config)
-        plan = plan_of(config, catalog)
+        plan = plan_of(config.ingest, catalog)
         claim(shards, plan)
         groups = groups_of(catalog, config.ingest.clips_per_shard)
         if config.retry:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import Config
+from pipeline.config import Config, ModelConfig, ScheduleConfig, TrainingConfig
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
@@ -90,9 +90,11 @@ def _accuracy(scores: Scores, analyses: Mapping[str, Analysis]) -> list[str]:
 
 
 def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
-    used = {config.training.val_split: f"validation ({', '.join(_decides(config)) or 'decides nothing'})"}
-    used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "test"]))
-    used[config.training.train_split] = " and ".join(filter(None, ["training", used.get(config.training.train_split)]))
+    training, tested = config.training, config.evaluation.split
+    decides = ", ".join(_decides(config.schedule, training)) or "decides nothing"
+    used = {training.val_split: f"validation ({decides})"}
+    used[tested] = " and ".join(filter(None, [used.get(tested), "test"]))
+    used[training.train_split] = " and ".join(filter(None, ["training", used.get(training.train_split)]))
     rows = []
     for split, counts in manifest["splits"].items():
         failed = ", ".join(f"{count} {kind}" for kind, count in counts["failed"].items()) or "0"
@@ -110,10 +112,10 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _decides(config: Config) -> list[str]:
+def _decides(schedule: ScheduleConfig, training: TrainingConfig) -> list[str]:
     """What the validation split decides."""
-    steers = ["steers the learning rate"] if config.schedule.name == "plateau" else []
-    return steers + (["picks the checkpoint"] if config.training.keep == "best" else [])
+    steers = ["steers the learning rate"] if schedule.name == "plateau" else []
+    return steers + (["picks the checkpoint"] if training.keep == "best" else [])
 
 
 def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
@@ -129,16 +131,15 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
     for name, one in trained.items():
         best, epochs = one.best, len(one.history)
         lines.append(
-            f"- `{name}`: {_origin(config, name)}; {epochs} epoch{'s' if epochs > 1 else ''}; the checkpoint taken has "
-            f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{training.val_split}`, loss "
-            f"{best['val/loss']:.3f}"
+            f"- `{name}`: {_origin(config.model, name)}; {epochs} epoch{'s' if epochs > 1 else ''}; the checkpoint "
+            f"taken has {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{training.val_split}`, "
+            f"loss {best['val/loss']:.3f}"
         )
     return lines
 
 
-def _origin(config: Config, name: str) -> str:
+def _origin(model: ModelConfig, name: str) -> str:
     """Where a network's weights come from."""
-    model = config.model
     if name in model.weights:
         return f"from `{model.weights[name]}`, {_MODES.get(model.fine_tune, model.fine_tune)}"
     if model.inflate:
@@ -150,7 +151,8 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
     labels = ", ".join(map(escaped, scores.labels[:SHOWN]))
     more = f", and {len(scores.labels) - SHOWN} more (`model.json`)" if len(scores.labels) > SHOWN else ""
     split, training = config.evaluation.split, config.training
-    tuned = split == training.train_split or (split == training.val_split and bool(_decides(config)))
+    decides = bool(_decides(config.schedule, training))
+    tuned = split == training.train_split or (split == training.val_split and decides)
     counts = manifest["splits"].values()
     failed = sum(each["expected"] - each["present"] for each in counts)
     untrained = unseen(manifest, training.train_split)

@@ -149,6 +149,7 @@ def log_classifier(
         known = {stream: read_weights(file).provenance.to_dict() for stream, file in weights.items()}
         about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
         described.write_text(json.dumps({**about, "config": masked(dict(config))}))
+        stored = from_dict(Config, config)
         with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Decorate your function")  # it checks each video itself
             info = mlflow.pyfunc.log_model(
@@ -156,7 +157,7 @@ def log_classifier(
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
                 artifacts={"model": str(described), **weights},
                 code_paths=[str(Path(pipeline.__file__).parent)],
-                pip_requirements=requirements(from_dict(Config, config)),
+                pip_requirements=requirements(stored.ingest, stored.model),
                 input_example=([example], dataclasses.asdict(Asked())),  # which states the parameters' defaults too
             )
     run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, IngestConfig
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scoring import mean_scores, score_views
 from pipeline.evaluation.view_cuts import ViewCuts
@@ -89,7 +89,7 @@ class VideoClassifier:
         self.networks = {name: network.to(self.device).eval() for name, network in networks.items()}
         self.inputs = {name: inputs for name, inputs in network_inputs(config.model).items() if name in networks}
         streams = tuple(dict.fromkeys(stream for inputs in self.inputs.values() for stream in inputs))
-        self._reader = Reader(config.ingest, streams, flow_backend(config, self.device))
+        self._reader = Reader(config.ingest, streams, flow_backend(config.ingest, self.device))
         self._scoring = threading.Lock()  # a server answers in several threads: one video at a time is in memory twice
 
     @classmethod
@@ -170,7 +170,7 @@ class VideoClassifier:
             crops = asked.crops or config.evaluation.crops
             spread = replace(config.evaluation, protocol="views", views=asked.views, crops=crops, frames=None)
             config = replace(config, evaluation=spread)
-        return ViewCuts(config.clips, protocol_of(config))
+        return ViewCuts(config.clips, protocol_of(config.evaluation, config.model))
 
 
 def failed(error: Exception) -> Actions:
@@ -180,8 +180,8 @@ def failed(error: Exception) -> Actions:
     return Actions(labels=[], probabilities=[], error=f"{kind}{words[:500]}")
 
 
-def flow_backend(config: Config, device: torch.device) -> str:
+def flow_backend(ingest: IngestConfig, device: torch.device) -> str:
     """The backend of TV-L1 where a model is served: OpenCV where the shards have it, else that of the device."""
-    if config.ingest.flow.backend == "opencv":
+    if ingest.flow.backend == "opencv":
         return "opencv"
     return "cuda" if device.type == "cuda" else "cpu"

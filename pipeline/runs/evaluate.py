@@ -62,7 +62,7 @@ def score_networks(config: Config, source: Source) -> Tested:
     Raises:
         EvaluationError: the shard set has classes that the networks do not know.
     """
-    protocol = protocol_of(config)
+    protocol = protocol_of(config.evaluation, config.model)
     index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
     name, folder = _new(config, f"{source.name}-{protocol.name}")
     weights = {stream: str(path) for stream, path in source.weights.items()}

@@ -92,7 +92,7 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     training = planned_training(config, plan, sum(machines.cpus))
     if found.catalog is None:
         return training
-    return f"{planned_ingest(config, estimate(config, found.catalog), os.cpu_count() or 1)}\n{training}"
+    return f"{planned_ingest(config, estimate(config.ingest, found.catalog), os.cpu_count() or 1)}\n{training}"
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
@@ -112,8 +112,8 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
     good = rows.filter(pc.field("error_class").is_null())
     clips = dict.fromkeys(rows["split"].to_pylist(), 0) | Counter(good["split"].to_pylist())
     config = evaluated_on(config, clips)
-    check_splits(config, set(clips))
-    for note in (*notes, *(class_notes(config, rows) if labelled else ())):
+    check_splits(config.training, config.evaluation, set(clips))
+    for note in (*notes, *(class_notes(config.training, config.evaluation, rows) if labelled else ())):
         print(note, flush=True)
     return Found(config, clips, classes, catalog)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.clips.index import ClipIndex
-from pipeline.config import VERSION, Config, ConfigError, to_dict
+from pipeline.config import VERSION, Config, ConfigError, EvaluationConfig, TrainingConfig, to_dict
 from pipeline.evaluation.example_clips import log_clips
 from pipeline.evaluation.log_analysis import analyses, log_figures, log_scores
 from pipeline.evaluation.protocols import protocol_of
@@ -76,7 +76,7 @@ def check(config: Config, splits: Collection[str]) -> None:
     Raises:
         ConfigError: naming the field.
     """
-    check_splits(config, splits)
+    check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
     import torch
 
@@ -87,19 +87,19 @@ def check(config: Config, splits: Collection[str]) -> None:
             network = build_network(config.model, name, num_classes=2)
         load_start(config.model, name, network)
         freeze(config.model, network)
-    protocol_of(config)
+    protocol_of(config.evaluation, config.model)
 
 
-def check_splits(config: Config, splits: Collection[str]) -> None:
+def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits: Collection[str]) -> None:
     """Find a split that the catalog does not have.
 
     Raises:
         ConfigError: naming the field.
     """
     wanted = {
-        "training.train_split": config.training.train_split,
-        "training.val_split": config.training.val_split,
-        "evaluation.split": config.evaluation.split,
+        "training.train_split": training.train_split,
+        "training.val_split": training.val_split,
+        "evaluation.split": evaluation.split,
     }
     for field, split in wanted.items():
         if split not in splits:

@@ -47,9 +47,9 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
     Raises:
         ConfigError: naming the field.
     """
-    check_splits(config, splits)
+    check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
-    build_matching(config)
+    build_matching(config.model)
 
 
 def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferred:

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.cluster import quiet_worker
-from pipeline.config import Config, to_dict
+from pipeline.config import Config, IngestConfig, to_dict
 from pipeline.interruptions import Interrupted
 from pipeline.progress import duration
 from pipeline.runs.pretrain import pretrain, run_of
@@ -151,11 +151,11 @@ def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> 
         case "transfer":
             taught = transfer(config, tags)
             best = taught.trained.best
-            top1, clips, digest = {MATCHING: best["val/top1"]}, int(best["val/clips"]), _digest(config)
+            top1, clips, digest = {MATCHING: best["val/top1"]}, int(best["val/clips"]), _digest(config.ingest)
             history, files = {MATCHING: taught.trained.history}, {"rgb": taught.student}
         case "frames":
             rows, path = _frames(config, folder, tags)
-            top1, clips, digest = {"frames": rows[-1]["test/top1"]}, int(rows[-1]["test/clips"]), _digest(config)
+            top1, clips, digest = {"frames": rows[-1]["test/top1"]}, int(rows[-1]["test/clips"]), _digest(config.ingest)
             history, files = {"frames": rows}, {INFLATE: path}
     step = config.clips_of_a_step
     return Outcome(name, top1, clips, digest, history, step, files, round(time.monotonic() - begun, 1))
@@ -173,8 +173,8 @@ def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[li
     return history, path
 
 
-def _digest(config: Config) -> str:
-    return str(read_manifest(config.ingest.shards)["digest"])
+def _digest(ingest: IngestConfig) -> str:
+    return str(read_manifest(ingest.shards)["digest"])
 
 
 def _id(trial: Trial) -> tuple[str, int]:

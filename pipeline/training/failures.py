@@ -14,7 +14,7 @@ import ray.train
 import torch
 from ray.train import UserCallback
 
-from pipeline.config import Config
+from pipeline.config import Config, TrainingConfig
 from pipeline.training.wait_for_workers import NoRoomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -82,12 +82,12 @@ def explained(error: ray.train.TrainingFailedError, config: Config, stream: str,
     elif isinstance(cause, torch.OutOfMemoryError):
         says = (
             f"the GPU ran out of memory with training.batch_size {config.training.batch_size}, evaluation.batch_size "
-            f"{config.evaluation.batch_size}; {_smaller(config)}"
+            f"{config.evaluation.batch_size}; {_smaller(config.name, config.training)}"
         )
     elif isinstance(cause, MemoryError | ray.exceptions.OutOfMemoryError) or "running low on memory" in str(cause):
         says = (
-            f"a node ran out of memory; {_smaller(config)}, more resources.worker_cpus and resources.loader_cpus put "
-            "fewer processes on a node"
+            f"a node ran out of memory; {_smaller(config.name, config.training)}, more resources.worker_cpus and "
+            "resources.loader_cpus put fewer processes on a node"
         )
     elif isinstance(cause, FloatingPointError):
         says = f"{cause}; --resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
@@ -114,14 +114,14 @@ def _cause(error: ray.train.TrainingFailedError) -> BaseException:
     return failures[0]
 
 
-def _smaller(config: Config) -> str:
+def _smaller(name: str, training: TrainingConfig) -> str:
     """How the run goes on in less memory, with the same clips in a step."""
-    size, accumulate = config.training.batch_size, config.training.accumulate
+    size, accumulate = training.batch_size, training.accumulate
     if size == 1:
-        return f"--resume {config.name} --evaluation.batch_size 1 validates in less"
+        return f"--resume {name} --evaluation.batch_size 1 validates in less"
     factor = next(factor for factor in range(2, size + 1) if size % factor == 0)
     return (
-        f"--resume {config.name} --training.batch_size {size // factor} --training.accumulate {accumulate * factor} "
+        f"--resume {name} --training.batch_size {size // factor} --training.accumulate {accumulate * factor} "
         "makes the same steps, --evaluation.batch_size 1 validates in less"
     )
 

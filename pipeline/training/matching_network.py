@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Config, ConfigError
+from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import imagenet_weights
 from pipeline.models.weights import read_weights
 from pipeline.networks import LEVELS, build_network
@@ -64,14 +64,14 @@ class MatchingNetwork(nn.Module):
         return self.teacher(images).view(clips, steps, -1).mean(dim=1)
 
 
-def build_matching(config: Config) -> MatchingNetwork:
+def build_matching(model: ModelConfig) -> MatchingNetwork:
     """The network of `model.name` as student, DenseNet-121 of ImageNet (`model.inflate`) as teacher.
 
     Raises:
         ConfigError: no such network, or no such weights.
     """
-    model = replace(config.model, inflate="")
-    return MatchingNetwork(_teacher(config.model.inflate), build_network(model, "rgb", FEATURES))
+    model = replace(model, inflate="")
+    return MatchingNetwork(_teacher(model.inflate), build_network(model, "rgb", FEATURES))
 
 
 def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,15 +7,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Config, ConfigError
+from pipeline.config import ConfigError, EvaluationConfig, TrainingConfig
 from pipeline.training.classes import some
 
 
-def class_notes(config: Config, clips: pa.Table) -> list[str]:
+def class_notes(training: TrainingConfig, evaluation: EvaluationConfig, clips: pa.Table) -> list[str]:
     """What there is to say of the classes of a training's splits: those that only some of them have.
 
     Args:
-        config: whose splits they are.
+        training: names the splits of the training and of the validation.
+        evaluation: names that of the test.
         clips: a row a clip with `split`, `label` and `error_class`: a catalog, or the table of a shard set.
 
     Returns:
@@ -24,7 +25,7 @@ def class_notes(config: Config, clips: pa.Table) -> list[str]:
     Raises:
         ConfigError: a training or validation clip has no label, or no test clip has one.
     """
-    train, val, test = config.training.train_split, config.training.val_split, config.evaluation.split
+    train, val, test = training.train_split, training.val_split, evaluation.split
     known = {split: _classes(clips, split) for split in (train, val, test)}
     for field, split in (("training.train_split", train), ("training.val_split", val)):
         if unlabelled := _unlabelled(clips, split):

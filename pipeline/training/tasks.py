@@ -109,7 +109,7 @@ class Matching:
 
     def network(self, here: Provenance) -> tuple[MatchingNetwork, LoadReport | None]:  # noqa: ARG002 - no classes
         """See `Task`."""
-        return build_matching(self.config), None
+        return build_matching(self.config.model), None
 
     def training(self, index: ClipIndex, epoch: int) -> tuple[ClipIndex, Sampler]:
         """See `Task`."""

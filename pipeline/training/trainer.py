@@ -11,7 +11,7 @@ from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from pipeline import console
 from pipeline.cluster import address_handed_on, definite, quiet_worker, use_gpu
-from pipeline.config import Config
+from pipeline.config import Config, TrainingConfig
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
@@ -62,7 +62,7 @@ def train_stream(
             for them in `resources.wait_minutes`.
     """
     config = definite(config)
-    gpu, resources = use_gpu(config), config.resources
+    gpu, resources = use_gpu(config.resources), config.resources
     least = resources.min_workers
     trainer = _Trainer(
         monitored_loop,
@@ -77,7 +77,7 @@ def train_stream(
             name=stream,
             storage_path=folder,
             failure_config=ray.train.FailureConfig(max_failures=resources.max_failures),
-            checkpoint_config=_keep(config),
+            checkpoint_config=_keep(config.training),
             callbacks=[
                 _Heard(console.label()),
                 KeepCopy(f"{folder}/{stream}"),
@@ -130,9 +130,9 @@ class _Heard(ControllerCallback):
         quiet_worker(self.label)
 
 
-def _keep(config: Config) -> ray.train.CheckpointConfig:
+def _keep(training: TrainingConfig) -> ray.train.CheckpointConfig:
     """Ray Train keeps the latest checkpoint in any case: a run goes on from it."""
-    if config.training.keep == "last":
+    if training.keep == "last":
         return ray.train.CheckpointConfig(num_to_keep=1)
     return ray.train.CheckpointConfig(
         num_to_keep=1, checkpoint_score_attribute=SELECT, checkpoint_score_order=SELECT_MODE

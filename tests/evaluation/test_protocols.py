@@ -10,7 +10,7 @@ from pipeline.clips.order import view_batches
 from pipeline.clips.windows import consecutive_windows, sliding_windows, snapshots, spread_windows
 from pipeline.command_line import override
 from pipeline.config import ClipsConfig, Config, ConfigError
-from pipeline.evaluation.protocols import DEFAULTS, PROTOCOLS, central, protocol_of, views
+from pipeline.evaluation.protocols import DEFAULTS, PROTOCOLS, Protocol, central, protocol_of, views
 from pipeline.models import list_models
 
 # protocol, training window (frames, stride), stream, frames of the clip -> windows, frames of each, first and last
@@ -28,6 +28,10 @@ KINETICS = [
     ("resnet3d", (16, 1), "rgb", 257, 16, 16, 0, 255),  # a single frame that is left is no window
     ("resnet3d", (16, 1), "rgb", 258, 17, 16, 0, 257),
 ]
+
+
+def asked_for(config: Config) -> Protocol:
+    return protocol_of(config.evaluation, config.model)
 
 
 @pytest.mark.parametrize(("name", "window", "stream", "length", "count", "frames", "first", "last"), KINETICS)
@@ -91,18 +95,18 @@ def test_the_crops_of_a_test_span_the_frame():
 def test_every_network_has_a_protocol_of_its_own():
     assert set(DEFAULTS) == {info.name for info in list_models()}
     for name in DEFAULTS:
-        protocol = protocol_of(override(Config(), {"model.name": name}))
+        protocol = asked_for(override(Config(), {"model.name": name}))
         assert protocol.name == DEFAULTS[name]
         assert protocol.windows(250, ClipsConfig(), "rgb").max() < 250
 
 
 def test_the_config_chooses_the_protocol():
     asked = {"evaluation.protocol": "views", "evaluation.views": "4", "evaluation.crops": "5"}
-    protocol = protocol_of(override(Config(), asked))
+    protocol = asked_for(override(Config(), asked))
     assert protocol.crops == 5
     assert protocol.windows(100, ClipsConfig(frames=8), "rgb").shape == (4, 8)
     assert str(protocol) == "views (4 clips; 5 crops, softmax averaged)"
-    centre = protocol_of(override(Config(), {"evaluation.frames": "6"}))
+    centre = asked_for(override(Config(), {"evaluation.frames": "6"}))
     assert centre.windows(10, ClipsConfig(), "rgb").tolist() == [[2, 3, 4, 5, 6, 7]]
     assert centre.windows(10, ClipsConfig(), "rgb").tolist() == central(6).windows(10, ClipsConfig(), "rgb").tolist()
 
@@ -120,7 +124,7 @@ def test_the_config_chooses_the_protocol():
 )
 def test_a_protocol_that_is_not_there_is_one_line(asked, line):
     with pytest.raises(ConfigError, match=line) as raised:
-        protocol_of(override(Config(), asked))
+        asked_for(override(Config(), asked))
     assert "\n" not in str(raised.value)
 
 

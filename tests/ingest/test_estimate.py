@@ -25,10 +25,11 @@ def listed(tmp_path):
 
 
 def test_a_list_alone_means_youtube_each_video_once(listed):
-    plan = estimate(listed, configured_catalog(listed))
+    plan = estimate(listed.ingest, configured_catalog(listed))
     assert (plan.clips, plan.bad, plan.sources) == ({"train": 3}, {"train": 1}, {"YouTube": 2})
     assert (plan.videos, plan.seconds, plan.youtube_hours) == (1, 20.0, 1 / 240)
-    rgb = estimate(override(listed, {"ingest.streams": "rgb", "model.streams": "rgb"}), configured_catalog(listed))
+    alone = override(listed, {"ingest.streams": "rgb", "model.streams": "rgb"})
+    rgb = estimate(alone.ingest, configured_catalog(listed))
     assert rgb.flow_core_hours == 0
     assert rgb.stored_bytes < plan.stored_bytes
 
@@ -36,7 +37,7 @@ def test_a_list_alone_means_youtube_each_video_once(listed):
 def test_flow_costs_what_the_backend_costs(listed):
     catalog = configured_catalog(listed)
     hours = {
-        backend: estimate(override(listed, {"ingest.flow.backend": backend}), catalog).flow_core_hours
+        backend: estimate(override(listed, {"ingest.flow.backend": backend}).ingest, catalog).flow_core_hours
         for backend in ("cpu", "opencv", "cuda")
     }
     assert hours["opencv"] > 10 * hours["cpu"] > 0
@@ -45,15 +46,15 @@ def test_flow_costs_what_the_backend_costs(listed):
 
 def test_archives_and_addresses_are_told_apart(listed, tmp_path):
     archived = override(listed, {"catalog.archives.train": str(tmp_path / "list.txt")})
-    assert estimate(archived, configured_catalog(archived)).sources == {"archive": 2}
+    assert estimate(archived.ingest, configured_catalog(archived)).sources == {"archive": 2}
     addressed = override(listed, {"catalog.videos": "https://example.org/k400"})
     catalog = configured_catalog(addressed)
-    assert estimate(addressed, catalog).sources == {"address": 2}
+    assert estimate(addressed.ingest, catalog).sources == {"address": 2}
     assert catalog["source"][0].as_py() == "https://example.org/k400/abcdefghijk_000003_000013.mp4"
 
 
 def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
-    text = planned(listed, estimate(listed, configured_catalog(listed)), cores=2)
+    text = planned(listed, estimate(listed.ingest, configured_catalog(listed)), cores=2)
     for words in ("nothing has been done", "2 YouTube", "1 videos, 240 an hour", "hours on 2 cores"):
         assert words in text
 

@@ -140,7 +140,7 @@ def test_its_signature_says_what_it_takes_and_answers(model):
 def test_it_loads_and_predicts_where_there_is_nothing_but_its_requirements(logged, model, video, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
     lines = (logged / "requirements.txt").read_text().split()
-    assert lines == requirements(override(Config(), FIELDS))
+    assert lines == requirements(Config().ingest, override(Config(), FIELDS).model)
     only = {"PYTHONPATH": str(tmp_path), "ONLY": json.dumps(lines)}
     check_same(predicted(sys.executable, logged, video, only), model, video)
 
@@ -179,7 +179,9 @@ def predicted(python: str, model: Path, video: Path, environment: dict[str, str]
 
 def test_models_without_flow_need_no_numba():
     rgb = override(Config(), {"model.streams": "rgb"})
-    names = [line.partition("==")[0] for line in requirements(rgb)]
+    names = [line.partition("==")[0] for line in requirements(rgb.ingest, rgb.model)]
     assert {"ray", "numba", "pyarrow"}.isdisjoint(names)
-    assert [line.partition("==")[0] for line in requirements(Config())] == sorted([*names, "numba"])
-    assert not any("+" in line for line in requirements(Config()))
+    assert [line.partition("==")[0] for line in requirements(Config().ingest, Config().model)] == sorted(
+        [*names, "numba"]
+    )
+    assert not any("+" in line for line in requirements(Config().ingest, Config().model))

@@ -57,7 +57,8 @@ def by_the_test(model, tmp_path, index):
     """(classes,) scores of the clip as `evaluate` comes to them, in a Ray task's code without Ray."""
     config = replace(model.config, ingest=replace(model.config.ingest, shards=index.shards))
     weights = {name: str(tmp_path / f"{name}.pt") for name in model.networks}
-    scorer, sample = Scorer(config, weights, index.split, gpu=False), ViewSampler(config.clips, protocol_of(config))
+    scorer, protocol = Scorer(config, weights, index.split, gpu=False), protocol_of(config.evaluation, config.model)
+    sample = ViewSampler(config.clips, protocol)
     streams = {stream for name in weights for stream in model.inputs[name]}
     batch = {stream: sample(index, 0, stream)[None] for stream in streams}
     scored = scorer({"rows": np.array([0]), **batch})
@@ -93,7 +94,8 @@ def test_of_a_stored_clip_it_says_what_the_test_said(tmp_path, index, fields):
 )
 def test_of_the_same_frames_and_flow_it_says_what_the_test_said(tmp_path, index, fields, networks):
     model = classifier(tmp_path, fields, *networks)
-    sample = ViewSampler(replace(model.config.clips, crop=32), replace(protocol_of(Config()), windows=every_frame))
+    protocol = replace(protocol_of(Config().evaluation, Config().model), windows=every_frame)
+    sample = ViewSampler(replace(model.config.clips, crop=32), protocol)
     stored = {stream: sample(index, 0, stream)[0] for stream in ("rgb", "flow")}
     assert {stream: each.shape for stream, each in stored.items()} == {"rgb": (12, 32, 32, 3), "flow": (11, 32, 32, 2)}
     assert model.scores(stored) == pytest.approx(by_the_test(model, tmp_path, index), rel=1e-3, abs=1e-3)

@@ -16,7 +16,7 @@ def test_flow_is_computed_where_it_is_shown_and_equals_that_of_the_whole_clip():
     fields = {"ingest.short_side": "32", "ingest.flow.nscales": "2", "clips.crop": "32", "evaluation.frames": "4"}
     config = override(Config(), fields)
     noise = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
-    video, cuts = encode_video(noise, 25, 17, 6), ViewCuts(config.clips, protocol_of(config))
+    video, cuts = encode_video(noise, 25, 17, 6), ViewCuts(config.clips, protocol_of(config.evaluation, config.model))
     read = Reader(config.ingest, ("rgb", "flow"), "cpu").read(video, cuts)
     whole = quantise(tvl1(read["rgb"], "cpu", **config.ingest.flow.parameters), config.ingest.flow.bound)
     shown = np.arange(3, 7)  # the central four of eleven

@@ -85,7 +85,7 @@ def teacher(tmp_path_factory):
 
 def test_a_step_moves_the_student_and_leaves_the_teacher(teacher, tmp_path):
     config = Config(model=ModelConfig(name="i3d", streams=("rgb",), inflate=teacher, dropout=0.0))
-    network = build_matching(config).train()
+    network = build_matching(config.model).train()
     assert not any(module.training for module in network.teacher.modules())
     assert isinstance(network.classifier[0], nn.Linear)
     assert [layer.weight.shape for layer in network.classifier if isinstance(layer, nn.Linear)] == [
@@ -112,7 +112,7 @@ def test_a_step_moves_the_student_and_leaves_the_teacher(teacher, tmp_path):
 
 
 def test_the_frames_features_are_the_mean_over_time(teacher):
-    network = build_matching(Config(model=ModelConfig(name="i3d", streams=("rgb",), inflate=teacher)))
+    network = build_matching(ModelConfig(name="i3d", streams=("rgb",), inflate=teacher))
     frames = torch.rand(1, 3, 2, 32, 32) * 2 - 1
     alone = [network.taught(frames[:, :, step : step + 1]) for step in range(2)]
     both = network.taught(frames)
@@ -127,7 +127,7 @@ def test_another_teacher_is_refused_by_its_field(weights, monkeypatch):
         "pipeline.training.matching_network.imagenet_weights", lambda name: {"conv1.weight": torch.zeros(1)}
     )
     with pytest.raises(ConfigError, match=r"model\.inflate: supervision transfer needs densenet121"):
-        build_matching(config)
+        build_matching(config.model)
 
 
 @pytest.mark.ray

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.command_line import override
-from pipeline.config import Config, ConfigError
+from pipeline.config import Config, ConfigError, EvaluationConfig, TrainingConfig
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.training.splits import class_notes, unseen
 
@@ -24,7 +24,8 @@ def table(**splits):
 
 
 def notes(**splits):
-    return class_notes(override(Config(), {"evaluation.split": "test" if "test" in splits else "val"}), table(**splits))
+    evaluation = EvaluationConfig(split="test" if "test" in splits else "val")
+    return class_notes(TrainingConfig(), evaluation, table(**splits))
 
 
 def test_of_the_same_classes_in_all_splits_nothing_is_said():
@@ -63,7 +64,7 @@ def case(tmp_path):
         given = {"catalog.annotations.train": train, "catalog.annotations.val": val}
         config = override(Config(), {name: str(value) for name, value in fields.items()})
         config = override(config, {field: str(CASES / name / file) for field, file in given.items()})
-        return config.resolved(tmp_path), configured_catalog(config.resolved(tmp_path))
+        return config.training, config.evaluation, configured_catalog(config.resolved(tmp_path))
 
     return catalog
 
