@@ -616,6 +616,14 @@ def _absolute_sqlite(uri: str, base: Path) -> str:
     return prefix + absolute(uri.removeprefix(prefix), base) if uri.startswith(prefix) else uri
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The tree as plain dicts, lists and scalars, ready for YAML or JSON."""
     plain = dataclasses.asdict(config)

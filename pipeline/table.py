@@ -1,5 +1,7 @@
 """Tables on a terminal, and numbers as people read them."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -36,3 +38,11 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.3g} TB"
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(rows)
+    return text.getvalue()

@@ -14,12 +14,12 @@ from pipeline.cluster import quiet_worker, use_gpu
 from pipeline.config import Config
 from pipeline.evaluation.analysis import probabilities
 from pipeline.evaluation.class_activation import attention
-from pipeline.evaluation.log_analysis import csv_text
 from pipeline.evaluation.scores import Scores
 from pipeline.figures.animations import animate, flow_pictures
 from pipeline.figures.overlays import Row, attention_animation
 from pipeline.networks import load_network
 from pipeline.progress import Progress
+from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.runs import Run
 
@@ -92,7 +92,7 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
         listed.append((picture, scores.clip_ids[i], label, taken, f"{confidence[i]:.4f}"))
         progress.advance()
     run.log_text(
-        "misclassified/clips.csv", csv_text(["picture", "clip_id", "label", "predicted", "confidence"], listed)
+        "misclassified/clips.csv", csv_text([["picture", "clip_id", "label", "predicted", "confidence"], *listed])
     )
     return len(listed)
 
@@ -127,7 +127,7 @@ def log_attention(
         path = f"attention/{number:02}_{'right' if predicted[i] == scores.targets[i] else 'wrong'}.gif"
         run.log_bytes(path, picture)
         listed.append((path, scores.clip_ids[i], scores.labels[scores.targets[i]], scores.labels[predicted[i]]))
-    run.log_text("attention/clips.csv", csv_text(["picture", "clip_id", "label", "predicted"], listed))
+    run.log_text("attention/clips.csv", csv_text([["picture", "clip_id", "label", "predicted"], *listed]))
     return len(listed)
 
 

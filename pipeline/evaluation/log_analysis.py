@@ -1,15 +1,13 @@
 """Everything that a test's scores say, logged to its MLflow run."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, fields
 from functools import partial
-from typing import Any
 
 from pipeline.evaluation.analysis import Analysis, ClassAccuracy, Pair, analyse
 from pipeline.evaluation.scores import Scores
 from pipeline.figures import charts as figures
+from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.runs import Run, data_name
 
@@ -44,7 +42,7 @@ def log_scores(
         }
         for path, kind, rows in (("classes", ClassAccuracy, one.classes), ("hardest_pairs", Pair, one.pairs)):
             heading = [each.name for each in fields(kind)]
-            run.log_text(f"test/{name}/{path}.csv", csv_text(heading, map(astuple, rows)))
+            run.log_text(f"test/{name}/{path}.csv", csv_text([heading, *map(astuple, rows)]))
     run.log_metrics(metrics, step=0, model_id=model_id, data=data)  # MLflow draws what has step 0 alone as a bar
     return found
 
@@ -68,11 +66,3 @@ def log_figures(run: Run, scores: Scores, found: Mapping[str, Analysis]) -> None
         for kind, draw in drawn.items():
             with may_fail(run, path := f"test/{name}/{kind}.png"):
                 run.log_figure(path, draw(title))
-
-
-def csv_text(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([heading, *rows])
-    return text.getvalue()

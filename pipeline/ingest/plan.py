@@ -9,7 +9,7 @@ import ray
 
 from pipeline import flow
 from pipeline.catalog.rows import drawn_split
-from pipeline.config import Config, IngestConfig, ResourcesConfig, to_dict
+from pipeline.config import Config, IngestConfig, ResourcesConfig, flatten, to_dict
 from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
@@ -72,8 +72,8 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
     if not exists(f"{shards}/{PLAN}"):
         write_json(f"{shards}/{PLAN}", plan)
         return
-    there = _flat(read_json(f"{shards}/{PLAN}"))
-    for name, wanted in _flat(plan).items():
+    there = flatten(read_json(f"{shards}/{PLAN}"))
+    for name, wanted in flatten(plan).items():
         if name in ("encoding", "flow_version") and complete:  # nothing will be mixed
             continue
         if there.get(name) != wanted:
@@ -81,10 +81,3 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
                 f"{shards}: made with {name} = {there.get(name)}, now asked for {wanted}; "
                 "give another --ingest.shards, or delete that folder"
             )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

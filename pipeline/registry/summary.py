@@ -1,12 +1,10 @@
 """Answers as text: for people, or a line for each video or action for programs."""
 
-import csv
-import io
 import json
 from typing import Literal
 
 from pipeline.registry.video_classifier import Actions
-from pipeline.table import table
+from pipeline.table import csv_text, table
 
 Form = Literal["table", "json", "csv"]
 HEAD = ("video", "rank", "action", "probability")
@@ -26,11 +24,8 @@ def text(form: Form, video: str, actions: Actions, number: int, count: int) -> s
     if form == "json":
         return json.dumps({"video": video, **actions.model_dump()})
     if form == "csv":
-        lines = io.StringIO()
-        rows = csv.writer(lines, lineterminator="\n")
-        rows.writerows([HEAD] if number == 1 else [])
-        rows.writerows((video, rank, *action) for rank, action in enumerate(best, 1))
-        return lines.getvalue().rstrip("\n")
+        rows = [(video, rank, *action) for rank, action in enumerate(best, 1)]
+        return csv_text([HEAD, *rows] if number == 1 else rows).rstrip("\n")
     which = f"  ({number} of {count})" if count > 1 else ""
     shares = [(label, f"{100 * share:.1f}") for label, share in best]
     return f"{video}{which}\n{table([('action', '%'), *shares])}" if best else ""

@@ -5,7 +5,6 @@ scores.parquet  logits of every clip, with what they stand on
 rgb.pt, flow.pt the weights of a registered model, where every worker can read them
 """
 
-import datetime
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from pipeline.runs.trained_networks import Source
 from pipeline.shards import read_manifest
 from pipeline.storage import make_folder
 from pipeline.tracking.notes import set_note
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, time_stamp, tracked_run
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
 
 def _new(config: Config, about: str) -> tuple[str, str]:
     """A name that was never used, and its folder."""
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = time_stamp()
     name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', about).strip('.-')}-{stamp}-{secrets.token_hex(2)}"
     folder = f"{config.storage}/evaluations/{name}"
     make_folder(folder)
@@ -121,5 +120,5 @@ def _new(config: Config, about: str) -> tuple[str, str]:
 
 
 def _run(config: Config, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
-    artifacts = f"{config.storage}/mlartifacts" if config.tracking.uri.startswith("sqlite:") else None
+    artifacts = artifact_root(config.tracking.uri, config.storage)
     return tracked_run(config.tracking.uri, config.tracking.experiment, name, artifacts=artifacts, tags=tags)

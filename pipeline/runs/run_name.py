@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.config import Config, ConfigError, from_dict, stored, to_dict
 from pipeline.masking import masked, masked_fields
 from pipeline.storage import exists, list_entries, read_json
+from pipeline.tracking.runs import time_stamp
 from pipeline.training.classes import some
 
 # What may be another in a run that goes on: it changes how a step is computed, and not which clips are in it.
@@ -42,7 +43,7 @@ def named(config: Config, given: Collection[str] = (), now: Callable[[], datetim
         before = read_run(config.storage, config.resume, "--resume")
         return replace(changed(before, config, given), resume=config.resume)
     if not config.name:
-        stamp = (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
+        stamp = time_stamp(now)
         config = replace(config, name=f"{config.tracking.experiment}-{stamp}-{secrets.token_hex(2)}")
     if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
         raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")

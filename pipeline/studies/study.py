@@ -26,7 +26,7 @@ from pipeline.studies.settings import StudyConfig, data_config
 from pipeline.studies.verdicts import Outcomes, Verdict, judge
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, tracked_run
 
 Write = Callable[[str], object]
 EXPERIMENT = "study"
@@ -79,8 +79,8 @@ def study_run(storage: str) -> Iterator[Run]:
     make_folder(storage)
     path = f"{storage}/study.json"
     known = read_json(path)["run"] if exists(path) else None
-    uri, artifacts = f"sqlite:///{storage}/mlflow.db", f"{storage}/mlartifacts"
-    with tracked_run(uri, EXPERIMENT, EXPERIMENT, resume=known, artifacts=artifacts) as run:
+    uri = f"sqlite:///{storage}/mlflow.db"
+    with tracked_run(uri, EXPERIMENT, EXPERIMENT, resume=known, artifacts=artifact_root(uri, storage)) as run:
         write_json(path, {"run": run.run_id})
         yield run
 

@@ -7,9 +7,6 @@ with the table and the picture.
     STORAGE/sweeps/NAME/     Tune's state, results.csv        STORAGE/sweeps/NAME/trials/ID/    checkpoints of a trial
 """
 
-import csv
-import datetime
-import io
 import os
 import secrets
 from dataclasses import dataclass
@@ -28,9 +25,10 @@ from pipeline.interruptions import Interrupted
 from pipeline.shards import read_manifest
 from pipeline.storage import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
+from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, time_stamp, tracked_run
 from pipeline.training.reporting import is_whole
 from pipeline.training.trainer import train_stream
 from pipeline.workers import TRIAL_CPUS
@@ -66,11 +64,11 @@ def search(sweep: SweepConfig) -> Swept:
     """
     base = sweep.base
     manifest = read_manifest(base.ingest.shards)
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = time_stamp()
     name = base.name or f"sweep-{stamp}-{secrets.token_hex(2)}"
     folder = f"{base.storage}/sweeps/{name}"
     make_folder(folder)
-    artifacts = f"{base.storage}/mlartifacts" if base.tracking.uri.startswith("sqlite:") else None
+    artifacts = artifact_root(base.tracking.uri, base.storage)
     tags = {"dataset_digest": manifest["digest"], "model": base.model.name, "stream": sweep.stream}
     with tracked_run(base.tracking.uri, base.tracking.experiment, name, artifacts=artifacts, tags=tags) as run:
         about = f"**{base.model.name}**, `{sweep.stream}`: temporal depth x stride x resolution, {trials(sweep)} trials"
@@ -89,7 +87,7 @@ def search(sweep: SweepConfig) -> Swept:
             raise Interrupted(f"{done}, and their curves in MLflow", anew=True) from stop
         rows = sorted((_row(result) for result in results), key=lambda row: -row[METRIC])
         _end_children(run, rows, _most_epochs(sweep))
-        text = _csv(rows)
+        text = csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
         write_atomically(f"{folder}/results.csv", lambda file: file.write(text.encode()))
         run.log_text("results.csv", text)
         set_note(run, [f"{about}, best first.", pipes([COLUMNS[1:], *(_shown(row) for row in rows)]), data])
@@ -204,11 +202,3 @@ def _end_children(parent: Run, rows: list[dict[str, Any]], most_epochs: int) -> 
             row["status"] = "stopped early"
             run.set_tags({"stopped_early": f"by ASHA after epoch {row['epochs']}"})
         run.end(RunStatus.FINISHED)
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -6,10 +6,11 @@ worker goes on in the same run instead of opening another.
 
 import contextlib
 import dataclasses
+import datetime
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline.config import yaml_text
+from pipeline.config import flatten, yaml_text
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
 from pipeline.tracking.outages import OutageError, check_reachable, unreachable
@@ -235,12 +236,14 @@ def use(uri: str) -> None:
     mlflow.set_registry_uri(uri)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+def artifact_root(uri: str, storage: str) -> str | None:
+    """The folder of artifacts: in the storage beside a SQLite file; None where a server has its own."""
+    return f"{storage}/mlartifacts" if uri.startswith("sqlite:") else None
+
+
+def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:
+    """The time as it stands in the names of runs, in UTC: 20261129-001500."""
+    return (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from pipeline.tracking.runs import Run, flatten, tracked_run
+from pipeline.config import flatten
+from pipeline.tracking.runs import Run, tracked_run
 
 
 def status(run: Run) -> str:

@@ -13,7 +13,6 @@ turn, hears how long to sleep before it asks again, and sleeps in its own proces
 
 import logging
 import math
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -122,42 +121,6 @@ def _hopeless(egress: str, circuit: _Circuit) -> str:
         "more; give ingest.fetch.youtube_cookies or other ingest.fetch.youtube_proxies, or run again tomorrow with "
         f"--retry RateLimited; its last words: {circuit.reason}"
     )
-
-
-class LocalLimiter:
-    """Of one process and its threads.
-
-    Args:
-        settings: `youtube_per_hour` and `youtube_pause_s` are used.
-        clock: Seconds that never go back.
-        sleep: Waits so many seconds.
-    """
-
-    def __init__(
-        self,
-        settings: FetchConfig,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._circuits = Circuits(settings, clock)
-        self._lock = threading.Lock()
-        self._sleep = sleep
-
-    def acquire(self, egress: str) -> None:
-        """See `Limiter`."""
-        _wait_for_turn(lambda: self._call("ask", egress), self._sleep)
-
-    def refused(self, egress: str, reason: str) -> None:
-        """See `Limiter`."""
-        self._call("refused", egress, reason)
-
-    def succeeded(self, egress: str) -> None:
-        """See `Limiter`."""
-        self._call("succeeded", egress)
-
-    def _call(self, method: str, *arguments: str) -> Any:
-        with self._lock:
-            return getattr(self._circuits, method)(*arguments)
 
 
 class ClusterLimiter:

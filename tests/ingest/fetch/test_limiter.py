@@ -12,9 +12,9 @@ from pipeline.ingest.fetch.limiter import (
     PROBE_S,
     Circuits,
     ClusterLimiter,
-    LocalLimiter,
     cluster_limiter,
 )
+from tests.ingest.fetch.local_limiter import LocalLimiter
 
 SETTINGS = FetchConfig(youtube_per_hour=240, youtube_pause_s=3600)  # one every 15 s
 

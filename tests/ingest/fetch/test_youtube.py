@@ -26,10 +26,10 @@ from pipeline.config import FetchConfig
 from pipeline.ingest import clip_errors as errors
 from pipeline.ingest.clip_errors import BadRow, error_named
 from pipeline.ingest.fetch import youtube_child
-from pipeline.ingest.fetch.limiter import LocalLimiter
 from pipeline.ingest.fetch.scratch import process_start, remove_stale
 from pipeline.ingest.fetch.youtube import egress_of, fetch_video, video_id, watch_page
 from pipeline.ingest.fetch.youtube_errors import clip_error
+from tests.ingest.fetch.local_limiter import LocalLimiter
 from tests.ingest.videos import make_video
 
 ID = "0sf943sWZls"
@@ -249,9 +249,9 @@ def test_a_given_up_egress_costs_no_request(site, tmp_path):
 def test_a_killed_worker_takes_yt_dlp_with_it_and_the_next_cleans_up(site, tmp_path):
     code = (
         "import sys; from pathlib import Path; from pipeline.config import FetchConfig\n"
-        "from pipeline.ingest.fetch import limiter, youtube\n"
+        "from pipeline.ingest.fetch import youtube; from tests.ingest.fetch.local_limiter import LocalLimiter\n"
         "settings = FetchConfig(tries=1)\n"
-        "youtube.fetch_video(sys.argv[1], settings, limiter.LocalLimiter(settings), Path(sys.argv[2]), page=str)\n"
+        "youtube.fetch_video(sys.argv[1], settings, LocalLimiter(settings), Path(sys.argv[2]), page=str)\n"
     )
     site.dripping.clear()
     site.dropped.clear()
