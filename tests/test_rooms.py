@@ -57,7 +57,7 @@ USES = {
     "clips": {"config"},
     "tracking": {"config", "console", "interruptions", "masking"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
-    "evaluation": {"cluster", "config", "console", "networks", "progress", "storage"},
+    "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
     "registry": {"config", "console", "masking", "networks", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "storage", "table", "workers"},
