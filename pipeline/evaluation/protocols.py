@@ -86,18 +86,6 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }
 
-DEFAULTS: dict[str, str] = {
-    **dict.fromkeys(["i3d", "two_stream_i3d"], "i3d"),
-    "i3d_resnet50": "views",  # 10 clips x 3 crops: Non-local Neural Networks, section 5.1
-    "convnet_lstm": "lstm",
-    "c3d": "c3d",
-    **dict.fromkeys(["two_stream", "fused_two_stream"], "two_stream"),
-    **dict.fromkeys(["t3d121", "t3d169", "densenet3d121", "densenet3d169"], "t3d"),
-    **dict.fromkeys([f"resnet3d{depth}" for depth in (18, 34, 50, 101, 152, 200)], "resnet3d"),
-    **dict.fromkeys(["preact_resnet3d200", "wide_resnet3d50", "resnext3d101"], "resnet3d"),
-    **dict.fromkeys(["hara_densenet3d121", "hara_densenet3d201"], "resnet3d"),
-}
-
 
 def views(clips: int, crops: int) -> Protocol:
     """N clips x M crops, spread evenly over the video, softmax averaged (Non-local Neural Networks, section 5.1)."""
@@ -121,14 +109,16 @@ def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
     """The protocol of a test; `auto` is the published one of its network.
 
     Raises:
-        ConfigError: the network has no published one, cannot take it, or `evaluation.frames` is given for another than
-            I3D's.
+        ConfigError: there is no such network, it cannot take the protocol, or `evaluation.frames` is given for
+            another than I3D's.
     """
-    if evaluation.protocol == "auto" and model.name not in DEFAULTS:
-        known = ", ".join([*PROTOCOLS, "views"])
-        raise ConfigError(f"evaluation.protocol: none is published for {model.name}; name one of {known}")
-    name = DEFAULTS[model.name] if evaluation.protocol == "auto" else evaluation.protocol
-    if (name == "two_stream") != (DEFAULTS.get(model.name) == "two_stream"):
+    from pipeline.models.registry import MODELS  # imports torch, which tasks that decode views do without
+
+    if model.name not in MODELS:
+        raise ConfigError(f"model.name: {model.name}: no such network")
+    published = MODELS[model.name].protocol
+    name = published if evaluation.protocol == "auto" else evaluation.protocol
+    if (name == "two_stream") != (published == "two_stream"):
         raise ConfigError(
             f"evaluation.protocol: {name} does not fit {model.name}: two_stream is that of the networks which "
             f"take RGB and flow at once, and theirs only"

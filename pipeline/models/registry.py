@@ -36,6 +36,7 @@ class ModelInfo:
         clips: the paper's training clip for each input of ``forward``, as (channels, frames, size).
         parameters: trainable parameters with 400 classes and default options.
         gmacs: billions of multiply-adds of convolutions and linear layers for one such clip.
+        protocol: its published test, by the name that it has in ``pipeline.evaluation.protocols``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelInfo:
     clips: dict[str, Clip]
     parameters: int
     gmacs: float
+    protocol: str
 
     def __str__(self) -> str:
         return self.name
@@ -62,29 +64,29 @@ RGB_16: Clip = (3, 16, 112)
 
 
 def _t3d(name: str, parameters: int, gmacs: float) -> ModelInfo:
-    return ModelInfo(name, partial(t3d.T3D, t3d.TABLE[name]), T3D, "Table 1", {"x": RGB_32}, parameters, gmacs)
+    return ModelInfo(name, partial(t3d.T3D, t3d.TABLE[name]), T3D, "Table 1", {"x": RGB_32}, parameters, gmacs, "t3d")
 
 
 def _densenet(name: str, parameters: int, gmacs: float) -> ModelInfo:
     build = partial(densenet3d.DenseNet3D, *densenet3d.TABLE[name])
-    return ModelInfo(name, build, T3D, "Table 1", {"x": RGB_32}, parameters, gmacs)
+    return ModelInfo(name, build, T3D, "Table 1", {"x": RGB_32}, parameters, gmacs, "t3d")
 
 
 def _resnet(name: str, parameters: int, gmacs: float) -> ModelInfo:
     network = resnet3d.PreActResNet3D if name.startswith("preact") else resnet3d.ResNet3D
     build = partial(network, resnet3d.TABLE[name])
-    return ModelInfo(name, build, RESNET3D, "Table 1", {"x": RGB_16}, parameters, gmacs)
+    return ModelInfo(name, build, RESNET3D, "Table 1", {"x": RGB_16}, parameters, gmacs, "resnet3d")
 
 
 def _hara_densenet(name: str, parameters: int, gmacs: float) -> ModelInfo:
     build = partial(densenet3d.HaraDenseNet3D, *densenet3d.TABLE[name])
-    return ModelInfo(name, build, RESNET3D, "Table 1", {"x": RGB_16}, parameters, gmacs)
+    return ModelInfo(name, build, RESNET3D, "Table 1", {"x": RGB_16}, parameters, gmacs, "resnet3d")
 
 
 MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
-        ModelInfo("i3d", I3D, QUO_VADIS, "Table 1 (e), Figure 3", {"x": RGB_64}, 12_697_264, 111.153),
+        ModelInfo("i3d", I3D, QUO_VADIS, "Table 1 (e), Figure 3", {"x": RGB_64}, 12_697_264, 111.153, "i3d"),
         ModelInfo(
             "two_stream_i3d",
             TwoStreamI3D,
@@ -93,10 +95,13 @@ MODELS: dict[str, ModelInfo] = {
             {"rgb": RGB_64, "flow": FLOW_64},
             25_372_576,
             213.495,
+            "i3d",
         ),
-        ModelInfo("i3d_resnet50", I3DResNet50, NON_LOCAL, "Table 1", {"x": (3, 8, 224)}, 28_043_472, 28.408),
-        ModelInfo("convnet_lstm", ConvNetLSTM, QUO_VADIS, "Table 1 (a)", {"x": (3, 25, 224)}, 8_958_000, 37.513),
-        ModelInfo("c3d", C3D, QUO_VADIS, "Table 1 (b)", {"x": RGB_16}, 79_656_464, 19.821),
+        ModelInfo("i3d_resnet50", I3DResNet50, NON_LOCAL, "Table 1", {"x": (3, 8, 224)}, 28_043_472, 28.408, "views"),
+        ModelInfo(
+            "convnet_lstm", ConvNetLSTM, QUO_VADIS, "Table 1 (a)", {"x": (3, 25, 224)}, 8_958_000, 37.513, "lstm"
+        ),
+        ModelInfo("c3d", C3D, QUO_VADIS, "Table 1 (b)", {"x": RGB_16}, 79_656_464, 19.821, "c3d"),
         ModelInfo(
             "two_stream",
             TwoStream,
@@ -105,6 +110,7 @@ MODELS: dict[str, ModelInfo] = {
             {"rgb": (3, 1, 224), "flow": (2, 10, 224)},
             12_073_120,
             3.664,
+            "two_stream",
         ),
         ModelInfo(
             "fused_two_stream",
@@ -114,6 +120,7 @@ MODELS: dict[str, ModelInfo] = {
             {"rgb": (3, 5, 224), "flow": (2, 50, 224)},
             39_770_896,
             25.254,
+            "two_stream",
         ),
         _t3d("t3d121", 29_876_880, 244.098),
         _t3d("t3d169", 38_519_184, 247.852),

@@ -10,7 +10,7 @@ from pipeline.clips.order import view_batches
 from pipeline.clips.windows import consecutive_windows, sliding_windows, snapshots, spread_windows
 from pipeline.command_line import override
 from pipeline.config import ClipsConfig, Config, ConfigError
-from pipeline.evaluation.protocols import DEFAULTS, PROTOCOLS, Protocol, central, protocol_of, views
+from pipeline.evaluation.protocols import PROTOCOLS, Protocol, central, protocol_of, views
 from pipeline.models import list_models
 
 # protocol, training window (frames, stride), stream, frames of the clip -> windows, frames of each, first and last
@@ -93,10 +93,9 @@ def test_the_crops_of_a_test_span_the_frame():
 
 
 def test_every_network_has_a_protocol_of_its_own():
-    assert set(DEFAULTS) == {info.name for info in list_models()}
-    for name in DEFAULTS:
-        protocol = asked_for(override(Config(), {"model.name": name}))
-        assert protocol.name == DEFAULTS[name]
+    for info in list_models():
+        protocol = asked_for(override(Config(), {"model.name": info.name}))
+        assert protocol.name == info.protocol
         assert protocol.windows(250, ClipsConfig(), "rgb").max() < 250
 
 
@@ -116,7 +115,7 @@ def test_the_config_chooses_the_protocol():
     [
         ({"evaluation.protocol": "ten_crop"}, r"evaluation\.protocol: 'ten_crop'.*one of: auto, i3d"),
         ({"evaluation.crops": "2"}, r"evaluation\.crops: 2|evaluation\.crops: '2'"),
-        ({"model.name": "new"}, r"evaluation\.protocol: none is published for new; name one of i3d, lstm"),
+        ({"model.name": "new"}, r"model\.name: new: no such network"),
         ({"evaluation.protocol": "two_stream"}, "two_stream does not fit i3d"),
         ({"evaluation.protocol": "views", "model.name": "fused_two_stream"}, "views does not fit fused_two_stream"),
         ({"model.name": "c3d", "evaluation.frames": "16"}, r"evaluation\.frames: 16 is for .* i3d, not c3d"),
