@@ -690,7 +690,7 @@ def load(kind: type[T], path: Path, flag: str = "") -> T:
 
     Args:
         kind: class of the tree.
-        path: of the file.
+        path: the path of the file.
         flag: by which the user named it, such as --config; empty where it was found otherwise.
 
     Raises:

@@ -245,7 +245,7 @@ def log_to(folder: str, name: str) -> Path | None:
 
     Args:
         folder: made where it is not there; a temporary one where it cannot be, or is on an object store.
-        name: of the job.
+        name: the name of the job.
     """
     global _logged
     if os.environ.get(VERBOSE, "") not in ("", "0") or _logged is not None:

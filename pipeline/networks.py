@@ -52,7 +52,7 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
     """A network with fresh weights.
 
     Args:
-        config: of the network.
+        config: the config of the network.
         stream: rgb, flow or two_stream, as `network_inputs` has them.
         num_classes: width of the classifier.
 
@@ -82,7 +82,7 @@ def load_network(
     """The network with stored weights, in evaluation mode, on the CPU.
 
     Args:
-        config: of the network.
+        config: the config of the network.
         stream: rgb, flow or two_stream.
         num_classes: width of the classifier.
         weights: file of the state dict.

@@ -33,7 +33,7 @@ def command(verb: str, *arguments: object) -> str:
     """The line that starts a command.
 
     Args:
-        verb: of `video-actions`.
+        verb: a verb of `video-actions`.
         arguments: its words, which are quoted where a shell needs it.
     """
     return shlex.join([*_started(verb), *map(str, arguments)])

@@ -26,7 +26,7 @@ class Progress:
         Args:
             what: is counted.
             total: how many there are.
-            before: of these were done by an earlier run: they count as done, not for the rate.
+            before: how many of these an earlier run has done: they count as done, not for the rate.
             every_s: seconds between lines.
             write: takes the lines; they go to the console, as bars where it has some, where None.
             last_line: whether the end is said where nothing was said before, which is of what is soon done.

@@ -19,8 +19,8 @@ class Machines:
     """What a cluster has.
 
     Attributes:
-        cpus: of each node that has any.
-        gpus: of all nodes.
+        cpus: the CPUs of each node that has any.
+        gpus: the GPUs of all nodes together.
     """
 
     cpus: tuple[float, ...]

@@ -41,7 +41,7 @@ def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: i
     Args:
         files: the source of each row.
         index: what was ingested.
-        windows: of a turn; the clips take turns.
+        windows: the windows of a turn; the clips take turns.
         batch_size: windows of a batch.
         repeats: turns of each; the fastest counts.
     """

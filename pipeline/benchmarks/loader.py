@@ -70,7 +70,7 @@ def costs(files: Sequence[Path], index: ClipIndex, stream: Stream, windows: int,
         files: the source of each row.
         index: what was ingested.
         stream: rgb or flow.
-        windows: of each size, drawn from each clip.
+        windows: the windows of each size, drawn from each clip.
         repeats: turns; the fastest counts.
     """
     progress = Progress("clips and sizes", len(WINDOWS) * len(files))

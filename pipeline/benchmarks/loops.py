@@ -33,9 +33,9 @@ class Subject:
     """A network to be trained.
 
     Attributes:
-        info: of the network.
-        config: of the training.
-        sizes: of each stream that it takes: frames, side.
+        info: the info of the network.
+        config: the config of the training.
+        sizes: frames and side of each stream that it takes.
     """
 
     info: ModelInfo

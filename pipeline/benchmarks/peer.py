@@ -18,8 +18,8 @@ class DecordWindows(torch.utils.data.Dataset[torch.Tensor]):
 
     Attributes:
         files: the source of each row of the index.
-        index: of what was made of them.
-        fps: of that; of a source at another rate the frame shown at each time is read.
+        index: the index of the shard set that was made of them.
+        fps: its frame rate; from a source at another rate, the frame that is shown at each time is read.
         sample: draws frames and crops.
     """
 

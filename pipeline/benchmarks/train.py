@@ -31,10 +31,10 @@ class Setting:
     """What of a training is measured.
 
     Attributes:
-        frames: of a clip; None for the paper's. Networks of both streams keep theirs.
+        frames: the frames of a clip; None for the paper's. Networks of both streams keep theirs.
         crop: side of a clip; None for the paper's.
         batch: clips a step.
-        steps: of a turn.
+        steps: the steps of a turn.
         repeats: turns of each loop.
         training: precision and compilation.
     """
@@ -84,8 +84,8 @@ def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: 
     """Our step and plain loops over the same network and noise, in turns.
 
     Args:
-        names: of networks.
-        setting: of all of them.
+        names: the names of networks.
+        setting: the setting that all of them have.
         device: that trains; of a CPU, one core.
         peak: operations a second of the device.
     """

@@ -26,7 +26,7 @@ class Draw:
     """How a split is drawn.
 
     Attributes:
-        seed: of the order.
+        seed: the seed of the order.
         val: share of the clips for validation.
         test: share of the clips for the test; it is the fold where one is named.
         groups: file of groups; empty for each clip its own.
@@ -44,7 +44,7 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
     """Draw the sides that a class-per-folder data set does not come with from its training clips.
 
     Args:
-        catalog: of `pipeline.catalog.folder`; clips without a split are in `train`.
+        catalog: the catalog of `pipeline.catalog.folder`; clips without a split are in `train`.
         root: its folder.
         draw: how.
 
@@ -95,8 +95,8 @@ def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool =
 
     Args:
         units: clips of each class in each group.
-        shares: of the clips, for each side but `train`, the most needed first.
-        seed: of the order.
+        shares: the shares of the clips, for each side but `train`, the most needed first.
+        seed: the seed of the order.
         grouped: whether groups are given, for messages.
 
     Raises:

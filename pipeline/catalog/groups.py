@@ -28,7 +28,7 @@ class Groups:
     Attributes:
         of: path of each video below the folder -> its group.
         folds: path -> value, for each fold column.
-        digest: of files and groups, whatever the order of the lines.
+        digest: the digest of files and groups, whatever the order of the lines.
     """
 
     of: Mapping[str, str]
@@ -40,7 +40,7 @@ def read_groups(path: str, videos: Sequence[str]) -> Groups:
     """Read a file of groups.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         videos: paths below the folder of videos, with `/`.
 
     Raises:

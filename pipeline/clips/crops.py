@@ -80,10 +80,10 @@ def corner_crop(
     """One of the four corners or the centre, each as likely, mirrored half of the time where `flip` allows.
 
     Args:
-        height: of the stored frames.
-        width: of the stored frames.
+        height: the height of the stored frames.
+        width: the width of the stored frames.
         short_side: to which they are resized first; None keeps their size.
-        size: of the result.
+        size: the size of the result.
         flip: whether it may be mirrored.
         rng: decides.
         scales: sides of the square as shares of the shorter side, each as likely; what is cut is resized to `size`.
@@ -113,10 +113,10 @@ def view_crops(height: int, width: int, short_side: int | None, side: int, count
     """The crops that a clip is tested on.
 
     Args:
-        height: of the stored frames.
-        width: of the stored frames.
+        height: the height of the stored frames.
+        width: the width of the stored frames.
         short_side: to which they are resized; None for as they are.
-        side: of the crops.
+        side: the side of the crops.
         count: 1, the centre; 3, both ends and the middle of the longer side; 5, the corners and the centre; 10, these
             and their mirror images.
     """

@@ -31,7 +31,7 @@ class Batch:
     """Windows of some clips; those of a loader lie in shared memory and must not be written to.
 
     Attributes:
-        windows: of each stream, (N, T, H, W, C) uint8, or the planes of RGB; flow as quantised levels. `normalise`
+        windows: each stream's, (N, T, H, W, C) uint8, or the planes of RGB; flow as quantised levels. `normalise`
             takes both.
         labels: (N,) int64, -1 where unlabelled.
         rows: (N,) int64, positions in the `ClipIndex`.

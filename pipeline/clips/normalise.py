@@ -51,7 +51,7 @@ def normalise(windows: Tensor | Planes, dtype: torch.dtype = torch.float32) -> T
 
     Args:
         windows: (N, T, H, W, C) uint8, or the planes of RGB.
-        dtype: of the result.
+        dtype: the dtype of the result.
 
     Returns:
         (N, C, T, H, W), in `channels_last_3d` memory format: the layout in which it came.

@@ -17,8 +17,8 @@ def partners(index: ClipIndex, seed: int, epoch: int | None) -> NDArray[np.int64
     A pure function of its arguments; each clip of another video is as likely.
 
     Args:
-        index: of the clips; `DATASET.VIDEO` begins their ids.
-        seed: of the run.
+        index: the index of the clips; `DATASET.VIDEO` begins their ids.
+        seed: the seed of the run.
         epoch: from 0; None for the pairs of the validation, which stay.
 
     Returns:

@@ -22,7 +22,7 @@ class TrainingSampler:
 
     Attributes:
         clips: the window's and the crop's size.
-        seed: of the run.
+        seed: the seed of the run.
         epoch: from 0.
         paired: the streams go into one network: both take one window, RGB every `rgb_every`-th frame of it.
     """

@@ -57,13 +57,13 @@ class Analysis:
     """All of it for one stream, or the fusion.
 
     Attributes:
-        name: of the stream.
+        name: the name of the stream.
         accuracy: with the clips, the missing ones and the digest on which all of this stands.
         class_mean: top-1, averaged over the classes that have clips.
         classes: every class.
         confusion: (classes, classes) counts: true class by predicted class.
         pairs: the most frequent confusions first.
-        calibration: of its probabilities.
+        calibration: how well its probabilities are calibrated.
     """
 
     name: str

@@ -43,10 +43,10 @@ def attention(
 
     Args:
         config: resolved; its clip size, protocol and size of batches are used.
-        name: of the network.
+        name: the name of the network.
         network: in evaluation mode, on the device that is to compute.
         index: where the clip is.
-        row: of the clip.
+        row: the row of the clip.
         classes: whose maps are wanted.
 
     Returns:

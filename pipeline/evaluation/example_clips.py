@@ -31,7 +31,7 @@ def log_clips(run: Run, config: Config, weights: Mapping[str, str], scores: Scor
         run: to log to.
         config: resolved; under it the scores came about.
         weights: state dict of each network.
-        scores: of the split of `index`.
+        scores: the scores of the split of `index`.
         index: where the clips are.
     """
     name = list(scores.all_logits)[-1]
@@ -62,10 +62,10 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
 
     Args:
         run: to log to.
-        scores: of the split of `index`.
-        name: of the stream, or `two_stream`.
+        scores: the scores of the split of `index`.
+        name: the name of the stream, or `two_stream`.
         index: where the clips are; flow is shown beside the frames where it is stored.
-        bound: of the stored flow, in pixels.
+        bound: the bound of the stored flow, in pixels.
         count: how many at most.
 
     Returns:
@@ -106,8 +106,8 @@ def log_attention(
         run: to log to.
         config: resolved; under it the scores came about.
         weights: state dict of each network.
-        scores: of the split of `index`.
-        name: of the stream, or `two_stream`, whose answers are right or wrong.
+        scores: the scores of the split of `index`.
+        name: the name of the stream, or `two_stream`, whose answers are right or wrong.
         index: where the clips are.
         count: how many clips at most.
 

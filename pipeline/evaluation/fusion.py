@@ -15,9 +15,9 @@ def fuse(parts: Sequence[Scores], average: Average = "logits", weights: Sequence
     """Scores of several runs as streams of one, clip by clip.
 
     Args:
-        parts: of the same clips; in any order of clips. A stream that comes twice is numbered: rgb, rgb_2.
+        parts: scores of the same clips; in any order of clips. A stream that comes twice is numbered: rgb, rgb_2.
         average: what the fusion is the mean of.
-        weights: of each stream in it, in their order; equal where empty.
+        weights: the weights of each stream in it, in their order; equal where empty.
 
     Raises:
         ScoresError: the parts do not stand on the same clips, or there is not one weight for each stream.

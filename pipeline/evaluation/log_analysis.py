@@ -19,8 +19,8 @@ def log_scores(
 
     Args:
         run: to log to.
-        scores: of a split.
-        model_id: of the logged model whose scores they are.
+        scores: the scores of a split.
+        model_id: the id of the logged model whose scores they are.
         dataset: name of the data set; its split and digest then go with the metrics.
 
     Returns:

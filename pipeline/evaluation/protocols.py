@@ -35,7 +35,7 @@ class Protocol:
         source: where it is published.
         windows: (frames of the clip, clips config, stream) to the frames of each window, (windows, T).
         crops: under which each window is seen: 1, 3, 5 or 10 (`pipeline.clips.crops.view_crops`).
-        average: of logits, or of probabilities after the softmax.
+        average: what is averaged: logits, or probabilities after the softmax.
         whole_side: whether frames are resized until the crop spans their shorter side, instead of to
             `clips.short_side`.
     """

@@ -153,7 +153,7 @@ def compared(config: Config, weights: Mapping[str, str], index: ClipIndex) -> tu
     Args:
         config: resolved.
         weights: file of each network.
-        index: of the clips.
+        index: the index of the clips.
 
     Returns:
         The classes in the order of the scores, those of the data first; and what there is to say.

@@ -35,7 +35,7 @@ class Accuracy:
         top5: share of clips whose label is among the five highest.
         clips: clips counted.
         missing: clips of the catalog that could not be read, and are not counted.
-        digest: of the shard set.
+        digest: the digest of the shard set.
     """
 
     top1: float
@@ -60,16 +60,16 @@ class Scores:
 
     Attributes:
         split: its name.
-        digest: of the shard set.
+        digest: the digest of the shard set.
         missing: clips of the catalog that could not be read.
         labels: class names.
         clip_ids: (clips,).
         targets: (clips,) class of each clip.
-        logits: of each stream, (clips, classes) float32; logarithms of mean probabilities where a protocol averages
+        logits: each stream's, (clips, classes) float32; logarithms of mean probabilities where a protocol averages
             these, so that their softmax is the mean.
         protocol: that they come from, in words.
-        average: of what the fusion is the mean, logits or probabilities.
-        weights: of each stream in the fusion; empty for equal ones.
+        average: what the fusion averages, logits or probabilities.
+        weights: the weights of each stream in the fusion; empty for equal ones.
     """
 
     split: str
@@ -131,7 +131,7 @@ def read_scores(uri: str) -> Scores:
     """Read what `write_scores` stored.
 
     Args:
-        uri: of the file, or of the folder with its `scores.parquet`.
+        uri: the URI of the file, or of the folder with its `scores.parquet`.
 
     Raises:
         ScoresError: there is no such file, or it holds something else.

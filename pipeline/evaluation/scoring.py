@@ -46,8 +46,8 @@ def score_views(
 
     Args:
         network: in evaluation mode, on `device`.
-        frames: of each stream that it takes.
-        places: of each stream, what each window shows of these, (windows, T); the same for all clips.
+        frames: the frames of each stream that it takes.
+        places: for each stream, what each window shows of these, (windows, T); the same for all clips.
         average: logits or softmax.
         batch_size: views a forward pass.
         device: that computes.

@@ -23,8 +23,8 @@ def animate(
     Args:
         frames: (T, H, W, 3) uint8 RGB.
         flow: (T or T - 1, H, W, 2) uint8 levels; the last field stays where there is one fewer. None for none.
-        bound: of the flow, in pixels.
-        height: of the picture.
+        bound: the bound of the flow, in pixels.
+        height: the height of the picture.
         fps: pictures a second.
     """
     pictures = [_resized(frame, height) for frame in frames]
@@ -56,7 +56,7 @@ def flow_pictures(flow: NDArray[np.uint8], bound: float) -> NDArray[np.uint8]:
 
     Args:
         flow: (T, H, W, 2) uint8 levels.
-        bound: of the flow, in pixels.
+        bound: the bound of the flow, in pixels.
 
     Returns:
         (T, H, W, 3) uint8 RGB; fully saturated is what 1 % of the places exceed, half a pixel at least.

@@ -16,7 +16,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
 
     Args:
         history: one mapping an epoch with `train/loss`, `val/loss`, `train/top1`, `val/top1` (shares) and `lr`.
-        title: of the figure.
+        title: the title of the figure.
     """
     figure = Figure(figsize=(9, 3.4))
     epochs, lower = np.arange(1, len(history) + 1), _lower_rates(history)
@@ -63,9 +63,9 @@ def class_accuracy(labels: Sequence[str], shares: Sequence[float], clips: Sequen
 
     Args:
         labels: class names.
-        shares: of each class's clips that are right; NaN for a class without clips, which is left out.
-        clips: of each class.
-        title: of the figure.
+        shares: the share of each class's clips that are right; NaN for a class without clips, which is left out.
+        clips: the clips of each class.
+        title: the title of the figure.
     """
     order = [int(i) for i in np.argsort(shares, kind="stable") if clips[i]]
     left_out = len(order) - 40
@@ -97,7 +97,7 @@ def reliability(
         accuracy: (bins,) share of right predictions.
         clips: (bins,) in each.
         error: expected calibration error.
-        title: of the figure.
+        title: the title of the figure.
     """
     figure = Figure(figsize=(4.6, 5.6))
     curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -124,7 +124,7 @@ def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Fig
     Args:
         trials: mappings with `frames`, `stride`, `crop`, `epochs` and the metric (a share).
         metric: its name.
-        title: of the figure.
+        title: the title of the figure.
     """
     crops = sorted({int(trial["crop"]) for trial in trials})
     figure = Figure(figsize=(1 + 3.2 * len(crops), 3.6))

@@ -56,7 +56,7 @@ def attention_animation(title: Sequence[str], rows: Sequence[Row], classes: Sequ
     Args:
         title: lines at the top.
         rows: all of as many frames as the first; of another number the nearest in time are taken.
-        classes: of the maps, written above each.
+        classes: the classes of the maps, written above each.
         fps: pictures a second.
     """
     steps = min(len(rows[0].frames), 32)

@@ -30,15 +30,15 @@ class Estimate:
     """What an ingest would come to.
 
     Attributes:
-        clips: of each split; `bad` of them cannot be used, as far as the lists tell.
+        clips: the clips of each split; `bad` of them cannot be used, as far as the lists tell.
         sources: clips by where they lie: local, address, archive, YouTube.
         videos: on YouTube, each fetched once.
-        seconds: of video, in all usable clips.
+        seconds: how much video all usable clips hold.
         fetched_bytes: to be read from disks or fetched.
         stored_bytes: the shard set.
         rgb_core_hours: decoding and encoding.
         flow_core_hours: TV-L1; None where its rate is not known (cuda).
-        youtube_hours: of waiting, as fast as `ingest.fetch.youtube_per_hour` allows.
+        youtube_hours: the hours of waiting at the rate that `ingest.fetch.youtube_per_hour` allows.
     """
 
     clips: dict[str, int]

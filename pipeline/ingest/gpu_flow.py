@@ -42,7 +42,7 @@ def on_gpus(count: int, memory_gib: float, gpus_each: float = 1.0) -> OnGpus:
 
     Args:
         count: how many.
-        memory_gib: of GPU memory that each may take for a batch of pairs.
+        memory_gib: the GPU memory that each may take for a batch of pairs.
         gpus_each: what each reserves.
     """
     actor = ray.remote(

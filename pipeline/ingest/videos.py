@@ -91,7 +91,7 @@ def make_unpack(settings: FetchConfig, wanted: Any, staging: str) -> Callable[[R
     """Read an archive as a stream and hand on the members that are wanted and not yet staged.
 
     Args:
-        settings: of fetching.
+        settings: the settings of fetching.
         wanted: reference to the rows in Ray's object store, by their stems.
         staging: folder of staged clips.
     """

@@ -39,10 +39,10 @@ def class_activation(
     """Maps of some classes for a batch of clips.
 
     Args:
-        network: of `create_model`, in evaluation mode; it stays as it is.
+        network: a network of `create_model`, in evaluation mode; it stays as it is.
         clips: what `forward` takes, by its names, each (N, C, T, H, W).
         classes: whose maps are wanted.
-        layers: of each stream, the one whose output is mapped; by default as `map_layers` chooses.
+        layers: for each stream, the layer whose output is mapped; by default as `map_layers` chooses.
 
     Returns:
         Logits (N, num_classes), and an `Activation` for each of `network.trunks`.
@@ -76,7 +76,7 @@ def map_layers(network: nn.Module, clips: Mapping[str, Tensor]) -> list[str]:
     """The last stage of each stream that has four places a side or more, else the last of those that have most.
 
     Args:
-        network: of `create_model`.
+        network: a network of `create_model`.
         clips: as in `class_activation`; the first of each is run through the network.
     """
     trunks = [_stages(network, trunk) for trunk in _trunks(network)]

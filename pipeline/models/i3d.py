@@ -49,7 +49,7 @@ class Style:
     Attributes:
         norm: the batch norm after each convolution.
         inflated: kernels and strides reach over time as over space; False leaves the 2D network, frame by frame.
-        stem_padding: of the first convolution; "symmetric" is torchvision's GoogLeNet.
+        stem_padding: how the first convolution is padded; "symmetric" is torchvision's GoogLeNet.
     """
 
     norm: BatchNorm

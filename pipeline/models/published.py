@@ -107,7 +107,7 @@ def load_published(
             of classes.
         rows: for each class of the network its row in the file's classifier; in the file's order where None.
         partial: accept that entries of the network are missing in the file.
-        verify_checksums: of TensorFlow checkpoints.
+        verify_checksums: whether the checksums of TensorFlow checkpoints are verified.
 
     Returns:
         What became of every entry.

@@ -14,8 +14,8 @@ class PublishedFile:
 
     Attributes:
         network: a name of `list_models()`.
-        options: of `create_model` with which it fits.
-        levels: of the clips that it was trained on.
+        options: the options of `create_model` with which it fits.
+        levels: the levels of the clips that it was trained on.
     """
 
     network: str

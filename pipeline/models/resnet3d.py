@@ -28,7 +28,7 @@ class Variant:
         depths: blocks in conv2_x, conv3_x, conv4_x, conv5_x.
         width: channels inside the blocks of conv2_x; doubled in each later stage.
         expansion: a block's output channels over its inner ones.
-        shortcut: of the published weights.
+        shortcut: the shortcut of the published weights.
         cardinality: groups of the 3x3x3 convolution.
     """
 
@@ -58,7 +58,7 @@ class ShortcutA(nn.Module):
 
     Args:
         outputs: channels after padding with zeros.
-        stride: of time, height and width.
+        stride: the stride of time, height and width.
         gradient: False cuts the gradient, as the published code does.
     """
 

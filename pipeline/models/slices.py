@@ -24,8 +24,8 @@ class Slice:
     """Frames that go through the network together.
 
     Attributes:
-        frames: of the clip.
-        steps: of the slice's own logits over time, those that are the clip's.
+        frames: the frames of the clip.
+        steps: the steps of the slice's own logits over time, those that are the clip's.
     """
 
     frames: slice

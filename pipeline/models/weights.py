@@ -28,7 +28,7 @@ class Provenance:
     Attributes:
         labels: class names in the order of the logits; empty where there are no classes, or none are known.
         dataset: name of the data set that trained them.
-        digest: of its shard set.
+        digest: the digest of its shard set.
         model: name of the network.
         stream: rgb, flow, or two_stream for a network that takes both.
         input: what the network expects: frames, stride, fps, short_side, crop, rgb_every; levels of RGB; flow_bound and
@@ -137,7 +137,7 @@ def in_rows(network: nn.Module, state: Mapping[str, Tensor], rows: Sequence[int]
 
     Args:
         network: whose classifier it is.
-        state: of the network.
+        state: the state of the network.
         rows: for each class the place that it has in `state`.
     """
     heads = classifier(network)

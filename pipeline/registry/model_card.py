@@ -39,10 +39,10 @@ def model_card(
     Args:
         config: resolved.
         run: that trained it.
-        manifest: of the shard set.
+        manifest: the manifest of the shard set.
         trained: each network.
-        scores: of the test.
-        analyses: of the test: every stream, and the fusion last.
+        scores: the scores of the test.
+        analyses: the analyses of the test: every stream, and the fusion last.
     """
     sections = [
         _what(config, manifest, scores),

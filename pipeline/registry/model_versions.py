@@ -73,7 +73,7 @@ class Registered:
         labels: class names in the order of the logits.
         config: with which it was trained, as a dict.
         weights: local state dict file of each stream.
-        version: of this package that logged them; empty where it is not known.
+        version: the version of this package that logged them; empty where it is not known.
     """
 
     labels: tuple[str, ...]
@@ -86,7 +86,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
     """Download what `register` stored.
 
     Args:
-        tracking_uri: of the registry.
+        tracking_uri: the tracking URI of the registry.
         model_uri: such as `models:/video-i3d-two-stream@candidate`.
         folder: to download to.
 
@@ -136,7 +136,7 @@ def log_classifier(
     """Log a video classifier to the run that trained it.
 
     Args:
-        run: of MLflow.
+        run: the run of MLflow.
         weights: state dict file of each stream.
         labels: class names in the order of the logits.
         config: the resolved config, as a dict.
@@ -191,10 +191,10 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
     Args:
         run: that trained it.
         model: logged to that run.
-        name: of the registered model.
+        name: the name of the registered model.
         alias: such as `candidate`.
         card: Markdown; the version's description, and `model_card.md` of the run and of the model.
-        tags: of the version, and of the logged model.
+        tags: the tags of the version, and of the logged model.
 
     Returns:
         The version.

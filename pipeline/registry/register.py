@@ -28,9 +28,9 @@ def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Ma
     """Log what a run begins with: configuration, data and its card, environment of the driver, nodes of the cluster.
 
     Args:
-        run: of the job.
+        run: the run of the job.
         config: resolved.
-        manifest: of the shard set.
+        manifest: the manifest of the shard set.
         contexts: split to what it is used for.
     """
     console.say("data card: drawing its samples")

@@ -17,8 +17,8 @@ def text(form: Form, video: str, actions: Actions, number: int, count: int) -> s
         form: table; json, a line; csv, a line for each action, and the names of the columns before the first.
         video: its name.
         actions: the answer.
-        number: of the answer, from 1.
-        count: of all answers.
+        number: the number of the answer, from 1.
+        count: the count of all answers.
     """
     best = list(zip(actions.labels, actions.probabilities, strict=True))
     if form == "json":

@@ -49,7 +49,7 @@ class Asked:
     Attributes:
         top_k: the number of actions.
         views: windows that are spread evenly over the video; 0 for the views of the test.
-        crops: of each of these windows: 1, 3, 5 or 10; 0 for as many as the config has.
+        crops: the crops of each of these windows: 1, 3, 5 or 10; 0 for as many as the config has.
     """
 
     top_k: int = TOP

@@ -36,11 +36,11 @@ class Tested:
 
     Attributes:
         title: what was tested.
-        name: of the MLflow run.
+        name: the name of the MLflow run.
         run: the MLflow run.
-        path: of the stored scores.
-        scores: of every clip.
-        analyses: of each stream, and of the fusion last.
+        path: the path of the stored scores.
+        scores: the scores of every clip.
+        analyses: the analyses of each stream, and of the fusion last.
     """
 
     title: str
@@ -93,9 +93,9 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
 
     Args:
         config: resolved; its storage and tracking are used.
-        paths: of two or more scores files.
-        average: of what the fusion is the mean, logits or softmax.
-        weights: of each stream; equal where empty.
+        paths: the paths of two or more scores files.
+        average: what the fusion averages, logits or softmax.
+        weights: the weights of each stream; equal where empty.
     """
     scores = fuse([read_scores(path) for path in paths], average, weights)
     name, folder = _new(config, "fusion")

@@ -37,9 +37,9 @@ class Found:
     """The clips of a job.
 
     Attributes:
-        config: of the job, with the settings of its shard set where that is all there is.
+        config: the config of the job, with the settings of its shard set where that is all there is.
         clips: that can be used, of each split, as far as is known.
-        classes: of the clips.
+        classes: the classes of the clips.
         catalog: to ingest; None where the shard set is enough.
     """
 

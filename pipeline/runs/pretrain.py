@@ -50,12 +50,12 @@ class Pretrained:
     """What a run came to.
 
     Attributes:
-        name: of the run.
+        name: the name of the run.
         folder: its checkpoints and scores.
         run: its MLflow run.
         trained: each stream.
-        accuracy: of each stream, and of both fused.
-        version: of the registered model; None where none was asked for.
+        accuracy: the accuracy of each stream, and of both fused.
+        version: the version of the registered model; None where none was asked for.
     """
 
     name: str
@@ -71,7 +71,7 @@ def check(config: Config, splits: Collection[str]) -> None:
 
     Args:
         config: resolved.
-        splits: of the catalog.
+        splits: the splits of the catalog.
 
     Raises:
         ConfigError: naming the field.
@@ -111,7 +111,7 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
 
     Args:
         config: resolved and named.
-        tags: of the MLflow run, such as the commit.
+        tags: the tags of the MLflow run, such as the commit.
     """
     manifest = read_manifest(config.ingest.shards)
     named = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
@@ -151,7 +151,7 @@ def begun(
 
     Args:
         config: resolved and named.
-        manifest: of the shard set.
+        manifest: the manifest of the shard set.
         networks: what is trained: rgb, flow, two_stream or matching.
 
     Raises:

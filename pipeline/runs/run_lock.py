@@ -16,8 +16,8 @@ def claimed(folder: str, name: str, resume: bool) -> Iterator[None]:
     """Hold a run's folder, by a lock that goes with the process however it ends; not on object stores, which have none.
 
     Args:
-        folder: of the run; made here unless it is resumed.
-        name: of the run.
+        folder: the folder of the run; made here unless it is resumed.
+        name: the name of the run.
         resume: whether it was there before.
 
     Raises:

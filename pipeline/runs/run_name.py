@@ -55,7 +55,7 @@ def read_run(storage: str, name: str, flag: str) -> Config:
 
     Args:
         storage: where runs are.
-        name: of the run.
+        name: the name of the run.
         flag: by which the user named it.
 
     Raises:

@@ -29,7 +29,7 @@ class Transferred:
     """What a supervision transfer came to.
 
     Attributes:
-        name: of the run.
+        name: the name of the run.
         run: its MLflow run.
         trained: the matching network; its best metrics are those of pairs.
         student: the 3D network's state dict.
@@ -57,7 +57,7 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
 
     Args:
         config: resolved and named.
-        tags: of the MLflow run.
+        tags: the tags of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
     about = f"**{config.model.name}** learns from a 2D network without labels, on `{manifest['dataset']}`"

@@ -35,7 +35,7 @@ def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = ""
     """A model of the registry, or one stream of it.
 
     Args:
-        tracking_uri: of the registry.
+        tracking_uri: the tracking URI of the registry.
         model_uri: such as `models:/video-i3d-two-stream@candidate`.
         folder: to download to.
         stream: to take alone; empty for all.

@@ -19,13 +19,13 @@ class TrainingPlan:
     """What a training would come to.
 
     Attributes:
-        clips: of each split that is used.
+        clips: the clips of each split that is used.
         classes: that the networks tell apart.
-        steps: of an epoch.
+        steps: the steps of an epoch.
         epochs: at most.
         parameters: that are trained, of each network in turn.
-        gmacs: of one forward pass of one clip, of all networks.
-        core_hours: of training and validation on CPUs, right to a factor of two; None on GPUs, whose rate is not known.
+        gmacs: billions of multiply-adds of a forward pass of one clip, over all networks.
+        core_hours: the core-hours of training and validation on CPUs, right to a factor of two; None on GPUs.
     """
 
     clips: dict[str, int]
@@ -43,7 +43,7 @@ def plan_training(config: Config, clips: Mapping[str, int], classes: int, gpu: b
     Args:
         config: resolved, with workers as numbers.
         clips: that can be used, of each split.
-        classes: of the clips.
+        classes: the classes of the clips.
         gpu: whether it would run on GPUs.
     """
     training, parameters, gmacs = config.training, dict[str, int](), 0.0

@@ -44,7 +44,7 @@ def summarise(
         plan: what made it.
         rate: what the run that finished it did: its clips, its seconds, what each stage took.
         notes: what the catalog has to say of itself, such as how its lists differ from the published counts.
-        classes: of the catalog in the order of their numbers, of which these clips may be a part; where there are none
+        classes: the catalog's in the order of their numbers, of which these clips may be a part; where there are none
             given, those of the clips.
     """
     splits: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def overlaps(a: str, b: str) -> pa.Table:
 
     Args:
         a: folder or URI of a shard set.
-        b: of another.
+        b: the folder or URI of another.
 
     Returns:
         Columns `clip_a`, `split_a`, `label_a`, `clip_b`, `split_b`, `label_b`, and `same`: "video" where the ids name

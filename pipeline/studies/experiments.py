@@ -20,7 +20,7 @@ class Experiment:
     """A training, for any seed.
 
     Attributes:
-        name: of its runs, unique in a study.
+        name: the name of its runs, unique in a study.
         data: name of its data set.
         config: without seed, name and starting weights.
         kind: a training on labels (`pretrain`), a supervision transfer (`transfer`), or a 2D network on single frames.
@@ -59,7 +59,7 @@ class Trial:
         """A hash of everything that the result is a function of.
 
         Args:
-            digests: of the data sets by their names.
+            digests: the digests of the data sets by their names.
         """
         config = to_dict(replace(self.experiment.config, seed=self.seed))
         facts = {
@@ -83,10 +83,10 @@ class Outcome:
     """What a trial came to.
 
     Attributes:
-        name: of its run.
+        name: the name of its run.
         top1: share of right clips of each network, and of both fused.
         clips: that these stand on.
-        digest: of the data.
+        digest: the digest of the data.
         history: metrics of every epoch of each network.
         batch: clips an optimiser step.
         weights: what the next training starts from, by stream, or `inflate`.

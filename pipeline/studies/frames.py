@@ -32,7 +32,7 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
 
     Args:
         config: resolved; `model.levels` are those that the 3D network will give it.
-        path: of the state dict.
+        path: the path of the state dict.
 
     Returns:
         Metrics of every epoch, named as in the loop of the 3D networks; the last also `test/top1` and `test/clips`.

@@ -30,7 +30,7 @@ class Runner:
 
     Args:
         storage: outcomes lie in STORAGE/outcomes, runs in STORAGE/runs.
-        manifests: of the data sets, by name.
+        manifests: the manifests of the data sets, by name.
         parent: MLflow run that those of the trials are shown below.
         concurrent: trials at a time.
         write: takes the lines of progress.
@@ -126,7 +126,7 @@ def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> 
 
     Args:
         trial: what.
-        name: of its run.
+        name: the name of its run.
         starts: stream, or `inflate`, to the file of the weights to begin with.
         parent: MLflow run above it.
     """

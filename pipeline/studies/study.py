@@ -39,7 +39,7 @@ class Studied:
     Attributes:
         claims: those tried, each with its verdicts.
         failed: trainings that failed, with the reason.
-        run: of MLflow.
+        run: the run of MLflow.
         report: path of the Markdown file.
     """
 

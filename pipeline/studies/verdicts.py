@@ -24,7 +24,7 @@ class Verdict:
         second: the same of the second side.
         seeds: that both sides have.
         clips: that the values stand on: of the test, or for steps of the validation.
-        digest: of the data.
+        digest: the digest of the data.
     """
 
     comparison: Comparison

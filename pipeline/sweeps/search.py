@@ -42,11 +42,11 @@ class Swept:
     """What a sweep came to.
 
     Attributes:
-        name: of the sweep.
+        name: the name of the sweep.
         folder: Tune's state and the table.
         run: the parent run.
         rows: one mapping a trial with `COLUMNS`, best first.
-        digest: of the shard set.
+        digest: the digest of the shard set.
     """
 
     name: str
@@ -102,7 +102,7 @@ def keep_winner(base: Config, result: Swept) -> str:
 
     Args:
         base: what the user asked for; a sweep fits it to the cluster that it runs on.
-        result: of the sweep.
+        result: the result of the sweep.
 
     Returns:
         The file.

@@ -56,7 +56,7 @@ class Run:
         Args:
             metrics: by their names.
             step: which all of them have.
-            model_id: of the logged model that they are of; MLflow then shows them with it too.
+            model_id: the id of the logged model that they are of; MLflow then shows them with it too.
             data: name and digest of the data they stand on, as `log_shards` names it.
         """
         now = int(time.time() * 1000)
@@ -124,7 +124,7 @@ class Run:
 
         Args:
             shards: folder or URI.
-            manifest: of that shard set.
+            manifest: the manifest of that shard set.
             contexts: split to what it is used for, such as {"train": "training"}.
         """
         with warnings.catch_warnings():  # MLflow has two classes for a local folder, which make no difference
@@ -176,7 +176,7 @@ def tracked_run(
     Args:
         uri: tracking URI.
         experiment: its name; made where there is none.
-        name: of the run.
+        name: the name of the run.
         parent: the run that this one is part of.
         resume: id of an interrupted run to continue instead of making one.
         artifacts: URI of the artifact root of a new experiment; the server's own where None.

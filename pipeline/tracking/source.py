@@ -59,7 +59,7 @@ def commit(file: Path = CODE / "__init__.py") -> str:
     """The commit of the code, with `-dirty` where tracked files differ from it; empty where nobody knows it.
 
     Args:
-        file: of the code; a repository that it lies in and that does not track it, such as one around a virtual
+        file: a file of the code; a repository that it lies in and that does not track it, such as one around a virtual
             environment, is not the code's.
     """
     git = ["git", "-C", str(file.parent)]

@@ -43,7 +43,7 @@ class Position:
         steps: optimiser steps done in it.
         sums: training metrics of this rank so far.
         seconds: spent on it, over all restarts.
-        waited: of these for data.
+        waited: the seconds of these in which it waited for data.
     """
 
     steps: int = 0

@@ -30,7 +30,7 @@ def tidy(folder: str) -> None:
     """Restore a snapshot that was cut off, and delete checkpoints that count for nothing: uploads that broke off.
 
     Args:
-        folder: of one stream's training, which nothing else is writing to.
+        folder: the folder of one stream's training, which nothing else is writing to.
     """
     if not exists(folder):
         return
@@ -51,7 +51,7 @@ def kept(folder: str) -> str:
     """What a run that goes on would begin with, in words.
 
     Args:
-        folder: of the run, with a folder for each network.
+        folder: the folder of the run, with a folder for each network.
     """
     found = []
     for name in list_entries(folder):

@@ -37,7 +37,7 @@ def load_start(
     the data; of others it is new. A file that does not name its classes is compared by their number.
 
     Args:
-        config: of the network.
+        config: the config of the network.
         stream: rgb, flow or two_stream.
         network: with fresh weights.
         here: what the training is of; where it is not known yet, the classifier stays new.

@@ -25,7 +25,7 @@ def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
 
     Args:
         config: resolved.
-        name: of the network.
+        name: the name of the network.
         streams: that it takes.
 
     Raises:

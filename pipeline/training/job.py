@@ -16,7 +16,7 @@ class Job:
     Attributes:
         config: resolved.
         stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
-        run: of MLflow.
+        run: the run of MLflow.
         label: before what it says, where several train side by side.
     """
 

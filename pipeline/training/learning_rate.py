@@ -12,11 +12,11 @@ def planned_rate(config: ScheduleConfig, lr: float, step: int, epoch: int, steps
     """The learning rate with which a step is made.
 
     Args:
-        config: of the schedule.
+        config: the config of the schedule.
         lr: the highest learning rate.
         step: steps made before it, from 0.
         epoch: epochs made before it, from 0.
-        steps: of the whole training.
+        steps: the steps of the whole training.
 
     Returns:
         The rate, or None where the plateau decides.

@@ -92,7 +92,7 @@ def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, St
     """The network as DDP trains it, and all that moves with it.
 
     Args:
-        job: of this worker.
+        job: the job of this worker.
         here: its place.
         provenance: what the weights will be of.
 

@@ -11,7 +11,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, 
         logits: (N, classes), or (N, classes, T) of every time step, each of which then counts alike.
         labels: (N,) int64.
         label_smoothing: share of the target that is spread over all classes.
-        share: of a clip's own label, 0.5 to 1; the rest is that of the clip before it in the batch.
+        share: the share of a clip's own label, 0.5 to 1; the rest is that of the clip before it in the batch.
 
     Returns:
         A scalar.

@@ -24,7 +24,7 @@ class Sender:
     """Sends points to a run, one batch after the other.
 
     Args:
-        run: of MLflow.
+        run: the run of MLflow.
         points: new ones are appended here by their maker; those that have arrived are taken away.
     """
 

@@ -11,7 +11,7 @@ class Mixing:
     """Each clip of a batch with a share of the one before it; a function of seed, step and micro-batch.
 
     Attributes:
-        share: of the clip itself, from 0.5 to 1, so that its own label stays the likeliest.
+        share: the clip's own share, from 0.5 to 1, so that its own label stays the likeliest.
     """
 
     share: float = 1.0

@@ -68,7 +68,7 @@ def check_convolutions(device: torch.device, dtype: torch.dtype | None, convolve
 
     Args:
         device: that trains.
-        dtype: of autocast; None to compare float32 as it is multiplied now (TF32) with all of its bits.
+        dtype: the dtype of autocast; None to compare float32 as it is multiplied now (TF32) with all of its bits.
         convolve: what is checked.
 
     Raises:

@@ -16,7 +16,7 @@ def provenance_of(config: Config, stream: str, manifest: Mapping[str, Any]) -> P
     Args:
         config: resolved.
         stream: rgb, flow, two_stream, or matching, whose network has no classes.
-        manifest: of the shard set.
+        manifest: the manifest of the shard set.
     """
     return Provenance(
         labels=tuple(manifest["labels"]) if stream in ("rgb", "flow", BOTH) else (),

@@ -69,7 +69,7 @@ def train_step(
     A GPU never waits for the host: the loss is read while the backward pass runs, before the update is asked for.
 
     Args:
-        config: of the training.
+        config: the config of the training.
         model: as DDP trains it.
         batches: micro-batches of the step.
         streams: what of them the network takes.

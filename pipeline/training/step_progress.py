@@ -20,7 +20,7 @@ class Steps:
     """Tells how the steps of a training go; used by rank 0.
 
     Args:
-        job: of this worker.
+        job: the job of this worker.
         state: says where it is; its points wait there.
     """
 
@@ -50,7 +50,7 @@ class Steps:
         """A step is done.
 
         Args:
-            clips: of all ranks in it.
+            clips: how many clips all ranks have in it.
             waited: seconds for data since the epoch began.
         """
         now, last = time.monotonic(), self.state.position.steps >= self.steps

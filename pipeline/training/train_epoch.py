@@ -34,7 +34,7 @@ def train_epoch(
     """What is left of one pass over the training split, or as much of it as `training.steps` leaves.
 
     Args:
-        job: of this worker.
+        job: the job of this worker.
         model: as DDP trains it.
         state: moves with every step; its position says where in the epoch to start.
         index: the training split.

@@ -55,7 +55,7 @@ def train_stream(
         stream: rgb or flow.
         run: MLflow run that rank 0 logs to.
         folder: where checkpoints go; a folder that holds some already is gone on with.
-        callbacks: of Ray Train.
+        callbacks: the callbacks of Ray Train.
 
     Raises:
         TrainingError: an error that would come back, workers lost more often than `resources.max_failures`, or no room

@@ -68,7 +68,7 @@ def solve(
     Args:
         frames: (frames, H, W) float32 grey levels, 0 to 255.
         first: (B,) int32, the first frame of each pair; the second is the next.
-        parameters: of the algorithm.
+        parameters: the parameters of the algorithm.
         steps: the module whose `warp`, `smooth` and `iterate` do the work.
         initial_flow: (B, 2, H, W) float32 in pixels, or zero flow.
 

@@ -22,7 +22,7 @@ def warp(state: State, images: Tensor, first: Tensor) -> None:
     """Fetch what each pair's flow points at in its second frame; fills `state.warped`.
 
     Args:
-        state: of B pairs.
+        state: the state of B pairs.
         images: (frames, 3, H, W): each frame and its gradients in x and y.
         first: (B,) int32, the first frame of each pair; the second is the next.
     """

@@ -30,7 +30,7 @@ class PacketDigest:
         """Take the next packet.
 
         Args:
-            packet: of the video stream; without any time it counts.
+            packet: a packet of the video stream; it counts if it has no time.
             origin: time of the first frame in the file's own count, in seconds; until it is known packets wait.
         """
         self._early.append(packet)

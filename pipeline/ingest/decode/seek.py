@@ -40,7 +40,7 @@ def after_jump(
 
     Args:
         container: just opened.
-        stream: of it.
+        stream: the container's video stream.
         clock: has told the time of each frame when the next is asked for.
         start: in seconds from the first frame.
         read: told of every packet from there on, before its frames.
