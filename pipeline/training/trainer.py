@@ -54,7 +54,7 @@ def train_stream(
         config: resolved.
         stream: rgb or flow.
         run: MLflow run that rank 0 logs to.
-        folder: where checkpoints go; a folder that holds some already is gone on with.
+        folder: where checkpoints go. Training resumes if the folder holds checkpoints.
         callbacks: the callbacks of Ray Train.
 
     Raises:
