@@ -15,7 +15,7 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
     """Train every network of a config, from a list of clips to a registered model.
 
     Args:
-        verb: of `video-actions`.
+        verb: a verb of `video-actions`, for the command that a plan ends in.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
         recipes: name to function; the first is the default.
         doc: the command's docstring, printed by `--help`.

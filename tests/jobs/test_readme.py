@@ -1,4 +1,4 @@
-"""README's commands are run as they are printed, with a user's files where README has made-up ones."""
+"""The commands of all READMEs are run as they are printed, with a user's files where they name made-up ones."""
 
 import csv
 import os
@@ -16,7 +16,8 @@ from .test_jobs import job
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ALL = "\n".join(path.read_text() for path in [CHECKOUT / "README.md", *(CHECKOUT / "pipeline").glob("*/README.md")])
+BLOCKS = dict.fromkeys(re.findall(r"^```\n(.*?)^```", ALL, re.MULTILINE | re.DOTALL))
 
 
 def lines(block: str) -> list[str]:
@@ -55,6 +56,17 @@ def home(tmp_path, monkeypatch) -> Path:
         with tarfile.open(tmp_path / archive, "w:gz") as file:
             file.add(tmp_path / "data" / "videos")
     (tmp_path / "k400_val_path.txt").write_text(f"{tmp_path}/val_0.tar.gz\n")
+    lists, videos = tmp_path / "data" / "ucfTrainTestlist", tmp_path / "data" / "UCF-101"
+    lists.mkdir()
+    (lists / "classInd.txt").write_text("1 A\n2 B\n")
+    for part, group in (("train", 8), ("test", 1)):
+        names = [f"{label}/v_{label}_g{group:02}_c0{number}.avi" for label in "AB" for number in (1, 2)]
+        (lists / f"{part}list01.txt").write_text("".join(f"{name} {1 + (name[0] == 'B')}\n" for name in names))
+        for name in names:
+            (videos / name).parent.mkdir(parents=True, exist_ok=True)
+            (videos / name).write_bytes(name.encode())
+    for stream in ("rgb", "flow"):
+        (tmp_path / f"{stream}_imagenet.pt").touch()
     (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
     return tmp_path
 
@@ -122,8 +134,8 @@ def test_the_demos_model_is_served(after_demo, clips_dir):
     *exports, serve, ask, post = block_with("mlflow models serve")
     server = Server("\n".join([*exports, f"exec {serve}"]), after_demo, "http://127.0.0.1:5001/ping")
     try:
-        lines = "\n".join([*exports, ask.replace("VIDEO", video), post])
-        said = subprocess.run(["/bin/bash", "-ec", lines], cwd=after_demo, check=True, capture_output=True, text=True)
+        typed = "\n".join([*exports, ask.replace("VIDEO", video), post])
+        said = subprocess.run(["/bin/bash", "-ec", typed], cwd=after_demo, check=True, capture_output=True, text=True)
     finally:
         server.stop()
         (after_demo / "in.json").unlink(missing_ok=True)
