@@ -173,7 +173,20 @@ def test_every_room_has_its_place_in_the_table():
         for path in (ROOT / "pipeline").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").is_file()
     } - {"__init__"}
-    assert there <= ARROWS.keys(), "a new room needs a line in this file and in the architecture section of the README"
+    assert there <= ARROWS.keys(), "a new room needs a line in this file and in the map of the README"
+
+
+def test_the_map_in_the_readme_is_the_house():
+    """Each room imports only rooms above it there."""
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"^\| `(\w+)/` \|", readme, re.MULTILINE)
+    assert set(named) == ROOMS.keys()
+    assert all(ROOMS[room] <= set(named[:place]) for place, room in enumerate(named))
+    assert len(readme.split()) <= 1500
+    assert len(readme.splitlines()) <= 200
+    files = re.findall(r"^\d\. `([\w./]+)`", readme, re.MULTILINE)
+    links = re.findall(r"\]\(([\w./]+)\)", readme)
+    assert [path for path in (*files, *links) if not (ROOT / path).is_file()] == []
 
 
 def test_the_table_has_no_circle():
