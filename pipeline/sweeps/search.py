@@ -30,7 +30,7 @@ from pipeline.sweeps.space import AXES, param_space, trial_config, trials
 from pipeline.tracking import figures
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, tracked_run
 from pipeline.training.reporting import is_whole
 from pipeline.training.trainer import train_stream
 from pipeline.workers import TRIAL_CPUS
@@ -70,7 +70,7 @@ def search(sweep: SweepConfig) -> Swept:
     name = base.name or f"sweep-{stamp}-{secrets.token_hex(2)}"
     folder = f"{base.storage}/sweeps/{name}"
     make_folder(folder)
-    artifacts = f"{base.storage}/mlartifacts" if base.tracking.uri.startswith("sqlite:") else None
+    artifacts = artifact_root(base.tracking.uri, base.storage)
     tags = {"dataset_digest": manifest["digest"], "model": base.model.name, "stream": sweep.stream}
     with tracked_run(base.tracking.uri, base.tracking.experiment, name, artifacts=artifacts, tags=tags) as run:
         about = f"**{base.model.name}**, `{sweep.stream}`: temporal depth x stride x resolution, {trials(sweep)} trials"

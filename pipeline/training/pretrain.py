@@ -27,7 +27,7 @@ from pipeline.tracking.environment import system_metrics
 from pipeline.tracking.notes import set_note
 from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.registry import registered_before
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, tracked_run
 from pipeline.training.claims import claimed
 from pipeline.training.classes import other_classes
 from pipeline.training.evaluation import evaluate
@@ -218,13 +218,12 @@ def train_tracked(
 @contextmanager
 def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
     """A tracked run whose id is remembered in `run.json` under `key`."""
-    local = config.tracking.uri.startswith("sqlite:")
     with tracked_run(
         config.tracking.uri,
         config.tracking.experiment,
         name,
         resume=state["runs"].get(key),
-        artifacts=f"{config.storage}/mlartifacts" if local else None,
+        artifacts=artifact_root(config.tracking.uri, config.storage),
         **options,
     ) as run:
         state["runs"][key] = run.run_id

@@ -20,7 +20,7 @@ from pipeline.models.weights import read_weights, save_weights
 from pipeline.shards import read_manifest
 from pipeline.shards.store import make_folder
 from pipeline.tracking.notes import set_note
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, artifact_root, tracked_run
 from pipeline.training.analysis import Analysis
 from pipeline.training.evaluation import evaluate
 from pipeline.training.examples import log_clips
@@ -121,5 +121,5 @@ def _new(config: Config, about: str) -> tuple[str, str]:
 
 
 def _run(config: Config, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
-    artifacts = f"{config.storage}/mlartifacts" if config.tracking.uri.startswith("sqlite:") else None
+    artifacts = artifact_root(config.tracking.uri, config.storage)
     return tracked_run(config.tracking.uri, config.tracking.experiment, name, artifacts=artifacts, tags=tags)
