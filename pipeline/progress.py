@@ -34,6 +34,7 @@ class Progress:
         self.what, self.total, self.done, self.before = what, total, before, before
         self._every_s, self._write, self._said = every_s, write, last_line
         self._start = self._line = self._bar = time.monotonic()
+        self._first: tuple[float, int] | None = None  # seconds and number done, once the first have come
         if before:
             (write or console.say)(f"{what}: {before} of {total} done before")
 
@@ -41,6 +42,8 @@ class Progress:
         """Count `count` more as done."""
         self.done = self.done + count
         now, ended = time.monotonic(), self.done >= self.total
+        if self._first is None:
+            self._first = now - self._start, self.done
         line = self._said if ended else now - self._line >= self._every_s
         if line:
             self._line, self._said = now, True
@@ -59,10 +62,14 @@ class Progress:
         return self.done / max(self.total, 1)
 
     def _words(self, seconds: float, note: str) -> str:
-        rate = (self.done - self.before) / max(seconds, 1e-9)
-        running = self.before < self.done < self.total
-        left = duration((self.total - self.done) / rate) + " left" if running else duration(seconds)
-        return f"{self.done}/{self.total} ({100 * self._share:.0f} %), {rate:.1f}/s, {left}{note and f', {note}'}"
+        since, counted = 0.0, self.before
+        clock = duration(seconds)
+        if self._first and self._first[1] < self.done < self.total:  # the first ones paid for the start: not counted
+            since, counted = self._first
+        rate = (self.done - counted) / max(seconds - since, 1e-9)
+        if counted > self.before or since:
+            clock = duration((self.total - self.done) / rate) + " left"
+        return f"{self.done}/{self.total} ({100 * self._share:.0f} %), {rate:.1f}/s, {clock}{note and f', {note}'}"
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,7 @@
 """Progress lines: share done, rate, time left."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.progress import Progress, duration
@@ -15,9 +17,24 @@ def test_a_duration_reads_like_a_clock(seconds, text):
 
 def test_a_line_tells_share_rate_and_time_left():
     progress = Progress("ingest", 640, every_s=1e9, write=lambda line: None)
+    progress.advance(0)
     progress.advance(120)
     assert progress.line(15) == "ingest 120/640 (19 %), 8.0/s, 1:05 left"  # 520 / 8 = 65 s
     assert progress.line(15, "2 failed") == "ingest 120/640 (19 %), 8.0/s, 1:05 left, 2 failed"
+
+
+def test_what_the_first_one_took_is_the_start_and_does_not_count(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("pipeline.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    lines: list[str] = []
+    progress = Progress("ingest", 101, every_s=0, write=lines.append)
+    for now[0] in (30.0, 31.0, 32.0):
+        progress.advance()
+    assert lines == [
+        "ingest 1/101 (1 %), 0.0/s, 0:30",
+        "ingest 2/101 (2 %), 1.0/s, 1:39 left",
+        "ingest 3/101 (3 %), 1.0/s, 1:38 left",
+    ]
 
 
 def test_before_the_first_and_after_the_last_the_line_tells_the_time_taken():

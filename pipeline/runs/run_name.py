@@ -68,7 +68,17 @@ def read_run(storage: str, name: str, flag: str) -> Config:
         hint = f"; did you mean {near[0]}?" if near else f"; it has {some(sorted(there)[::-1])}" if there else ""
         raise ConfigError(f"{flag} {name}: no such run in {runs}{hint}")
     run = read_json(f"{runs}/{name}/run.json")
-    return stored(Config, run["config"], f"{runs}/{name}/run.json", run.get("version", ""))
+    values = _moved(run["config"], run["config"].get("storage") or storage, storage)
+    return stored(Config, values, f"{runs}/{name}/run.json", run.get("version", ""))
+
+
+def _moved(values: Any, before: str, now: str) -> Any:
+    """A stored config whose paths below the storage are those of where the storage is now."""
+    if isinstance(values, dict):
+        return {name: _moved(value, before, now) for name, value in values.items()}
+    if isinstance(values, str) and re.match(rf"(sqlite:///)?{re.escape(before)}(/|$)", values):
+        return values.replace(before, now, 1)
+    return values
 
 
 def changed(before: Config, asked: Config, given: Collection[str]) -> Config:

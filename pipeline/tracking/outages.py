@@ -1,6 +1,7 @@
 """When the MLflow server is away: said before a job begins, borne while it trains, made good when it is back."""
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ class OutageError(RuntimeError):
 
 
 SQLITE = b"SQLite format 3\0"  # how each database file begins
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # and their ports
+DATABASE_WAIT_S = 10
 PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
 
 
@@ -58,13 +60,13 @@ def check_usable(uri: str) -> None:
     Raises:
         ConfigError: in one line.
     """
-    scheme = uri.partition(":")[0].partition("+")[0]
+    scheme = _scheme(uri)
     if "://" not in uri or scheme in ("http", "https", "file", "databricks", "databricks-uc", "uc"):
         return
-    if scheme not in DATABASES:
+    if not is_database(uri):
         raise ConfigError(
             f"tracking.uri: MLflow knows no {scheme}:// ({masked(uri)}); give http(s)://, sqlite:///FILE, or one of "
-            f"{', '.join(f'{name}://' for name in DATABASES[1:])}"
+            f"{', '.join(f'{name}://' for name in DATABASES)}"
         )
     if uri.startswith("sqlite:///") and (reason := _unwritable(Path(uri.removeprefix("sqlite:///")))):
         raise ConfigError(f"tracking.uri: {masked(uri)}: {reason}; give a file that can be written")
@@ -74,6 +76,16 @@ def check_usable(uri: str) -> None:
         raise ConfigError(
             f"tracking.uri: {masked(uri)}: {_reason(error)}; install the driver of this database"
         ) from None
+
+
+def is_database(uri: str) -> bool:
+    """Whether MLflow's client works on a database itself, without a server."""
+    return _scheme(uri) in ("sqlite", *DATABASES)
+
+
+def _scheme(uri: str) -> str:
+    """Such as `postgresql`, without the driver of `postgresql+psycopg2://`."""
+    return uri.partition(":")[0].partition("+")[0]
 
 
 def _unwritable(path: Path) -> str | None:
@@ -117,7 +129,7 @@ def check_registry(uri: str) -> None:
 
 def unreachable(uri: str) -> str | None:
     """Why a server or a database does not answer; None where it does, or where there is no server but a file."""
-    if uri.partition(":")[0].partition("+")[0] in DATABASES[1:]:
+    if _scheme(uri) in DATABASES:
         return _no_connection(uri)
     if not uri.startswith(("http:", "https:")):
         return None
@@ -135,11 +147,19 @@ def unreachable(uri: str) -> str | None:
 
 
 def _no_connection(uri: str) -> str | None:
-    wait = {"timeout": 10} if uri.startswith("mssql") else {"connect_timeout": 10}
+    """Why a database does not let us in; each driver calls its timeout otherwise, so the port is tried first."""
+    address = make_url(uri)
     try:
-        create_engine(uri, connect_args=wait).connect().close()
+        if address.host:
+            port = address.port or DATABASES[address.get_backend_name()]
+            socket.create_connection((address.host, port), timeout=DATABASE_WAIT_S).close()
+        create_engine(address).connect().close()
     except SQLAlchemyError as error:
         return _reason(getattr(error, "orig", None) or error)
+    except TimeoutError:
+        return f"no answer in {DATABASE_WAIT_S} s"
+    except OSError as error:
+        return error.strerror or str(error)
     return None
 
 
@@ -157,4 +177,9 @@ def _reason(error: BaseException) -> str:
     """The innermost words: of `... Caused by NewConnectionError("...: [Errno 111] Connection refused"))` the last."""
     words = " ".join(str(error).split())
     last = words.rpartition(": ")[2]
-    return (last.rstrip("'\")>") if last != words else words) or type(error).__name__
+    if last == words:
+        return words or type(error).__name__
+    last = last.rstrip(")>")
+    for quote in "'\"":  # those that were opened further left
+        last = last.rstrip(quote) if last.count(quote) % 2 else last
+    return last or type(error).__name__

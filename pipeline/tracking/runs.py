@@ -7,6 +7,7 @@ worker goes on in the same run instead of opening another.
 import contextlib
 import dataclasses
 import datetime
+import shlex
 import tempfile
 import time
 import warnings
@@ -22,10 +23,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from pipeline.config import flatten, yaml_text
+from pipeline.config import ConfigError, flatten, yaml_text
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
-from pipeline.tracking.outages import OutageError, check_reachable, unreachable
+from pipeline.tracking.outages import OutageError, check_reachable, is_database, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
 
 ABOUT_EXPERIMENTS = {
@@ -183,16 +184,18 @@ def tracked_run(
         tags: set on the run.
 
     Raises:
-        ConfigError: there is no server.
+        ConfigError: there is no server, or the folder of the artifacts was moved.
         OutageError: it went away, and what was to be logged last is not.
     """
     check_reachable(uri)
     client = MlflowClient(uri, uri)
     if resume is None:
         experiment_id = _experiment(client, experiment, artifacts)
+        _check_artifacts(client, experiment_id, artifacts)
         source = masked(source_tags()) if parent is None else _handed_down(parent)
         resume = client.create_run(experiment_id, run_name=name, tags=source).info.run_id
     else:
+        _check_artifacts(client, client.get_run(resume).info.experiment_id, artifacts)
         client.update_run(resume, status=RunStatus.to_string(RunStatus.RUNNING))
     run = Run(uri, resume)
     try:
@@ -237,8 +240,8 @@ def use(uri: str) -> None:
 
 
 def artifact_root(uri: str, storage: str) -> str | None:
-    """The folder of artifacts: in the storage beside a SQLite file; None where a server has its own."""
-    return f"{storage}/mlartifacts" if uri.startswith("sqlite:") else None
+    """The folder of artifacts: in the storage, where MLflow is only a database; None where a server has its own."""
+    return f"{storage}/mlartifacts" if is_database(uri) else None
 
 
 def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:
@@ -253,3 +256,14 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             client.set_experiment_tag(found.experiment_id, tag, ABOUT_EXPERIMENTS[tag])
         return found.experiment_id
     return client.create_experiment(name, artifact_location=artifacts, tags=ABOUT_EXPERIMENTS)
+
+
+def _check_artifacts(client: MlflowClient, experiment_id: str, artifacts: str | None) -> None:
+    """See that a database in a storage was not moved with it: MLflow keeps the whole path of what it stores."""
+    kept = client.get_experiment(experiment_id).artifact_location
+    if artifacts and kept.startswith("/") and kept != artifacts and not Path(kept).parent.exists():
+        before, now = str(Path(kept).parent), str(Path(artifacts).parent)
+        raise ConfigError(
+            f"storage: it was moved, and its MLflow database names {before}; {shlex.join(['ln', '-s', now, before])} "
+            "brings that back, or --tracking.uri sqlite:////FILE begins a new database"
+        )

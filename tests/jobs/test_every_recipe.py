@@ -107,7 +107,7 @@ def walk(script: str, name: str, wanted: dict[str, str], video: Path, capsys) ->
 
     job("evaluate").main(["--model", model, "--tracking.uri", wanted["tracking.uri"], "--storage", wanted["storage"]])
     again = read_scores(re.search(r"scores (\S+)", capsys.readouterr().out)[1])
-    first = read_scores(f"{wanted['storage']}/runs/{name}")
+    first = read_scores(f"{wanted['storage']}/runs/{wanted['name']}")
     assert (again.digest, again.protocol, again.labels) == (first.digest, first.protocol, first.labels)
     for stream, logits in first.logits.items():
         assert again.logits[stream] == pytest.approx(logits, rel=1e-3, abs=1e-3)

@@ -134,8 +134,8 @@ def test_the_demos_model_is_served(after_demo, clips_dir):
     *exports, serve, ask, post = block_with("mlflow models serve")
     server = Server("\n".join([*exports, f"exec {serve}"]), after_demo, "http://127.0.0.1:5001/ping")
     try:
-        lines = "\n".join([*exports, ask.replace("VIDEO", video), post])
-        said = subprocess.run(["/bin/bash", "-ec", lines], cwd=after_demo, check=True, capture_output=True, text=True)
+        typed = "\n".join([*exports, ask.replace("VIDEO", video), post])
+        said = subprocess.run(["/bin/bash", "-ec", typed], cwd=after_demo, check=True, capture_output=True, text=True)
     finally:
         server.stop()
         (after_demo / "in.json").unlink(missing_ok=True)

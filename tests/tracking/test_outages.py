@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 
 from pipeline.command_line import override
 from pipeline.config import ConfigError
-from pipeline.tracking.outages import OutageError, check_reachable, tolerated
+from pipeline.tracking.outages import OutageError, check_reachable, tolerated, unreachable
 from pipeline.tracking.runs import tracked_run
 from pipeline.training.metric_points import Point, Sender
 from pipeline.training.trainer import train_stream
@@ -193,6 +193,14 @@ def test_an_address_that_no_client_can_use_is_one_line_before_anything_begins(tm
     with pytest.raises(ConfigError, match=message) as caught:
         check_reachable(uri.format(folder=tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", "mssql"])
+def test_a_database_that_does_not_answer_is_said_before_its_driver_waits(kind):
+    with socket.socket() as listens_to_nobody:
+        listens_to_nobody.bind(("127.0.0.1", 0))
+        port = listens_to_nobody.getsockname()[1]
+        assert unreachable(f"{kind}://user:word@127.0.0.1:{port}/mlflow") == "Connection refused"
 
 
 def test_a_file_that_can_be_made_is_taken_and_not_made(tmp_path):

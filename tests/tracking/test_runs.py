@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pipeline.config import flatten
+from pipeline.config import ConfigError, flatten
 from pipeline.tracking.runs import Run, tracked_run
 
 
@@ -73,3 +73,20 @@ def test_a_shard_set_is_an_input_under_its_digest(uri, tmp_path):
     assert {tag.key: tag.value for tag in used.tags} == {
         "mlflow.data.context": "training", "split": "train", "clips": "7",
     }  # fmt: skip
+
+
+def test_a_storage_that_was_moved_is_said_before_anything_is_logged_to_where_it_was(tmp_path):
+    before, now = tmp_path / "before", tmp_path / "now"
+    before.mkdir()
+    with tracked_run(f"sqlite:///{before}/mlflow.db", "e", "a", artifacts=f"{before}/mlartifacts") as run:
+        run.log_text("a.txt", "a")
+    before.rename(now)
+    moved = {"uri": f"sqlite:///{now}/mlflow.db", "experiment": "e", "name": "b", "artifacts": f"{now}/mlartifacts"}
+    for resume in (None, run.run_id):
+        says = pytest.raises(ConfigError, match=r"^storage: it was moved, .*; ln -s \S+now \S+before brings")
+        with says, tracked_run(**moved, resume=resume):
+            pass
+    before.symlink_to(now)
+    with tracked_run(**moved, resume=run.run_id) as again:
+        again.log_text("b.txt", "b")
+    assert sorted(one.path for one in again.client.list_artifacts(run.run_id)) == ["a.txt", "b.txt"]

@@ -53,6 +53,24 @@ def test_over_the_same_data_it_goes_on(run):
     assert moved == override(run, {"ingest.shards": "/moved"})
 
 
+def test_a_storage_that_was_moved_is_looked_for_where_it_is(run, tmp_path):
+    before = {
+        "ingest.shards": f"{tmp_path}/shards/mine", "model.weights.rgb": f"{tmp_path}/runs/other",
+        "catalog.videos": f"{tmp_path}-videos", "tracking.uri": f"sqlite:///{tmp_path}/mlflow.db",
+    }  # fmt: skip
+    state = json.loads((tmp_path / "runs" / "first" / "run.json").read_text())
+    state["config"] = to_dict(override(run, before))
+    moved = tmp_path / "moved"
+    (moved / "runs" / "first").mkdir(parents=True)
+    (moved / "runs" / "first" / "run.json").write_text(json.dumps(state))
+    config = named(replace(run, resume="first", storage=str(moved)))
+    assert config.storage == str(moved)
+    assert config.ingest.shards == f"{moved}/shards/mine"
+    assert config.model.weights == {"rgb": f"{moved}/runs/other"}
+    assert config.catalog.videos == f"{tmp_path}-videos"
+    assert config.tracking.uri == f"sqlite:///{moved}/mlflow.db"
+
+
 def test_over_other_data_it_goes_on_only_when_that_is_confirmed(run, capsys):
     other = {**MANIFEST, "digest": "4567"}
     line = r"^--resume first: it began with data of digest 0123, and .* has 4567; bring those back, or --allow_other_d"
