@@ -1,4 +1,4 @@
-"""Measure the pieces on this machine."""
+"""Measure the speed of flow, ingest, loader or training on this machine."""
 
 from pipeline.commands.benchmark import main
 

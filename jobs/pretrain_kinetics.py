@@ -1,4 +1,4 @@
-"""Pretrain a network: clips to shards, both streams, exact test, registered model."""
+"""Pretrain a network: make shards, train each stream, test exactly, register the model."""
 
 from pipeline.commands.pretrain import main
 

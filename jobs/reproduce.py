@@ -1,4 +1,4 @@
-"""Try what the papers claim, at small size, on rendered clips."""
+"""Test the claims of the papers at small size on rendered clips."""
 
 from pipeline.commands.reproduce import main
 

@@ -1,4 +1,4 @@
-"""Search temporal depth x stride x resolution on shards that are there."""
+"""Search temporal depth x stride x resolution on an existing shard set."""
 
 from pipeline.commands.sweep import main
 

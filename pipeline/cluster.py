@@ -1,4 +1,4 @@
-"""Ray: the cluster that a job runs on, and how loud it is."""
+"""Connecting to Ray: starting or joining the cluster, fitting the config to it, and limiting Ray's log output."""
 
 import logging
 import os
@@ -17,20 +17,20 @@ ADDRESS = "RAY_ADDRESS"
 
 
 class ClusterError(RuntimeError):
-    """There is no Ray to run on; one line, for the user."""
+    """Ray could not be started or joined; the message is one line, written for the user."""
 
 
 def connect(config: Config, need_training: bool = True, trials: int = 1, section: str = "") -> Config:
     """Join the cluster that the job was submitted to, or start a local one, and fit the config to it.
 
     Args:
-        config: resolved.
+        config: a resolved config.
         need_training: whether the job trains, or only ingests.
-        trials: trainings at a time.
-        section: where the config lies among the job's fields: empty, or `base.` in a sweep.
+        trials: trainings that run at the same time.
+        section: prefix of the config's fields on the command line: empty, or `base.` in a sweep.
 
     Returns:
-        The config with workers and CPUs as numbers.
+        The config with workers and CPUs as numbers; unchanged if the job does not train.
 
     Raises:
         ConfigError: the cluster is too small.
@@ -53,7 +53,7 @@ def connect(config: Config, need_training: bool = True, trials: int = 1, section
 
 
 def definite(config: Config) -> Config:
-    """The config with numbers for what is still `auto`, of a training that is begun without `connect`."""
+    """Replace what is still `auto` in the config by numbers, for a training that starts without `connect`."""
     resources = config.resources
     if "auto" in (resources.workers, resources.worker_cpus, resources.loader_cpus):
         return fitted(config, machines())
@@ -61,7 +61,7 @@ def definite(config: Config) -> Config:
 
 
 def machines() -> Machines:
-    """What the cluster that this process is connected to has."""
+    """Return the CPUs and GPUs of the cluster that this process is connected to."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Machines(
         cpus=tuple(node["CPU"] for node in nodes if node.get("CPU", 0) > 0) or (0.0,),
@@ -70,7 +70,10 @@ def machines() -> Machines:
 
 
 def here() -> Machines:
-    """What a job would find that is started now; Ray is not started for it, only joined where it is named."""
+    """Return the machines that a job started now would run on.
+
+    This joins a cluster if `RAY_ADDRESS` names one, and otherwise does not start Ray.
+    """
     if not ray.is_initialized() and ADDRESS not in os.environ:
         import torch
 
@@ -81,20 +84,20 @@ def here() -> Machines:
 
 
 def join(address: str) -> None:
-    """Join the cluster at an address, or start one here.
+    """Join the cluster at an address, or start one on this machine.
 
-    A submitted job finds its cluster by RAY_ADDRESS. Anywhere else a local one is started, and not joined whatever was
-    started on this machine before. The dashboard is on: Ray Train asks its state API whether a run is still alive. Idle
-    workers stay for a minute, not a second: the decoders of an epoch serve the next.
+    A submitted job finds its cluster through RAY_ADDRESS. Any other job starts a local cluster, and does not join one
+    that was started on this machine before. The dashboard is on, because Ray Train asks its state API whether a run is
+    still alive. Idle workers stay for a minute instead of a second, so that the next epoch can use the same decoders.
 
     Raises:
-        ClusterError: in one line.
+        ClusterError: Ray does not start, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends a sweep as it ends all else
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # so that Ctrl-C ends a sweep like any other job
     try:
         ray.init(address, logging_level=logging.WARNING)
-    except Exception as error:  # of many kinds, down to assertions
+    except Exception as error:  # ray.init raises many types, even AssertionError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if address == "local":
             says = "Ray does not start on this machine: {}; see its memory, its disks of /tmp and /dev/shm, and the log"
@@ -102,16 +105,16 @@ def join(address: str) -> None:
             says = f"no Ray cluster at {ADDRESS} {address}: {{}}; start it, or unset {ADDRESS} for one on this machine"
         raise ClusterError(says.format(reason)) from error
     finally:
-        interruptions.again()  # Ray takes SIGTERM
-    console.at_end(ray.shutdown)  # else it says at the exit, behind our last line, what it ends
+        interruptions.again()  # Ray replaces the handler of SIGTERM
+    console.at_end(ray.shutdown)  # otherwise Ray logs its shutdown at exit, after our last line
 
 
 @contextmanager
 def address_handed_on() -> Iterator[None]:
-    """Tell the processes of a Ray Train run where its cluster is.
+    """Tell the processes of a Ray Train run the address of its cluster.
 
-    One of them, which clears up after a controller that died, asks the state API, and would otherwise look for clusters
-    on its machine, and give up where there are two.
+    The process that cleans up after a dead controller asks the state API. Without the address it would look for
+    clusters on its machine, and give up if it found two.
     """
     from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE  # imports torch
 
@@ -128,23 +131,23 @@ def address_handed_on() -> Iterator[None]:
 
 
 def use_gpu(resources: ResourcesConfig) -> bool:
-    """Whether training workers get a GPU each."""
+    """Return whether each training worker gets a GPU."""
     return uses_gpu(resources, ray.cluster_resources().get("GPU", 0))
 
 
 def quiet() -> None:
-    """Ray Data tells about every dataset it runs, Ray Train about every report; a training has thousands of them."""
+    """Lower the log level of Ray and MLflow, which log every dataset and every report: thousands in a training."""
     for name in ("ray.data", "ray.train", "ray.tune", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # says that its bars are off
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that its bars are off
 
 
 def quiet_worker(label: str = "") -> None:
-    """The same in a process of Ray's; its own words go to the driver's screen.
+    """Lower the log level in a Ray worker process, and forward its own messages to the driver's screen.
 
     Args:
-        label: before them, where several such processes are side by side.
+        label: prefix of these messages, to tell several such processes apart.
     """
     quiet()
     console.forward(label)
-    logging.getLogger().setLevel(logging.WARNING)  # in a Ray Train worker Ray has configured them by file names
+    logging.getLogger().setLevel(logging.WARNING)  # in a Ray Train worker, Ray configures loggers by file name

@@ -1,10 +1,10 @@
-"""The command line of every job: a recipe or a saved file, then dotted overrides.
+"""The command line of every job: a recipe or a saved config file, then overrides of single fields by dotted name.
 
     python jobs/JOB.py --recipe NAME --training.epochs 5 --model.streams rgb,flow
     python jobs/JOB.py --config FILE.yaml --ingest.flow.warps=3
 
-`parse` reads it into a checked config tree, before Ray or CUDA starts; a wrong name or value is one line on stderr and
-exit status 2.
+`parse` turns it into a checked config tree before Ray or CUDA starts. A wrong name or value gives one line on stderr
+and exit status 2.
 """
 
 import dataclasses
@@ -41,14 +41,15 @@ def parse(
     doc: str = "",
     change: Change | None = None,
 ) -> T:
-    """The config that a command line asks for.
+    """Return the config that a command line asks for.
 
     Args:
         kind: class of the config tree.
-        recipes: name to function; the first is the default.
+        recipes: recipe functions by name; the first is the default.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
         doc: the job's docstring, printed by `--help`.
-        change: changes the plain values of the config once the fields of the given names are set.
+        change: function that changes the plain values of the config after the overrides are set; it also gets the names
+            of the overridden fields.
 
     Raises:
         SystemExit: 0 after `--help`, 2 after one line that names the wrong argument and the nearest right one.
@@ -65,31 +66,31 @@ def parse(
 
 
 def given(argv: Sequence[str] | None = None) -> list[str]:
-    """Names of the fields that a command line sets, `sys.argv[1:]` when None."""
+    """Return the names of the fields that a command line sets (`sys.argv[1:]` when None)."""
     return list(overrides(sys.argv[1:] if argv is None else argv))
 
 
 def planning(argv: Sequence[str] | None = None) -> tuple[list[str], bool]:
-    """A command line, `sys.argv[1:]` when None, without the word --plan, and whether it had it."""
+    """Return a command line (`sys.argv[1:]` when None) without the word --plan, and whether it had that word."""
     words = list(sys.argv[1:] if argv is None else argv)
     return [word for word in words if word != "--plan"], "--plan" in words
 
 
 def overrides(argv: Sequence[str]) -> dict[str, str]:
-    """The `--FIELD VALUE` pairs of a command line as `override` takes them.
+    """Return the `--FIELD VALUE` pairs of a command line in the form that `override` takes.
 
     Raises:
-        ConfigError: a word is no field, or a field has no value.
+        ConfigError: an argument is not a field, or a field has no value.
     """
     return dict(_pairs(list(argv)))
 
 
 def show(text: str) -> None:
-    """Print a long text, whose reader may leave before its end, as `head` and `less` do."""
+    """Print a long text; it is no error if its reader, such as `head` or `less`, closes the pipe early."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit would try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the flush at exit would fail again
 
 
 def fail(message: str) -> NoReturn:
@@ -100,10 +101,10 @@ def fail(message: str) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Show errors that this package raises, which are written for its users, as one line instead of a traceback.
+    """Show the errors that this package raises as one line instead of a traceback, since they are written for users.
 
-    Ctrl-C and SIGTERM end in one line too, with the status that shells expect. The last line names the log, where one
-    was begun (`console.log_to`).
+    Ctrl-C and SIGTERM also end in one line, with the exit status that shells expect. The last line names the log file,
+    if one was started (`console.log_to`).
     """
     with interruptible(), console.logged():
         try:
@@ -118,13 +119,13 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _interrupted(stop: KeyboardInterrupt) -> str:
-    """What stays of a job, and the command that goes on."""
+    """Return the message that says what an interrupted job has kept, and which command continues it."""
     program, *words = sys.argv
     found = shutil.which(Path(sys.executable).name if program.endswith(".py") else Path(program).name)
     if program.endswith(".py"):
         here = found is not None and Path(found).parent == Path(sys.executable).parent
         begin = [Path(sys.executable).name if here else sys.executable, program]
-    else:  # a program with verbs
+    else:  # a program with subcommands
         begin, words = [Path(program).name if found == program else program, *words[:1]], words[1:]
     if not isinstance(stop, Interrupted):
         return f"interrupted; this begins again: {shlex.join([*begin, *words])}"
@@ -133,12 +134,12 @@ def _interrupted(stop: KeyboardInterrupt) -> str:
 
 
 def check_fields(kind: type, arguments: Mapping[str, str]) -> None:
-    """Check names and values of a command line before the config is known that it changes.
+    """Check the names and values of a command line before the config that it changes is known.
 
-    Whether the fields hold together is not looked at: that depends on the rest of the config.
+    Checks that compare several fields are left out, since they depend on the rest of the config.
 
     Raises:
-        ConfigError: naming the field and what would be right.
+        ConfigError: a name or value is wrong; the message names the field and what would be right.
     """
     config = kind()
     values = to_dict(config)
@@ -148,10 +149,10 @@ def check_fields(kind: type, arguments: Mapping[str, str]) -> None:
 
 
 def override(config: T, arguments: Mapping[str, str], change: Change | None = None) -> T:
-    """A copy of `config` with the fields of the given dotted names set from text.
+    """Return a copy of `config` in which the fields with the given dotted names are set from text.
 
     Raises:
-        ConfigError: naming the field and what would be right.
+        ConfigError: a name or value is wrong; the message names the field and what would be right.
     """
     values = to_dict(config)
     for name, text in arguments.items():
@@ -162,7 +163,7 @@ def override(config: T, arguments: Mapping[str, str], change: Change | None = No
 
 
 def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Every leaf of the tree as (dotted name, value, documentation)."""
+    """Yield every leaf of the tree as (dotted name, value, documentation)."""
     for name, info in type(config).__pydantic_fields__.items():
         value = getattr(config, name)
         if dataclasses.is_dataclass(value):
@@ -172,7 +173,7 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
 
 
 def kind_of(config: Any, name: str) -> Any:
-    """The type of the field of a dotted name."""
+    """Return the type of the field with a dotted name."""
     *parents, leaf = name.split(".")
     for parent in parents:
         config = getattr(config, parent)
@@ -180,12 +181,12 @@ def kind_of(config: Any, name: str) -> Any:
 
 
 def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -> str:
-    """What `--help` prints: the job, its recipes, and every field with its default in the chosen recipe."""
+    """Return the text of `--help`: the job, its recipes, and every field with its default in the chosen recipe."""
     names = f"{', '.join(recipes)} (default: {next(iter(recipes))})"
     lines = [doc.strip(), "", "  --recipe NAME", textwrap.indent(textwrap.fill(names, 110), "      ")]
     lines += ["  --config FILE", "      A saved config.yaml instead of a recipe."]
     for name, value, text in fields(config):
-        if name == "recipe":  # said above
+        if name == "recipe":  # listed above
             continue
         shown = json.dumps(value) if isinstance(value, str | dict) else _text(value)
         lines += [f"  --{name} (default: {shown})", textwrap.indent(textwrap.fill(text, 110), "      ")]
@@ -240,12 +241,15 @@ def _set(config: Any, values: dict[str, Any], name: str, text: str) -> None:
 
 
 def _annotations(node: Any) -> dict[str, Any]:
-    """Types of the fields of a config section; none where there is no such section."""
+    """Return the types of the fields of a config section; empty if the node is not a section."""
     return {name: info.annotation for name, info in getattr(type(node), "__pydantic_fields__", {}).items()}
 
 
 def _value(name: str, annotation: Any, text: str) -> Any:
-    """Text as YAML where the field is no plain string: `null`, `true`, `1e-3`, `a,b` for tuples, `{...}` for dicts."""
+    """Convert text to a value of a field's type: `null` to None, `a,b` to a list, YAML such as `{...}` to a dict.
+
+    Other text stays as it is; the config's own validation converts numbers and booleans.
+    """
     if annotation is str:
         return text
     if get_origin(annotation) is tuple:
@@ -258,7 +262,7 @@ def _value(name: str, annotation: Any, text: str) -> Any:
 
 
 def _yaml(name: str, text: str) -> Any:
-    """Text as YAML 1.2 has it: 1e-3 is a number, which it is not in PyYAML's 1.1."""
+    """Parse text as YAML, with `1e-3` as a number as in YAML 1.2; in PyYAML's YAML 1.1 it is a string."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -270,7 +274,7 @@ def _nearest_field(config: Any, name: str) -> str:
     names = [known for known, _, _ in fields(config)]
     parent, _, leaf = name.rpartition(".")
     tables = [known for known, value, _ in fields(config) if isinstance(value, dict)]
-    if near := difflib.get_close_matches(parent, tables, n=1, cutoff=0.8):  # whose keys are the user's own
+    if near := difflib.get_close_matches(parent, tables, n=1, cutoff=0.8):  # the user chooses the keys of a dict
         return f"did you mean --{near[0]}.{leaf}?"
     same_leaf = [known for known in names if known.rpartition(".")[2] == leaf]
     if same_leaf:

@@ -1,8 +1,8 @@
-"""The typed configuration tree: one frozen dataclass a concern, checked when it is made.
+"""The typed configuration tree: one frozen dataclass per concern, validated when it is created.
 
 A recipe (`pipeline.recipes`) returns a whole `Config`; the command line (`pipeline.command_line`) changes single fields
-by their dotted names. The resolved tree is logged with every run and is enough to repeat it. The string under a field
-is its documentation and becomes its line in `--help`.
+by their dotted names. The resolved tree is logged with every run and is enough to repeat the run. The string below a
+field is its documentation, which `--help` shows.
 """
 
 import dataclasses
@@ -28,69 +28,72 @@ Dataset = Literal[
     "youtube8m", "youtube8m_segments", "folder", "motion_shapes",
 ]  # fmt: skip
 
-_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # how pydantic names the members of a union, behind its field
-VERSION = "0.1.0"  # of this package
-_WRITTEN_BY = "# written by video-action-pipeline "  # and the version: the last line of a saved config
+_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # pydantic's name of a union member, which follows the field
+VERSION = "0.1.0"  # version of this package
+_WRITTEN_BY = "# written by video-action-pipeline "  # followed by the version; the last line of a saved config
 _checked = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True)
 
 
 class ConfigError(ValueError):
-    """A field that does not exist or a value that it cannot take; one line, for the user."""
+    """An unknown field or an invalid value; the message is one line, written for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class MotionShapesConfig:
-    """The rendered data set: moving shapes, by default of 8 classes told apart by motion alone."""
+    """The rendered data set of moving shapes; by default, 8 classes that differ in their motion alone."""
 
     classes: Literal["motions", "other_motions", "patterns"] = "motions"
-    """8 motions, 8 others (diagonals and spirals), or 5 patterns of the shapes, whose motion then says nothing."""
+    """motions: 8 motions; other_motions: 8 others (diagonals and spirals); patterns: 5 textures of the shapes, whose
+    motion is then random."""
     train: PositiveInt = 50
-    """Training clips a class."""
+    """Training clips per class."""
     val: PositiveInt = 10
-    """Validation clips a class."""
+    """Validation clips per class."""
     test: PositiveInt = 20
-    """Test clips a class."""
+    """Test clips per class."""
     frames: PositiveInt = 32
-    """Frames a clip, at 25 a second."""
+    """Frames per clip, at 25 frames per second."""
     size: PositiveInt = 64
     """Height and width in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class CatalogConfig:
-    """Which clips there are."""
+    """The data set, its files and its splits."""
 
     dataset: Dataset = "kinetics400"
-    """The data set, which says how its annotation files are read."""
+    """The data set, which decides how the annotation files are read."""
     annotations: dict[str, str] = field(default_factory=dict)
-    """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: splits FOLDER.
-    YouTube-8M: records of each split; ids FILE keeps YouTube's ids, lookup URL is where they are asked for."""
+    """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: the folder of split
+    files, as --catalog.annotations.splits FOLDER. YouTube-8M: the records of each split; also ids, the file that keeps
+    the YouTube ids found, and lookup, the URL that they are requested from."""
     split_number: Literal[1, 2, 3] = 1
-    """UCF-101, HMDB-51: which of the three published splits."""
+    """UCF-101, HMDB-51: number of the published split to use, of three."""
     videos: str = ""
-    """Folder of the video files, or address of one (s3://, https://) for Kinetics; motion_shapes: where they are
-    rendered. Kinetics and YouTube-8M: empty, they are fetched from YouTube."""
+    """Folder of the video files, or for Kinetics the address of one (s3://, https://); motion_shapes: the folder to
+    render into. Kinetics and YouTube-8M: leave it empty to fetch the videos from YouTube."""
     archives: dict[str, str] = field(default_factory=dict)
     """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
-    prefix, or a list (.txt) of paths or addresses; replacements WHERE overrides members of the same name."""
+    prefix, or a list (.txt) of paths or addresses. Members of --catalog.archives.replacements WHERE override those of
+    the same name."""
     groups: str = ""
-    """folder: a CSV or TSV with columns file and group, whose clips show one source and stay on one side of the split;
-    empty for none."""
+    """folder: a CSV or TSV with columns file and group; clips of one group show one source and stay on one side of the
+    split; empty for none."""
     fold: str = ""
-    """folder: the fold that is the test split, by its value in the fold column of catalog.groups, or as COLUMN=VALUE;
-    empty for none."""
+    """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; empty
+    for none."""
     split_seed: NonNegativeInt = 0
-    """folder: seed of the split that is drawn where there are no folders train, val and test."""
+    """folder: seed of the random split, which is drawn if there are no folders train, val and test."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips that is drawn for validation; 0 for none."""
+    """folder: share of the clips to draw for validation; 0 for none."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips that is drawn for the test; 0 to test on the validation clips."""
+    """folder: share of the clips to draw for the test; 0 to test on the validation clips."""
     splits: tuple[str, ...] = ()
-    """Splits to take; empty for all."""
+    """Splits to use; empty for all."""
     limit: PositiveInt | None = None
-    """At most so many clips of each split, taken evenly over the list; none for all."""
+    """Largest number of clips per split, taken evenly over the list; none for all."""
     motion_shapes: MotionShapesConfig = field(default_factory=MotionShapesConfig)
-    """Only for motion_shapes: how much is rendered."""
+    """Only for motion_shapes: what to render."""
 
     def __post_init__(self) -> None:
         if self.val_fraction + self.test_fraction >= 1:
@@ -102,68 +105,70 @@ class CatalogConfig:
 
     @property
     def name(self) -> str:
-        """The data set, and the split of it where there are several: what a shard set is called."""
+        """Name of the shard set: the data set, with the split number if the data set has several splits."""
         return f"{self.dataset}_split{self.split_number}" if self.dataset in ("ucf101", "hmdb51") else self.dataset
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class FlowConfig:
-    """TV-L1 optical flow; parameters are named as OpenCV names them and default to its values."""
+    """TV-L1 optical flow; the parameters have OpenCV's names and default values."""
 
     backend: Literal["auto", "opencv", "cpu", "cuda"] = "auto"
-    """The implementation; recorded in every row and never mixed in one shard set."""
+    """The implementation; every row records it, and one shard set never mixes two."""
     tau: PositiveFloat = 0.25
     """Time step of the numerical scheme."""
     lambda_: PositiveFloat = 0.15
-    """Weight of the data term: smaller is smoother."""
+    """Weight of the data term; smaller values give smoother flow."""
     theta: PositiveFloat = 0.3
-    """Tightness between data and smoothness terms."""
+    """Tightness of the coupling between the data term and the smoothness term."""
     nscales: PositiveInt = 5
-    """Scales of the image pyramid."""
+    """Number of scales of the image pyramid."""
     warps: PositiveInt = 5
-    """Warps a scale."""
+    """Warps per scale."""
     epsilon: PositiveFloat = 0.01
-    """Stopping criterion: smaller is more exact and slower."""
+    """Stopping criterion; smaller values are more exact and slower."""
     innerIterations: PositiveInt = 30  # noqa: N815
-    """Inner iterations a warp."""
+    """Inner iterations per warp."""
     outerIterations: PositiveInt = 10  # noqa: N815
-    """Outer iterations a warp, each ending in a median filter."""
+    """Outer iterations per warp; each ends with a median filter."""
     scaleStep: PositiveFloat = 0.8  # noqa: N815
-    """Ratio of neighbouring pyramid scales, below 1."""
+    """Size ratio of neighbouring pyramid scales, below 1."""
     gamma: NonNegativeFloat = 0.0
     """Weight of the illumination term."""
     medianFiltering: Literal[1, 3, 5] = 5  # noqa: N815
     """Side of the median filter in pixels; 1 for none."""
     bound: PositiveFloat = 20.0
-    """Displacements are cut to [-bound, bound] pixels and quantised to 8 bits (I3D: 20)."""
+    """Displacements are clipped to [-bound, bound] pixels and quantised to 8 bits (I3D: 20)."""
 
     @property
     def parameters(self) -> dict[str, float]:
-        """TV-L1's own parameters: all fields but the backend and what becomes of its result."""
+        """The parameters of TV-L1 itself: all fields except `backend` and `bound`."""
         names = [each.name for each in dataclasses.fields(self) if each.name not in ("backend", "bound")]
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class FetchConfig:
-    """How videos that are not here are brought here: archives, http(s), object stores, YouTube."""
+    """How videos are fetched from elsewhere: archives, http(s), object stores, YouTube."""
 
     timeout_s: PositiveFloat = 30.0
     """Seconds without a byte after which a transfer counts as stalled and is tried again."""
     tries: PositiveInt = 5
-    """Tries of one transfer where the error may pass; the pauses between them double, from a second."""
+    """Attempts at one transfer if the error may be temporary; the pause between them is one second at first and then
+    doubles."""
     max_mib: PositiveInt = 2048
     """Largest file or archive member accepted, in MiB."""
     youtube_height: PositiveInt = 360
-    """YouTube: greatest height fetched, in pixels."""
+    """YouTube: largest height to fetch, in pixels."""
     youtube_per_hour: PositiveFloat = 240.0
-    """YouTube: videos an hour and egress address, over the whole cluster."""
+    """YouTube: videos requested per hour through each egress address, over the whole cluster."""
     youtube_pause_s: PositiveFloat = 3600.0
-    """YouTube: how long an address rests after it was refused (429, bot check), in seconds."""
+    """YouTube: seconds without requests through an egress address after YouTube refused one (429, bot check); doubled
+    after each further refusal."""
     youtube_cookies: str = ""
     """YouTube: cookie file in Netscape format; empty for none."""
     youtube_proxies: tuple[str, ...] = ()
-    """YouTube: proxies to take in turn, each an egress address of its own; empty for none."""
+    """YouTube: proxies to use in turn; each counts as one egress address; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -173,29 +178,31 @@ class IngestConfig:
     shards: str = ""
     """Folder of the shard set; empty for STORAGE/shards/DATASET."""
     streams: tuple[Stream, ...] = ("rgb", "flow")
-    """What is stored: rgb alone skips the computation of flow."""
+    """Streams to store; rgb alone skips the computation of flow."""
     short_side: PositiveInt = 256
     """Shorter side of the stored clips in pixels (I3D: 256)."""
     fps: PositiveInt = 25
-    """Constant frame rate of the stored clips (I3D: 25)."""
+    """Constant frame rate of the stored clips, in frames per second (I3D: 25)."""
     crf: NonNegativeInt = 17
-    """H.264 quality to begin with: smaller is better and larger."""
+    """H.264 quality (CRF) to try first; smaller values give better quality and larger files."""
     min_psnr: NonNegativeFloat = 36.0
-    """Worst frame of a stored clip against its source in dB; a clip below it is encoded again at a higher quality."""
+    """Lowest PSNR allowed for the worst frame of a stored clip, in dB; below it the clip is encoded again at a higher
+    quality."""
     gop: PositiveInt = 12
-    """Frames between key frames: what a random window decodes in vain."""
+    """Frames from one key frame to the next; larger values make random access decode more frames that are then
+    discarded."""
     clips_per_shard: PositiveInt = 64
-    """Clips a Parquet file."""
+    """Clips per Parquet file."""
     max_seconds: PositiveFloat = 300.0
     """Longest clip accepted, in seconds."""
     decode_timeout_s: PositiveFloat = 120.0
-    """Longest time that decoding one clip may take, in seconds; then its process is killed and the clip has failed."""
+    """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Largest share of failed clips with which the shard set still counts as good, from 0 to 1."""
+    """Largest share of clips that may fail before ingest ends with an error, from 0 to 1."""
     allow_leaks: bool = False
-    """Whether a video may have clips, or the same pictures may stand, in two splits of one set."""
+    """Whether two splits of one set may hold clips of the same video, or the same pictures."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
-    """How videos that are not here are brought here."""
+    """How videos are fetched from elsewhere."""
     flow: FlowConfig = field(default_factory=FlowConfig)
     """How flow is computed."""
 
@@ -205,19 +212,21 @@ class ClipsConfig:
     """From stored clips to training windows (I3D: 64 frames, short side 256, random 224 crop, flip)."""
 
     frames: PositiveInt = 64
-    """Temporal depth: frames a window."""
+    """Temporal depth: frames per window."""
     stride: PositiveInt = 1
-    """Stored frames from one frame of the window to the next."""
+    """Step from one frame of the window to the next, in stored frames."""
     short_side: PositiveInt | None = None
-    """Resize windows to this shorter side before the crop; none keeps the stored size."""
+    """Shorter side, in pixels, to which windows are resized before the crop; none keeps the stored size."""
     crop: PositiveInt = 224
-    """Side of the square crop: random in training, central in evaluation."""
+    """Side of the square crop in pixels; the crop is random in training and central in evaluation."""
     augment: Literal["random_crop", "corner_crop", "multi_scale_corner_crop"] = "random_crop"
-    """Training crops: anywhere (I3D); the four corners and the centre (T3D); these at five scales (3D ResNets)."""
+    """Places of the training crops. random_crop: anywhere (I3D); corner_crop: the four corners and the centre (T3D);
+    multi_scale_corner_crop: these at five scales (3D ResNets)."""
     rgb_every: PositiveInt = 1
-    """Networks that take both streams at once: frames of flow for each frame of RGB, the middle one of them (10)."""
+    """Networks that take both streams at once: flow frames for each RGB frame, which is the middle one of them (Quo
+    Vadis: 10)."""
     flip: bool = True
-    """Mirror half of the training windows; the x component of flow is then negated."""
+    """Mirror half of the training windows at random; mirroring negates the x component of flow."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -225,28 +234,28 @@ class ModelConfig:
     """The network of each stream."""
 
     name: str = "i3d"
-    """A name that `pipeline.models.list_models()` knows."""
+    """A name from `pipeline.models.list_models()`."""
     streams: tuple[Stream, ...] = ("rgb", "flow")
-    """Streams to train, each a network of its own; their logits are averaged in evaluation."""
+    """Streams to train, one network for each; evaluation averages their logits."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of features dropped in training, where the network has dropout."""
+    """Share of features dropped in training, if the network has dropout."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword options of the network, as --model.options.NAME VALUE."""
     levels: Literal["signed", "activitynet", "imagenet", "kinetics"] = "signed"
-    """What RGB networks are given: levels from -1 to 1 (I3D); from 0 to 255 less the mean of ActivityNet (3D ResNets);
-    from 0 to 1 less the mean of ImageNet, or of Kinetics (torchvision), divided by its deviation. Flow is always from
-    -1 to 1."""
+    """Range of the RGB input. signed: -1 to 1 (I3D); activitynet: 0 to 255 minus the mean of ActivityNet (3D ResNets);
+    imagenet, kinetics (torchvision): 0 to 1 minus the mean of that data set, divided by its standard deviation. Flow
+    is always from -1 to 1."""
     weights: dict[str, str] = field(default_factory=dict)
-    """Weights to begin with, as --model.weights.rgb PATH (flow; two_stream for a network that takes both): a run or its
-    name, of which the best checkpoint is taken, a checkpoint, a state dict, a published file, or the name of one that
-    is downloaded (r3d_18). Other classes give a new classifier, the same in another order keep theirs."""
+    """Weights to start from, as --model.weights.rgb PATH (or flow; two_stream for a network that takes both streams):
+    a run or its name (its best checkpoint is used), a checkpoint, a state dict, a published file, or the name of one
+    to download (r3d_18). If the classes differ, the classifier is new; if only their order differs, it is kept."""
     inflate: str = ""
-    """2D weights of ImageNet to inflate: a file of torchvision's, or its name (googlenet, resnet50), which downloads
-    it; empty for none."""
+    """2D ImageNet weights to inflate: a torchvision file, or its name (googlenet, resnet50) to download it; empty for
+    none."""
     fine_tune: Literal["none", "original", "fixed", "full", "last_block"] = "none"
-    """What is trained of model.weights (I3D, Table 4): original, all on the target alone, so without them; fixed, a
-    new classifier on frozen features; full, all, with a new classifier; last_block, conv5_x and a new classifier (3D
-    ResNets). none: no transfer, a training goes on."""
+    """Which layers to train on a new data set (I3D, Table 4). original: all, without model.weights; fixed: a new
+    classifier on frozen features; full: all, with a new classifier; last_block: conv5_x and a new classifier (3D
+    ResNets). none: no transfer; training continues from model.weights, if they are given."""
 
     def __post_init__(self) -> None:
         if self.weights and self.fine_tune == "original":
@@ -264,13 +273,13 @@ class OptimiserConfig:
     lr: PositiveFloat = 0.1
     """Initial learning rate, for the whole batch of all workers."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD; AdamW's first beta."""
+    """Momentum of SGD, or first beta of AdamW."""
     dampening: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """SGD: share of each gradient kept out of the momentum (3D ResNets: 0.9, as Torch7 had it)."""
+    """SGD: share of each gradient that does not enter the momentum (3D ResNets: 0.9, the behaviour of Torch7)."""
     nesterov: bool = False
-    """SGD: Nesterov's momentum (T3D)."""
+    """SGD: use Nesterov momentum (T3D)."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """AdamW's second beta."""
+    """Second beta of AdamW."""
     weight_decay: NonNegativeFloat = 1e-7
     """Weight decay."""
 
@@ -281,27 +290,27 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class ScheduleConfig:
-    """The learning rate over time; by default divided when the validation loss stops falling (I3D: by 10)."""
+    """The learning rate over time; by default it is divided when the validation loss stops falling (I3D: by 10)."""
 
     name: Literal["plateau", "step", "cosine"] = "plateau"
-    """plateau: falls when the validation loss, summed over all workers, stops falling; step: at the milestones;
-    cosine: along half a wave from the first step after the warm-up to the last."""
+    """When the learning rate falls. plateau: when the validation loss, summed over all workers, stops falling; step: at
+    the milestones; cosine: along half a cosine wave from the first step after the warmup to the last step."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The learning rate is multiplied by this on a plateau or at a milestone."""
     patience: NonNegativeInt = 3
-    """plateau: epochs without a better validation loss before that."""
+    """plateau: epochs without a better validation loss before the learning rate falls."""
     milestones: tuple[PositiveInt, ...] = ()
-    """step: when the learning rate changes, counted from the start."""
+    """step: the epochs or steps, counted from the start, at which the learning rate changes."""
     unit: Literal["epochs", "steps"] = "epochs"
-    """step: what milestones count."""
+    """step: unit of the milestones."""
     rates: tuple[PositiveFloat, ...] = ()
     """step: the learning rate from each milestone on; empty to multiply by factor at each."""
     min_lr: NonNegativeFloat = 0.0
-    """plateau: the learning rate never falls below this; cosine: where it ends."""
+    """plateau: lower limit of the learning rate; cosine: its final value."""
     stop_lr: NonNegativeFloat = 0.0
     """Training ends when the learning rate has fallen below this; 0 runs all epochs."""
     warmup_steps: NonNegativeInt = 0
-    """Steps over which the learning rate first rises linearly from 0."""
+    """Steps at the start over which the learning rate rises linearly from 0."""
 
     def __post_init__(self) -> None:
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -314,92 +323,99 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class TrainingConfig:
-    """How long, in which portions and in which precision."""
+    """Training length, batch sizes, regularisation and precision."""
 
     epochs: PositiveInt = 40
     """Passes over the training split."""
     steps: PositiveInt | None = None
-    """Stop after so many optimiser steps even if epochs are left."""
+    """Stop after this many optimiser steps even if epochs are left; none for no limit."""
     batch_size: PositiveInt = 6
-    """Clips a forward pass and worker (I3D: 6)."""
+    """Clips per forward pass of one worker (I3D: 6)."""
     clips_per_step: PositiveInt | None = None
-    """Clips of one step, over all workers: accumulate then follows, so that a step is the same on any machine; none for
-    batch_size x accumulate x resources.workers."""
+    """Clips per optimiser step, over all workers. accumulate is then computed, so that a step is the same on any
+    machine. none: a step has batch_size x accumulate x resources.workers clips."""
     accumulate: PositiveInt = 1
-    """Forward passes of each worker whose gradients make one step: what does not fit in memory at once."""
+    """Forward passes of each worker whose gradients are combined in one step; more than 1 for steps that do not fit
+    into memory at once."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """bf16 autocast, which auto takes on GPUs only; fp32 multiplies all bits on GPUs too, tf32 the first 10."""
+    """bf16: bf16 autocast; auto: bf16 on GPUs, fp32 on CPUs; fp32: full precision, on GPUs too; tf32: GPUs multiply
+    with 10 mantissa bits."""
     compile: bool = False
-    """Compile the network for training with torch.compile: minutes at the start; measure whether it pays."""
+    """Compile the network for training with torch.compile. This takes minutes at the start; measure whether it pays."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient; none for no limit."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target that is spread over all classes."""
     mixup: NonNegativeFloat = 0.0
-    """Mix pairs of clips and of their labels, shares from Beta(mixup, mixup); 0 for none."""
+    """Mix pairs of clips and of their labels, in shares drawn from Beta(mixup, mixup); 0 for none."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay a step of the moving average of the weights (EMA), which is then what is evaluated; 0 for none."""
+    """Decay per step of the moving average of the weights (EMA); the average is then evaluated instead of the weights;
+    0 for none."""
     sync_batch_norm: bool = False
-    """Batch-norm statistics of a step over all workers instead of each worker's own; GPUs only."""
+    """Compute batch norm statistics of a step over all workers, not on each worker alone; GPUs only."""
     precise_batch_norm: NonNegativeInt = 0
-    """Batches a worker from which batch-norm statistics are taken anew before every evaluation; 0 for none."""
+    """Batches per worker on which batch norm statistics are computed again before every evaluation; 0 for none."""
     train_split: str = "train"
-    """Split trained on."""
+    """Split to train on."""
     val_split: str = "val"
-    """Split of the validation loss, which steers a plateau schedule and picks the best checkpoint."""
+    """Split of the validation loss, which controls a plateau schedule and chooses the best checkpoint."""
     checkpoint_steps: PositiveInt | None = None
-    """Optimiser steps between checkpoints inside an epoch; none for one at the end of each epoch only."""
+    """Optimiser steps between checkpoints inside an epoch; none to write one at the end of each epoch only."""
     keep: Literal["best", "last"] = "best"
-    """The checkpoint that is evaluated and registered: of the lowest validation loss, or of the last epoch, for data
-    sets without a validation split, where val_split is the test split."""
+    """Checkpoint to evaluate and register. best: that with the lowest validation loss; last: that of the last epoch,
+    for data sets without a validation split, where val_split is the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class EvaluationConfig:
-    """The test: which views of a clip are scored, and how they are averaged."""
+    """The test: which views of a clip are scored, and how their scores are averaged."""
 
     split: str = "val"
-    """Split of the reported accuracy; auto: test where there is one, else that of the validation. The Kinetics test
-    lists have no labels."""
+    """Split on which the reported accuracy is measured; auto: test if there is one, otherwise training.val_split. The
+    Kinetics test lists have no labels."""
     protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "views"] = "auto"
-    """Views of a clip, as published: i3d and lstm, the whole clip; c3d and t3d, windows end to end; resnet3d, the same
-    with the rest, softmax averaged; two_stream, 25 snapshots; views, see there; auto: that of the network's paper."""
+    """Published test protocol, which says what views of a clip are scored. i3d, lstm: the whole clip; c3d, t3d:
+    consecutive windows; resnet3d: the same and the incomplete last window, with softmax averaged; two_stream: 25
+    snapshots; views: see evaluation.views and evaluation.crops; auto: the protocol of the network's paper."""
     frames: PositiveInt | None = None
     """i3d: frames of the central test window; none for the whole clip."""
     views: PositiveInt = 10
-    """views: windows of clips.frames, spread evenly over the clip."""
+    """views: number of windows of clips.frames frames, spread evenly over the clip."""
     crops: Literal[1, 3, 5, 10] = 3
-    """views: crops of each window: centre; ends and middle of the longer side; corners and centre; these mirrored."""
+    """views: crops of each window. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners and
+    the centre; 10: these five and their mirror images."""
     val_frames: PositiveInt | None = 64
-    """Frames of the central window of the validation after every epoch; none for the whole clip."""
+    """Frames of the central window that is scored in the validation after every epoch; none for the whole clip."""
     batch_size: PositiveInt = 4
-    """Views a forward pass: clips, where a clip has one view."""
+    """Views per forward pass; if a clip has one view, this is the number of clips."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class ResourcesConfig:
-    """What of the cluster is used."""
+    """How much of the cluster a job uses, and how it handles failures."""
 
     workers: PositiveInt | Auto = "auto"
-    """Training workers (DDP ranks); auto: one on each GPU, or where there are none one on each node."""
+    """Training workers (DDP ranks); auto: one on each GPU, or one on each node if there is no GPU."""
     min_workers: PositiveInt | None = None
-    """Train with so few where there is no room for all, each doing more of the same steps; none for all or nothing."""
+    """Smallest number of workers to train with if there is no room for all; each then does a larger part of the same
+    steps. none: always train with all workers."""
     gpu: Literal["auto", "yes", "no"] = "auto"
-    """Train on GPUs; auto where the cluster has one for each worker."""
+    """Train on GPUs; auto: yes if the cluster has one for each worker."""
     worker_cpus: PositiveFloat | Auto = "auto"
-    """CPUs reserved for a training worker, the rest of the cluster decodes for it; without a GPU it also computes on so
-    many threads. auto: one beside a GPU, else what one loader leaves of a node."""
+    """CPUs reserved for a training worker; the other CPUs of the cluster decode clips. A worker without a GPU computes
+    on this many threads. auto: one if the worker has a GPU, otherwise what one loader leaves of a node."""
     loader_cpus: PositiveFloat | Auto = "auto"
-    """CPUs reserved for a task that decodes one batch; auto: one beside GPUs, else a quarter."""
+    """CPUs reserved for a task that decodes one batch; auto: one if there are GPUs and at least twice as many CPUs,
+    otherwise 0.25 or less."""
     ingest_cpus: PositiveFloat = 1.0
     """CPUs reserved for a task that ingests one clip."""
     flow_gpu_gib: PositiveFloat = 8.0
-    """GiB of a GPU's memory that TV-L1 may take for a batch of frame pairs."""
+    """GPU memory, in GiB, that TV-L1 may use for a batch of frame pairs."""
     max_failures: Annotated[int, Field(ge=-1)] = 2
-    """Restarts of the training workers from the last checkpoint before the run fails; -1 for any number."""
+    """Restarts of the training workers from the last checkpoint before the run fails; -1 for no limit."""
     wait_minutes: NonNegativeFloat = 30.0
-    """How long, in all, a training waits for room for its workers, or for min_workers of them, such as after the loss
-    of a node."""
+    """Minutes in total that a training waits for room for its workers, or for min_workers of them, for example after
+    the loss of a node."""
 
     def __post_init__(self) -> None:
         if self.min_workers is not None and self.workers != "auto" and self.min_workers > self.workers:
@@ -407,22 +423,22 @@ class ResourcesConfig:
 
     @property
     def number_of_workers(self) -> int:
-        """`workers`, once it is a number: `pipeline.cluster.connect` makes it one."""
+        """`workers` as a number; an error while it is still `auto`, which `pipeline.cluster.connect` replaces."""
         return int(_number("workers", self.workers))
 
     @property
     def least_workers(self) -> int:
-        """With how many a training starts."""
+        """The smallest number of workers that a training can run with."""
         return self.number_of_workers if self.min_workers is None else self.min_workers
 
     @property
     def cpus_of_a_worker(self) -> float:
-        """`worker_cpus`, once it is a number."""
+        """`worker_cpus` as a number; an error while it is still `auto`."""
         return _number("worker_cpus", self.worker_cpus)
 
     @property
     def cpus_of_a_loader(self) -> float:
-        """`loader_cpus`, once it is a number."""
+        """`loader_cpus` as a number; an error while it is still `auto`."""
         return _number("loader_cpus", self.loader_cpus)
 
 
@@ -439,32 +455,33 @@ class TrackingConfig:
     alias: str = "candidate"
     """Alias that is moved to the new version."""
     every_s: PositiveFloat = 10.0
-    """Seconds between a training's lines, and between points of its curves by optimiser step."""
+    """Seconds between progress lines of a training, and between points of its curves over optimiser steps."""
     every_steps: PositiveInt | None = None
-    """Optimiser steps between them, instead of seconds."""
+    """Optimiser steps between these lines and points, instead of seconds; none to use every_s."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class Config:
-    """Everything that one training needs to know, from the list of clips to the registered model."""
+    """All settings of one training, from the list of clips to the registered model."""
 
     name: str = ""
-    """Name of the run, never used twice; empty for EXPERIMENT-TIME."""
+    """Name of the run, which must be new; empty for EXPERIMENT-TIME and a random suffix."""
     recipe: str = ""
-    """Name of the recipe that the rest began as; --recipe sets it."""
+    """Name of the recipe from which the other fields come; --recipe sets it."""
     resume: str = ""
-    """Name of an interrupted run to continue, as it was: of other fields only the learning rate, resources, and how the
-    clips of a step are cut may change."""
+    """Name of an interrupted run to continue with its own config; only the learning rate, the resources, and how the
+    clips of a step are divided into batches may change."""
     retry: tuple[str, ...] = ()
-    """Classes of error whose clips ingest tries again, by name or all that are retryable; else a failure is final."""
+    """Error classes whose failed clips ingest tries again: names of classes, retryable, or all; any other failure is
+    final."""
     storage: str = "outputs"
-    """Folder (or URI) of shards, checkpoints and, unless tracking.uri says otherwise, MLflow."""
+    """Folder (or URI) of shards, checkpoints and, unless tracking.uri is set, MLflow."""
     seed: NonNegativeInt = 0
-    """Seed of weights, windows, crops and order."""
+    """Seed of the initial weights, windows, crops and clip order."""
     allow_other_data: bool = False
-    """Whether --resume may go on over a shard set of another digest than the run began with; of the same classes."""
+    """Whether --resume may continue on a shard set with another digest than before; its classes must be the same."""
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
-    """Which clips there are."""
+    """The data set, its files and its splits."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
     """From catalog rows to Parquet shards."""
     clips: ClipsConfig = field(default_factory=ClipsConfig)
@@ -476,11 +493,11 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate over time."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """How long, in which portions and in which precision."""
+    """Training length, batch sizes, regularisation and precision."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The test: which views of a clip are scored, and how they are averaged."""
+    """The test: which views of a clip are scored, and how their scores are averaged."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
-    """What of the cluster is used."""
+    """How much of the cluster a job uses, and how it handles failures."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Where MLflow keeps runs and models."""
 
@@ -512,14 +529,18 @@ class Config:
 
     @property
     def clips_of_a_step(self) -> int:
-        """The global batch."""
+        """Clips per optimiser step over all workers: the global batch size."""
         training = self.training
         if training.clips_per_step is not None:
             return training.clips_per_step
         return training.batch_size * training.accumulate * self.resources.number_of_workers
 
     def resolved(self, working_directory: Path | None = None) -> Self:
-        """The same tree with every local path absolute, for workers that run in another working directory."""
+        """Return the tree with every local path made absolute, for workers that run in another working directory.
+
+        Raises:
+            ConfigError: `storage` is a URI and `tracking.uri` is empty.
+        """
         base = working_directory or Path.cwd()
         storage = absolute(self.storage, base)
         if "://" in storage and not self.tracking.uri:
@@ -553,12 +574,12 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class SweepConfig:
-    """A search over temporal depth x stride x resolution, on shards that are there."""
+    """A search over temporal depth x stride x resolution, on a shard set that exists already."""
 
     base: Config = field(default_factory=Config)
-    """What every trial has in common."""
+    """The config that all trials share."""
     stream: Stream = "flow"
-    """Stream whose network is searched."""
+    """Stream whose network is trained in each trial."""
     frames: tuple[PositiveInt, ...] = (16, 32, 64)
     """Temporal depths."""
     strides: tuple[PositiveInt, ...] = (1, 2)
@@ -566,11 +587,11 @@ class SweepConfig:
     crops: tuple[PositiveInt, ...] = (112, 224)
     """Resolutions: sides of the crop in pixels."""
     concurrent: PositiveInt = 2
-    """Trials at a time."""
+    """Trials that run at the same time."""
     grace_epochs: PositiveInt = 1
     """Epochs that every trial runs before it may be stopped."""
     reduction: PositiveInt = 2
-    """ASHA goes on with the best 1 / reduction of the trials at each rung."""
+    """ASHA continues the best 1 / reduction of the trials at each rung and stops the others."""
 
     def __post_init__(self) -> None:
         side = self.base.clips.short_side or self.base.ingest.short_side
@@ -591,7 +612,7 @@ class SweepConfig:
 
 
 def absolute(path: str, base: Path) -> str:
-    """A local path made absolute against `base`; URIs and the empty string stay."""
+    """Make a local path absolute, relative to `base`; return URIs and the empty string unchanged."""
     return path if not path or "://" in path else str((base / Path(path).expanduser()).resolve())
 
 
@@ -602,12 +623,12 @@ def _number(field: str, value: float | str) -> float:
 
 
 def _is_path(weights: str) -> bool:
-    """A file, rather than the name of one of torchvision's networks."""
+    """Return whether weights are given as a path, and not as the name of a published file."""
     return "/" in weights or "." in weights
 
 
 def _weights(given: str, base: Path) -> str:
-    """The name of a published file as it is, a path absolute."""
+    """Make a path of weights absolute; return the name of a published file unchanged."""
     return absolute(given, base) if _is_path(given) or (base / given).exists() else given
 
 
@@ -617,7 +638,7 @@ def _absolute_sqlite(uri: str, base: Path) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted names."""
+    """Turn nested dicts into one dict with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -625,16 +646,17 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The tree as plain dicts, lists and scalars, ready for YAML or JSON."""
+    """Turn the tree into plain dicts, lists and scalars, ready for YAML or JSON."""
     plain = dataclasses.asdict(config)
     return TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A config tree of the given kind from nested dicts.
+    """Make a config tree of the given class from nested dicts.
 
     Raises:
-        ConfigError: one line with the dotted names of the wrong fields and what would be right.
+        ConfigError: a field is unknown or a value is invalid. The message is one line with the dotted names of the
+            wrong fields and what would be right.
     """
     try:
         return TypeAdapter(kind).validate_python(dict(values))
@@ -643,16 +665,16 @@ def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def stored(kind: type[T], values: Mapping[str, Any], file: object, version: str) -> T:
-    """A config tree that a file holds, which another version may have written.
+    """Make a config tree from the contents of a file that another version may have written.
 
     Args:
         kind: class of the tree.
         values: nested dicts.
-        file: it is named where a field is wrong.
-        version: that wrote it; empty where it does not say so.
+        file: name of the file, for error messages.
+        version: version that wrote the file; empty if unknown.
 
     Raises:
-        ConfigError: one line with all wrong fields, the file, and the versions.
+        ConfigError: a field is wrong. The message is one line with all wrong fields, the file, and the versions.
     """
     try:
         return from_dict(kind, values)
@@ -662,7 +684,7 @@ def stored(kind: type[T], values: Mapping[str, Any], file: object, version: str)
 
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:
-    """Check every field by itself; whether they hold together is not looked at.
+    """Check every field by itself, without the checks that compare several fields.
 
     Raises:
         ConfigError: see `from_dict`.
@@ -676,12 +698,12 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
 
 
 def save(config: Any, path: Path) -> None:
-    """Write the tree as YAML, to be read again by `load` or `--config`; passwords in addresses are not written."""
+    """Write the tree as YAML for `load` and `--config`, with passwords in addresses masked."""
     path.write_text(yaml_text(masked(to_dict(config))))
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:
-    """Plain values of a tree as YAML, with a comment that names the version."""
+    """Format plain values of a tree as YAML, with a comment that names the version."""
     return f"{yaml.safe_dump(dict(values), sort_keys=False)}{_WRITTEN_BY}{VERSION}\n"
 
 
@@ -690,8 +712,8 @@ def load(kind: type[T], path: Path, flag: str = "") -> T:
 
     Args:
         kind: class of the tree.
-        path: the path of the file.
-        flag: by which the user named it, such as --config; empty where it was found otherwise.
+        path: path of the file.
+        flag: option with which the user named the file, such as --config, for error messages; empty if there was none.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or names fields or values that do not exist.
@@ -711,7 +733,7 @@ def load(kind: type[T], path: Path, flag: str = "") -> T:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """A hint that names the nearest right name, or all of them where none is near."""
+    """Return a hint with the most similar of the valid names, or with all of them if none is similar."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"one of: {', '.join(names)}"
 

@@ -1,11 +1,12 @@
-"""What a person sees of a job: its own lines and bars on the screen; what libraries say is in a file.
+"""Screen output of a job: its own lines and progress bars; the output of libraries goes into a log file.
 
-A job's words go through `say` and `show`. On a terminal an `Update` is a bar, elsewhere a line now and then. In another
-process of the job, such as a worker, `forward` sends both on as lines of its standard output, which Ray carries to the
-driver; there they are taken out of what else comes that way.
+A job writes its messages with `say` and `show`. An `Update` is a progress bar on a terminal, and an occasional line
+elsewhere. In another process of the job, such as a worker, `forward` makes both write lines to standard output. Ray
+carries these lines to the driver, which picks them out of the other output.
 
-From `log_to` on, standard error, Python's and that of native code, goes into a file, and so does what Ray forwards of
-workers: nothing is lost, and nothing drowns what the job says. `PIPELINE_VERBOSE=1` leaves everything on the screen.
+After `log_to`, the standard error of Python and of native code goes into a file, and so does the output that Ray
+forwards from workers. So nothing is lost, and the job's own messages stay readable. `PIPELINE_VERBOSE=1` leaves
+everything on the screen.
 """
 
 import contextlib
@@ -25,21 +26,21 @@ from pathlib import Path
 from typing import TextIO
 
 VERBOSE = "PIPELINE_VERBOSE"
-MARK = "@progress1:"  # before what another process forwards
-_OF_RAY = re.compile(r"^(\x1b\[\d+m)?\((autoscaler|raylet|[^()]*\bpid=\d+)")  # how Ray begins a line of another process
-_BAR = 20  # cells
+MARK = "@progress1:"  # prefix of a message that another process forwards
+_OF_RAY = re.compile(r"^(\x1b\[\d+m)?\((autoscaler|raylet|[^()]*\bpid=\d+)")  # Ray's prefix of another process's line
+_BAR = 20  # length of a bar in characters
 
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """How far a piece of long work is.
+    """The progress of a long task.
 
     Attributes:
-        what: is being done; a bar stands for it until it is done.
-        said: counts, rate and time left.
-        share: done of it, 0 to 1.
-        line: whether it is worth a line where there are no bars.
-        done: whether it was the last.
+        what: name of the task; there is one bar for each name until the task is done.
+        said: text with counts, rate and time left.
+        share: share of the task that is done, 0 to 1.
+        line: whether to print a line where there are no bars.
+        done: whether this is the last update of the task.
     """
 
     what: str
@@ -52,13 +53,13 @@ class Update:
         return f"{self.what} {self.said}"
 
     def bar(self, width: int) -> str:
-        """The same for a terminal of some width."""
+        """Return the update as a progress bar for a terminal, at most `width` characters long."""
         full = round(_BAR * min(max(self.share, 0.0), 1.0))
         return f"{self.what} {'█' * full}{'░' * (_BAR - full)} {self.said}"[:width]
 
 
 class Screen:
-    """Lines, and on a terminal bars below them."""
+    """A screen that shows lines and, on a terminal, progress bars below them."""
 
     def __init__(self, stream: TextIO, bars: bool | None = None) -> None:
         self.stream = stream
@@ -68,14 +69,14 @@ class Screen:
         self._lock = threading.RLock()
 
     def say(self, line: str, stream: TextIO | None = None) -> None:
-        """A line, above the bars; to another stream where one is given."""
+        """Print a line above the bars, to another stream if one is given."""
         with self._lock:
             self._erase()
             print(line, file=stream or self.stream, flush=True)
             self._draw()
 
     def show(self, update: Update) -> None:
-        """Move a bar; where there are none, or at its end, print the line."""
+        """Redraw the bar of a task; if there are no bars, or the task is done, print a line instead."""
         with self._lock:
             if self.bars and not update.done:
                 self._running[update.what] = update
@@ -90,7 +91,7 @@ class Screen:
                 self._draw()
 
     def clear(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         with self._lock:
             self._running.clear()
             self._erase()
@@ -110,7 +111,7 @@ class Screen:
 
 
 class Forwarded:
-    """Stands for the screen in a process that has none: writes what the driver's `_Lines` understand."""
+    """The screen of a process that is not the driver: it writes messages that the driver's `_Lines` understand."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -125,9 +126,10 @@ class Forwarded:
         self._send(dataclasses.asdict(dataclasses.replace(update, what=self._before + update.what)))
 
     def _send(self, values: dict[str, object]) -> None:
-        """One word with a number in it: of other lines Ray forwards only one of those that differ in numbers.
+        """Write the values as one word that contains a digit.
 
-        Not by print: Ray Train turns that into log records, which its log level, raised to spare us its own, drops.
+        Ray removes duplicates among other lines: of lines that differ only in their numbers it forwards one. `print`
+        would not do: Ray Train turns it into log records, and drops them at the log level that `quiet_worker` sets.
         """
         word = json.dumps(values, separators=(",", ":")).replace(" ", "\\u0020")
         sys.stdout.write(f"{MARK}{word}\n")
@@ -135,10 +137,10 @@ class Forwarded:
 
 
 class _Lines(io.TextIOBase):
-    """Stands for standard output while there is a log: what the job prints is on the screen, what Ray forwards not."""
+    """Standard output while there is a log: the job's own lines go to the screen, Ray's forwarded lines do not."""
 
     def __init__(self, logged: "_Logged") -> None:
-        self._logged, self._begun = logged, threading.local()  # print writes a line and its end one after the other
+        self._logged, self._begun = logged, threading.local()  # print writes a line and its newline separately
 
     def write(self, text: str) -> int:
         *lines, self._begun.line = (getattr(self._begun, "line", "") + text).split("\n")
@@ -152,14 +154,14 @@ class _Lines(io.TextIOBase):
             self._logged.take(begun)
 
     def isatty(self) -> bool:
-        return not self._logged.stdout.closed and self._logged.stdout.isatty()  # asked at the exit as well
+        return not self._logged.stdout.closed and self._logged.stdout.isatty()  # also called at exit
 
     def fileno(self) -> int:
         return self._logged.stdout.fileno()
 
 
 class _Logged:
-    """Standard output and error of this process, turned to a log until `restore`."""
+    """The log that replaces standard output and error of this process until `restore`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -167,7 +169,7 @@ class _Logged:
         self.stdout, self.stderr = sys.stdout, sys.stderr
         for stream in (self.stdout, self.stderr):
             stream.flush()
-        self._native = os.dup(2)  # native code, and loggers that were made before, write there
+        self._native = os.dup(2)  # native code and loggers that exist already write to descriptor 2
         os.dup2(self.file.fileno(), 2)
         own = _descriptor(self.stderr) == 2
         self._own = open(os.dup(self._native), "w", buffering=1, errors="replace") if own else None  # noqa: SIM115, PTH123
@@ -175,7 +177,7 @@ class _Logged:
         sys.stdout, sys.stderr = _Lines(self), self.file
 
     def take(self, line: str) -> None:
-        """A line that was written to standard output."""
+        """Handle a line that was written to standard output."""
         if MARK in line:
             _receive(line.partition(MARK)[2])
         elif _OF_RAY.match(line):
@@ -185,12 +187,12 @@ class _Logged:
             self.screen.say(line, self.stdout)
 
     def note(self, line: str) -> None:
-        """Into the log alone."""
-        with contextlib.suppress(ValueError, OSError):  # closed, or on a disk that is full
+        """Write a line to the log only."""
+        with contextlib.suppress(ValueError, OSError):  # the file is closed, or the disk is full
             self.file.write(line + "\n")
 
     def restore(self) -> None:
-        """Give the streams back."""
+        """Put the original streams back."""
         self.screen.clear()
         sys.stdout.close()
         sys.stdout, sys.stderr = self.stdout, self.stderr
@@ -203,11 +205,11 @@ class _Logged:
 
 _logged: _Logged | None = None
 _endings: list[Callable[[], object]] = []
-_screen: Screen | Forwarded | None = None  # of a process without a log
+_screen: Screen | Forwarded | None = None  # the screen of a process without a log
 
 
 def say(line: str) -> None:
-    """A line for the person who waits."""
+    """Print a line for the user."""
     if _logged is not None:
         _logged.note(f"{time.strftime('%H:%M:%S')} {line}")
         _logged.screen.say(line)
@@ -216,7 +218,7 @@ def say(line: str) -> None:
 
 
 def show(update: Update) -> None:
-    """How far something is."""
+    """Show the progress of a task."""
     if _logged is not None:
         if update.line:
             _logged.note(f"{time.strftime('%H:%M:%S')} {update}")
@@ -226,26 +228,30 @@ def show(update: Update) -> None:
 
 
 def forward(label: str = "") -> None:
-    """From now on, in a process that Ray has started: to the driver's screen.
+    """Send all further messages to the driver's screen, in a process that Ray has started.
 
     Args:
-        label: before all that it says, such as the name of a trial.
+        label: prefix of all messages, such as the name of a trial.
     """
     global _screen
     _screen = Forwarded(label)
 
 
 def label() -> str:
-    """What this process puts before what it says, for processes that it starts."""
+    """Return the prefix of this process's messages, for the processes that it starts."""
     return _screen.label if isinstance(_screen, Forwarded) else ""
 
 
 def log_to(folder: str, name: str) -> Path | None:
-    """Turn all that is not the job's own words into a new file; its path, or None where all stays on the screen.
+    """Send all output except the job's own messages to a new log file.
 
     Args:
-        folder: made where it is not there; a temporary one where it cannot be, or is on an object store.
-        name: the name of the job.
+        folder: folder of the file, which is created if needed; a temporary folder is used instead if this fails or the
+            folder is on an object store.
+        name: name of the job.
+
+    Returns:
+        The path of the file, or None if everything stays on the screen (`PIPELINE_VERBOSE`).
     """
     global _logged
     if os.environ.get(VERBOSE, "") not in ("", "0") or _logged is not None:
@@ -262,16 +268,16 @@ def log_to(folder: str, name: str) -> Path | None:
 
 
 def at_end(ending: Callable[[], object]) -> None:
-    """Call a function when the job ends, while the log still takes what the function makes libraries say."""
+    """Call a function when the job ends, before the log is closed, so that what libraries write then is logged too."""
     _endings.append(ending)
 
 
 @contextlib.contextmanager
 def logged() -> Iterator[None]:
-    """Where a log that is begun inside ends: the streams are given back, and the last line names it.
+    """End the log that is started inside this context: restore the streams, and print a last line that names the file.
 
-    It is printed where the last word is not: what came of a job is the end of its standard output, an error that of
-    standard error.
+    The line goes to standard error after success and to standard output after an error, so that a job's result stays
+    the end of its standard output, and an error message the end of its standard error.
     """
     global _logged
     outer, good = _logged is not None, False
@@ -294,13 +300,13 @@ def logged() -> Iterator[None]:
 
 
 class _Crash:
-    """What is printed of an error that nobody expected: one line; the traceback is in the log."""
+    """The report of an unexpected error: one line on the screen, and the traceback in the log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def hook(self, kind: type[BaseException], error: BaseException, trace: object) -> None:  # noqa: ARG002
-        """As `sys.excepthook`."""
+        """Report the error; this takes the place of `sys.excepthook`."""
         with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
         frames = traceback.extract_tb(error.__traceback__)
@@ -314,8 +320,8 @@ def _plain() -> Screen | Forwarded:
 
 
 def _receive(text: str) -> None:
-    """A line that another process forwarded."""
-    with contextlib.suppress(ValueError, TypeError):  # cut off by Ray, or by the death of the process
+    """Show a message that another process forwarded."""
+    with contextlib.suppress(ValueError, TypeError):  # cut off by Ray, or because the process died
         values = json.loads(text)
         if "say" in values:
             say(values["say"])

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: the first ends a job in order, the second at once.
+"""Handling of Ctrl-C and SIGTERM: the first signal ends a job in order, the second ends it immediately.
 
-The first is said at once and raised as KeyboardInterrupt in the main thread, wherever that is. Who knows what stays of
-the work, and how it goes on, makes an `Interrupted` of it on its way out.
+The first signal prints a line at once and raises KeyboardInterrupt in the main thread. Code that knows what is kept of
+the work, and how to continue it, re-raises this as `Interrupted`.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A job that was ended by its user.
+    """An interruption of a job by its user, with what is kept of the work.
 
     Attributes:
-        stays: what is there of its work; a clause.
-        goes_on: words of the command line that goes on from there, without program and script; None for the same again.
-        anew: whether the same command would begin from the beginning.
+        stays: what is kept of the work, as a clause for the message.
+        goes_on: arguments of the command that continues the job, without program and script; None for the same ones.
+        anew: whether the same command would start from the beginning.
     """
 
     def __init__(self, stays: str, goes_on: Sequence[str] | None = None, anew: bool = False) -> None:
@@ -35,14 +35,14 @@ _received: int | None = None
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let both signals interrupt what is inside; in the main thread, once."""
+    """Let both signals interrupt the code inside; this has an effect in the main thread only, and not when nested."""
     global _active, _received
     if _active:
         yield
         return
     try:
         before = {number: signal.signal(number, _interrupt) for number in SIGNALS}
-    except ValueError:  # not the main thread: nothing arrives here
+    except ValueError:  # not the main thread, where no signal arrives
         yield
         return
     _active, _received = True, None
@@ -55,7 +55,7 @@ def interruptible() -> Iterator[None]:
 
 
 def again() -> None:
-    """Take the signals back from a library that took them, such as Ray when it starts."""
+    """Install the signal handlers again after a library has replaced them, as Ray does when it starts."""
     if _active:
         with contextlib.suppress(ValueError):
             for number in SIGNALS:
@@ -63,7 +63,7 @@ def again() -> None:
 
 
 def status() -> int:
-    """Of a process that was interrupted, as a shell has it: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Return the exit status that a shell expects of an interrupted process: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (_received or signal.SIGINT)
 
 
@@ -72,6 +72,6 @@ def _interrupt(number: int, _frame: Any) -> None:
     if _received is not None:
         os._exit(128 + number)
     _received = number
-    with contextlib.suppress(RuntimeError):  # it came while a line was being written
+    with contextlib.suppress(RuntimeError):  # the signal came while a line was being written
         console.say("interrupted: ending; Ctrl-C again ends it at once")
     raise KeyboardInterrupt

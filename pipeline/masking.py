@@ -1,4 +1,4 @@
-"""Passwords in addresses are not written down: not in a run, a config file, a card or a message."""
+"""Masking of passwords in addresses before they are written to a run, a config file, a card or a message."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,22 +6,22 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 MASK = "***"
-_USER_INFO = re.compile(r"([A-Za-z][\w+.-]*://[^\s/:@]*):[^\s/]+@")  # of scheme://user:password@host
+_USER_INFO = re.compile(r"([A-Za-z][\w+.-]*://[^\s/:@]*):[^\s/]+@")  # scheme://user:password@host
 _QUERY = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|secret|sig|signature|x-amz-[a-z-]+)=)[^&\s#]+")
 
 
 def masked(value: T) -> T:
-    """The same text, or tree of dicts and lists, with `***` for every password, token and signature in an address."""
+    """Return a text, or a tree of dicts and lists, with `***` for each password, token and signature in an address."""
     return _masked(value)
 
 
 def is_masked(text: str) -> bool:
-    """Whether an address was stored without its secret, so that it leads nowhere."""
+    """Return whether an address was stored without its secret, so that it cannot be used."""
     return f":{MASK}@" in text or f"={MASK}" in text
 
 
 def masked_fields(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted names of those values of nested dicts that were stored without their secret."""
+    """Yield the dotted names of the values in nested dicts that were stored without their secret."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from masked_fields(value, f"{prefix}{name}.")

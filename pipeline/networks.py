@@ -1,4 +1,4 @@
-"""The networks that the config names: one a stream, or one that takes both."""
+"""Building the networks that the config names: one per stream, or one that takes both streams."""
 
 import inspect
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pipeline.config import ConfigError, ModelConfig
 from pipeline.models import create_model, list_models
 from pipeline.models.weights import WeightsError, in_rows, read_weights
 
-BOTH = "two_stream"  # the one network that takes RGB and flow at once
+BOTH = "two_stream"  # name of a network that takes RGB and flow at once
 # RGB from -1 to 1 becomes x * scale + offset, for each channel.
 _ACTIVITYNET_MEAN = (114.7748, 107.7354, 99.4750)  # 3D-ResNets-PyTorch, branch CVPR2018, mean.py; levels 0 to 255
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision; levels 0 to 1
@@ -32,14 +32,14 @@ LEVELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 def network_inputs(config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """The networks to train by their names, and the streams that `forward` of each takes.
+    """Return the names of the networks to train, each with the streams that its `forward` takes.
 
-    One network a stream; but Two-Stream and 3D-Fused take both at once and are trained end to end (Quo Vadis, section
-    2.3), as `two_stream`. The streams of two-stream I3D are trained apart (section 2.4): name `i3d`, not
-    `two_stream_i3d`.
+    There is one network per stream, except that Two-Stream and 3D-Fused take both streams at once and are trained end
+    to end (Quo Vadis, section 2.3) as `two_stream`. The two streams of two-stream I3D are trained separately (section
+    2.4): the config must name `i3d`, not `two_stream_i3d`.
 
     Raises:
-        ConfigError: the network takes both streams, and one is not to be trained.
+        ConfigError: the network takes both streams, but `model.streams` lists only one.
     """
     if not _takes_both(config):
         return {stream: (stream,) for stream in config.streams}
@@ -49,15 +49,15 @@ def network_inputs(config: ModelConfig) -> dict[str, tuple[str, ...]]:
 
 
 def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Module:
-    """A network with fresh weights.
+    """Build a network with fresh weights.
 
     Args:
         config: the config of the network.
-        stream: rgb, flow or two_stream, as `network_inputs` has them.
+        stream: rgb, flow or two_stream, as returned by `network_inputs`.
         num_classes: width of the classifier.
 
     Raises:
-        ConfigError: no such network, no such option, or the network cannot take this stream.
+        ConfigError: there is no such network or option, or the network cannot take this stream.
     """
     options = dict(config.options)
     known = {info.name: info.options for info in list_models()}.get(config.name, ())
@@ -79,18 +79,18 @@ def build_network(config: ModelConfig, stream: str, num_classes: int) -> nn.Modu
 def load_network(
     config: ModelConfig, stream: str, num_classes: int, weights: str | Path, labels: Sequence[str] = ()
 ) -> nn.Module:
-    """The network with stored weights, in evaluation mode, on the CPU.
+    """Build a network and load stored weights into it, in evaluation mode, on the CPU.
 
     Args:
         config: the config of the network.
         stream: rgb, flow or two_stream.
         num_classes: width of the classifier.
         weights: file of the state dict.
-        labels: classes in the order in which their logits are wanted; in that of the file where it does not name its
-            classes, or where none are given.
+        labels: classes in the order that the logits should have; if this is empty, or the file does not name its
+            classes, the logits have the order of the file.
 
     Raises:
-        WeightsError: the file cannot be read, or it is of other classes.
+        WeightsError: the file cannot be read, or its classes are different.
     """
     network, stored = build_network(config, stream, num_classes), read_weights(weights)
     state, known = stored.state, stored.provenance
@@ -107,14 +107,14 @@ def _takes_both(config: ModelConfig) -> bool:
 
 
 def _set_levels(network: nn.Module, scale: tuple[float, ...], offset: tuple[float, ...]) -> None:
-    for name, values in (("level_scale", scale), ("level_offset", offset)):  # buffers move with the network to a GPU
+    for name, values in (("level_scale", scale), ("level_offset", offset)):  # buffers follow the network to a GPU
         network.register_buffer(name, torch.tensor(values).view(-1, 1, 1, 1), persistent=False)
-    clip = next(iter(inspect.signature(network.forward).parameters))  # x, or rgb where flow is the second
+    clip = next(iter(inspect.signature(network.forward).parameters))  # x, or rgb if flow is the second input
     network.register_forward_pre_hook(partial(_relevel, clip), with_kwargs=True)
 
 
 def _relevel(clip: str, network: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-    """A hook before `forward` that changes the levels of the RGB clip: the first input, by place or by its name."""
+    """Change the levels of the RGB clip, the first positional or keyword input; this is a hook before `forward`."""
     scale, offset = network.get_buffer("level_scale"), network.get_buffer("level_offset")
     if inputs:
         return (inputs[0] * scale + offset, *inputs[1:]), named

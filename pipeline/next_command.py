@@ -1,7 +1,7 @@
-"""Command lines for users, which run as they are printed: named the way this program was started, quoted.
+"""Command lines to print for users: quoted, and named the way this program was started, so that they run as printed.
 
-`video-actions` may have been started by its name or by a path, a job by an interpreter that is or is not the one on the
-PATH, from any folder. A job that was submitted runs where its user is not: there the plain words are printed.
+A user may start `video-actions` by its name or by a path, and a job with the interpreter on the PATH or with another
+one, from any folder. A submitted job runs on another machine than its user's, so there the plain names are printed.
 """
 
 import os
@@ -30,17 +30,17 @@ JOBS = {
 
 
 def command(verb: str, *arguments: object) -> str:
-    """The line that starts a command.
+    """Return the command line that starts a subcommand.
 
     Args:
-        verb: a verb of `video-actions`.
-        arguments: its words, which are quoted where a shell needs it.
+        verb: a subcommand of `video-actions`.
+        arguments: its arguments, which are quoted if a shell needs it.
     """
     return shlex.join([*_started(verb), *map(str, arguments)])
 
 
 def mlflow_ui(uri: str) -> str:
-    """The line that shows the runs of a tracking store, or the address of the server that shows them."""
+    """Return the command line that shows the runs of a tracking store, or the address of the server that does."""
     if uri.startswith(("http://", "https://")):
         return uri
     program = "mlflow" if submitted() else _by_name_or_path("mlflow", Path(sys.executable).with_name("mlflow"))
@@ -48,12 +48,12 @@ def mlflow_ui(uri: str) -> str:
 
 
 def next_steps(*lines: str) -> str:
-    """What a summary ends with."""
+    """Return the last part of a summary: the commands that may come next."""
     return "\n".join(["", "next:", *(f"  {line}" for line in lines)])
 
 
 def spoken(doc: str | None) -> str:
-    """Documentation that says `video-actions VERB`, in the words by which this program was started."""
+    """Replace `video-actions VERB` in a docstring by the words with which this program was started."""
     at_the_beginning = re.compile(rf"^( *){PROGRAM} ([a-z]+)", re.MULTILINE)
     return at_the_beginning.sub(lambda found: found[1] + command(found[2]), doc or "")
 
@@ -74,15 +74,15 @@ def _checkout() -> Path:
 
 
 def _by_name_or_path(name: str, path: Path) -> str:
-    """The name of a program where the shell would find this one by it, else its path."""
+    """Return the name of a program if the shell would find it by that name, otherwise its path."""
     found = shutil.which(name)
     if found and Path(found).parent.resolve() == path.parent.resolve() and Path(found).samefile(path):
         return name
     shown = _shorter(path)
-    return shown if os.sep in shown else os.path.join(os.curdir, shown)  # noqa: PTH118  a Path drops the dot
+    return shown if os.sep in shown else os.path.join(os.curdir, shown)  # noqa: PTH118  a Path would drop the dot
 
 
 def _shorter(path: Path) -> str:
-    """A path from the root or from the working directory."""
-    absolute = os.path.abspath(path)  # noqa: PTH100  a virtual environment's python is a link
+    """Return the shorter form of a path: absolute, or relative to the working directory."""
+    absolute = os.path.abspath(path)  # noqa: PTH100  python in a virtual environment is a link, which resolve() follows
     return min(os.path.relpath(absolute), absolute, key=len)

@@ -1,4 +1,4 @@
-"""Progress of long work: share done, rate, time left. As lines in a log, as a bar on a terminal."""
+"""Progress of long tasks (share done, rate, time left), shown as lines in a log or as a bar on a terminal."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pipeline import console
 from pipeline.console import Update
 
-BAR_S = 0.5  # between moves of a bar
+BAR_S = 0.5  # seconds between updates of a bar
 
 
 class Progress:
-    """Tells at most every `every_s` seconds, and at the end; a bar moves more often."""
+    """A progress counter that reports at most every `every_s` seconds and at the end; a bar moves more often."""
 
     def __init__(
         self,
@@ -21,25 +21,25 @@ class Progress:
         write: Callable[[str], object] | None = None,
         last_line: bool = True,
     ) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-            what: is counted.
-            total: how many there are.
-            before: how many of these an earlier run has done: they count as done, not for the rate.
+            what: name of the task.
+            total: number of items.
+            before: number of items that an earlier run has done; they count as done, but not for the rate.
             every_s: seconds between lines.
-            write: takes the lines; they go to the console, as bars where it has some, where None.
-            last_line: whether the end is said where nothing was said before, which is of what is soon done.
+            write: function that takes the lines; if None, they go to the console, as a bar on a terminal.
+            last_line: whether to write a line at the end even if the task was so short that it has written none.
         """
         self.what, self.total, self.done, self.before = what, total, before, before
         self._every_s, self._write, self._said = every_s, write, last_line
         self._start = self._line = self._bar = time.monotonic()
-        self._first: tuple[float, int] | None = None  # seconds and number done, once the first have come
+        self._first: tuple[float, int] | None = None  # seconds and number done at the first call of `advance`
         if before:
             (write or console.say)(f"{what}: {before} of {total} done before")
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more as done."""
+        """Count `count` more items as done."""
         self.done = self.done + count
         now, ended = time.monotonic(), self.done >= self.total
         if self._first is None:
@@ -54,7 +54,7 @@ class Progress:
             self._write(self.line(now - self._start, note))
 
     def line(self, seconds: float, note: str = "") -> str:
-        """The line after so many seconds, such as `ingest 120/640 (19 %), 8.1/s, 1:04 left`."""
+        """Return the line after `seconds` seconds, such as `ingest 120/640 (19 %), 8.1/s, 1:04 left`."""
         return f"{self.what} {self._words(seconds, note)}"
 
     @property
@@ -64,7 +64,7 @@ class Progress:
     def _words(self, seconds: float, note: str) -> str:
         since, counted = 0.0, self.before
         clock = duration(seconds)
-        if self._first and self._first[1] < self.done < self.total:  # the first ones paid for the start: not counted
+        if self._first and self._first[1] < self.done < self.total:  # the first items include the start-up time
             since, counted = self._first
         rate = (self.done - counted) / max(seconds - since, 1e-9)
         if counted > self.before or since:
@@ -73,7 +73,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
+    """Format seconds as h:mm:ss or m:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""Files on a local disk or an object store: written whole or not at all."""
+"""Files on a local disk or an object store; writes are atomic."""
 
 import json
 import os
@@ -12,37 +12,37 @@ import pyarrow.fs as pafs
 
 
 def open_store(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a path or URI, and the path within it."""
+    """Return the file system of a path or URI, and the path within it."""
     return pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or folder is there."""
+    """Return whether a file or folder exists."""
     store, path = open_store(uri)
     return store.get_file_info(path).type != pafs.FileType.NotFound
 
 
 def list_files(uri: str) -> list[str]:
-    """Names of the files directly in a folder; empty where there is no such folder."""
+    """Return the names of the files directly in a folder; the list is empty if there is no such folder."""
     store, path = open_store(uri)
     infos = store.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
 
 def list_entries(uri: str) -> list[str]:
-    """Names of the files and folders directly in a folder."""
+    """Return the names of the files and folders directly in a folder."""
     store, path = open_store(uri)
     return sorted(info.base_name for info in store.get_file_info(pafs.FileSelector(path)))
 
 
 def make_folder(uri: str) -> None:
-    """Create a folder and those above it."""
+    """Create a folder and its parents."""
     store, path = open_store(uri)
     store.create_dir(path, recursive=True)
 
 
 def remove(uri: str) -> None:
-    """Delete a file, or a folder with all that is in it; nothing happens where there is none."""
+    """Delete a file, or a folder with everything in it, if it exists."""
     store, path = open_store(uri)
     kind = store.get_file_info(path).type
     if kind == pafs.FileType.Directory:
@@ -52,9 +52,9 @@ def remove(uri: str) -> None:
 
 
 def write_atomically(uri: str, write: Callable[[pa.NativeFile], Any]) -> None:
-    """Call `write` with a file that appears under its name only when it is complete.
+    """Call `write` with an open file that appears under its name only when it is complete.
 
-    On a local disk a temporary file is flushed and renamed; an object store shows an object only once it is closed.
+    On a local disk, a temporary file is flushed and renamed. An object store shows an object only after it is closed.
     """
     store, path = open_store(uri)
     if not isinstance(store, pafs.LocalFileSystem):
@@ -75,7 +75,7 @@ def write_atomically(uri: str, write: Callable[[pa.NativeFile], Any]) -> None:
 
 
 def write_json(uri: str, value: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file atomically."""
     write_atomically(uri, lambda file: file.write(json.dumps(value, indent=2).encode()))
 
 

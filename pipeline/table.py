@@ -1,4 +1,4 @@
-"""Tables on a terminal, and numbers as people read them."""
+"""Plain-text tables, CSV, and readable sizes."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
-    """Rows in columns, the first row a heading; numbers to the right."""
+    """Format rows as a table with aligned columns; the first row is the heading, and numbers are right-aligned."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
     right = [all(not isinstance(row[column], str) for row in rows[1:]) for column in range(len(widths))]
@@ -24,7 +24,7 @@ def table(rows: Sequence[Sequence[object]]) -> str:
 
 
 def shown(figures: Iterable[Any], note: str) -> list[dict[str, Any]]:
-    """Print figures as a table, with a line on what its columns are."""
+    """Print dataclass instances as a table, followed by a note on its columns, and return them as dicts."""
     rows = [asdict(line) for line in figures]
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else cell or "" for cell in row.values()] for row in rows]
     print(f"{table([[name.replace('_', ' ') for name in rows[0]], *cells])}\n  {note}\n", flush=True)
@@ -32,7 +32,7 @@ def shown(figures: Iterable[Any], note: str) -> list[dict[str, Any]]:
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """Format a number of bytes, such as `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -41,7 +41,7 @@ def size(count: float) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV."""
+    """Format rows as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows(rows)

@@ -1,8 +1,8 @@
-"""How many workers a training has, on the machines that are there, and how a step of given clips is cut for them.
+"""Choosing the number of training workers for a cluster, and dividing an optimiser step among them.
 
 A recipe says how many clips a step has (`training.clips_per_step`) and how many fit into one forward pass
-(`training.batch_size`). The rest follows from the machines: workers that divide a step evenly, and as many forward
-passes of each as make it whole. So a step is the recipe's on any machine, and so are its learning rate and its epochs.
+(`training.batch_size`). The rest follows from the machines: a number of workers that divides a step evenly, and as many
+forward passes of each worker as make a whole step. So steps, learning rate and epochs are the same on any machine.
 """
 
 import math
@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 from pipeline.config import Config, ConfigError, ResourcesConfig, TrainingConfig
 
-TRIAL_CPUS = 0.1  # of the driver of a trial, which only waits for its workers
-SMALL_LOADER = 0.25  # CPUs of a task that decodes, where cores are few
+TRIAL_CPUS = 0.1  # CPUs of the driver of a trial, which only waits for its workers
+SMALL_LOADER = 0.25  # CPUs of a task that decodes, if there are few cores
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What a cluster has.
+    """The CPUs and GPUs of a cluster.
 
     Attributes:
-        cpus: the CPUs of each node that has any.
-        gpus: the GPUs of all nodes together.
+        cpus: number of CPUs of each node that has any.
+        gpus: number of GPUs of all nodes together.
     """
 
     cpus: tuple[float, ...]
@@ -28,21 +28,21 @@ class Machines:
 
     @property
     def alike(self) -> tuple[float, ...]:
-        """CPUs of the nodes that a training on CPUs takes: the largest, and those at least half as large."""
+        """CPUs of each node that a training without GPUs uses: the largest node, and those at least half as large."""
         return tuple(count for count in self.cpus if count >= max(self.cpus) / 2)
 
 
 def fitted(config: Config, machines: Machines, trials: int = 1, section: str = "") -> Config:
-    """The config with `auto` workers and CPUs as numbers, and `training.accumulate` as they make it.
+    """Replace `auto` workers and CPUs in the config by numbers, and set `training.accumulate` to match.
 
     Args:
-        config: resolved.
-        machines: that are there.
-        trials: trainings at a time.
-        section: where the config lies among the job's fields, for messages: empty, or `base.` in a sweep.
+        config: a resolved config.
+        machines: the machines of the cluster.
+        trials: trainings that run at the same time.
+        section: prefix of the config's fields on the command line, for messages: empty, or `base.` in a sweep.
 
     Raises:
-        ConfigError: it does not fit; the line names flags that do.
+        ConfigError: the training does not fit into the cluster; the message names flags with which it does.
     """
     made = _definite(config, machines, trials)
     need = _cpus(made.resources, trials)
@@ -59,7 +59,7 @@ def fitted(config: Config, machines: Machines, trials: int = 1, section: str = "
 
 
 def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
-    """Whether training workers get a GPU each."""
+    """Return whether each training worker gets a GPU, in a cluster with `gpus` GPUs."""
     if resources.gpu != "auto":
         return resources.gpu == "yes"
     least = resources.min_workers or (1 if resources.workers == "auto" else resources.workers)
@@ -67,7 +67,7 @@ def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
 
 
 def _definite(config: Config, machines: Machines, trials: int) -> Config:
-    """Workers and CPUs as numbers."""
+    """Replace `auto` workers and CPUs by numbers."""
     resources = config.resources
     gpu, nodes = uses_gpu(resources, machines.gpus), machines.alike
     plenty = gpu and sum(machines.cpus) >= 2 * machines.gpus
@@ -94,10 +94,10 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
 
 
 def _accumulate(training: TrainingConfig, resources: ResourcesConfig, section: str) -> int:
-    """Forward passes of each worker that make a step whole.
+    """Return how many forward passes of each worker make one step.
 
     Raises:
-        ConfigError: a step cannot be cut so.
+        ConfigError: the clips of a step cannot be divided evenly into batches and workers.
     """
     workers = resources.number_of_workers
     clips, batch, asked = training.clips_per_step, training.batch_size, training.accumulate
@@ -127,7 +127,7 @@ def _accumulate(training: TrainingConfig, resources: ResourcesConfig, section: s
 
 
 def _smaller(config: Config, machines: Machines, trials: int, section: str) -> str:
-    """Flags with which it fits."""
+    """Return flags with which the training fits into the cluster, as words for the error message."""
     resources = config.resources
     for at_once in range(trials - 1, 0, -1):
         if _cpus(_definite(config, machines, at_once).resources, at_once) <= sum(machines.cpus):
@@ -154,11 +154,11 @@ def _drivers(trials: int) -> float:
 
 
 def _passes(training: TrainingConfig) -> int | None:
-    """Forward passes of a step over all workers; None where a step has no given number of clips."""
+    """Return the forward passes of a step over all workers; None if the number of clips per step is not given."""
     clips, batch = training.clips_per_step, training.batch_size
     return None if clips is None else max(1, clips // batch)
 
 
 def _divisor(number: int | None, most: int) -> int:
-    """The largest divisor of a number that is not above `most`; of no number `most` itself."""
+    """Return the largest divisor of `number` that is at most `most`; `most` itself if `number` is None."""
     return most if number is None else next(n for n in range(min(number, most), 0, -1) if number % n == 0)

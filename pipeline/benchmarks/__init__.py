@@ -1,1 +1,1 @@
-"""What the pieces cost on this machine, beside what they are compared with."""
+"""Benchmarks: the speed of this package's parts on this machine, next to that of alternatives."""

@@ -1,4 +1,4 @@
-"""The loader on all cores, by the clock: tasks of Ray beside a torch DataLoader whose workers read with decord."""
+"""Loader speed on all cores, by the clock: Ray tasks against a torch DataLoader whose workers read with decord."""
 
 import time
 from collections import deque
@@ -19,12 +19,12 @@ from pipeline.clips.loader import load_batches
 from pipeline.clips.sampling import TrainingSampler
 from pipeline.config import IngestConfig
 
-TAKEN = 0.8  # of what the loader gives, by the training whose wait is measured
+TAKEN = 0.8  # share of the loader's windows that a training uses while its waiting time is measured
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Windows a second of all cores together, by the clock."""
+    """Loader speed in windows a second of all cores together, by the clock."""
 
     window: str
     cores: int
@@ -32,21 +32,21 @@ class Machine:
     dataloader: float | None
     ratio: float | None
     wait: float
-    """Per cent of a step that a training waits which takes four fifths of the windows that Ray gives."""
+    """Per cent of its time that a training waits for batches if it uses four fifths of the windows Ray can load."""
 
 
 def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: int, repeats: int) -> Iterator[Machine]:
-    """Ray and the DataLoader take turns, each warm, with a worker a core.
+    """Measure Ray, then the DataLoader, each with one worker per core and after a warm-up pass.
 
     Args:
-        files: the source of each row.
-        index: what was ingested.
-        windows: the windows of a turn; the clips take turns.
-        batch_size: windows of a batch.
-        repeats: turns of each; the fastest counts.
+        files: the source file of each row of the index.
+        index: the clips.
+        windows: number of windows in a pass, taken from all clips in turn.
+        batch_size: number of windows in a batch.
+        repeats: number of passes; the fastest counts.
     """
     cores = int(ray.cluster_resources()["CPU"])
-    index = taken(index, np.arange(windows) % len(index))  # a row a window, so that each is drawn anew
+    index = taken(index, np.arange(windows) % len(index))  # one row per window, so that each is drawn at random
     batches = [np.arange(start, min(start + batch_size, windows)) for start in range(0, windows, batch_size)]
     for clips in WINDOWS:
         sample = TrainingSampler(clips, 0, 0)
@@ -70,7 +70,7 @@ def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: i
 
 
 def _fastest(repeats: int, load: Callable[[], Iterable[object]]) -> float:
-    """Seconds of the fastest pass over all batches, behind one that starts the workers."""
+    """Return the seconds of the fastest pass over all batches; a first pass that starts the workers does not count."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -80,7 +80,7 @@ def _fastest(repeats: int, load: Callable[[], Iterable[object]]) -> float:
 
 
 def _waited(batches: Iterator[object], step_s: float) -> float:
-    """The share of its time that a loop waits whose steps take so long, from the second batch on."""
+    """Return the share of time that a loop with steps of `step_s` seconds waits for batches, after the first one."""
     next(batches)
     start, steps = time.perf_counter(), 0
     while True:

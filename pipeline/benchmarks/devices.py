@@ -1,4 +1,4 @@
-"""The device that a benchmark runs on: its clock, and what it can do at most."""
+"""The device that a benchmark runs on: how time is measured on it, and its peak speed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from pipeline.config import ConfigError
 
 
 def device_of(name: str) -> torch.device:
-    """A device by its name; without one, a GPU where there is one.
+    """Return the device of a name; if the name is empty, a GPU if there is one, else the CPU.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the name is that of a GPU, and torch finds none.
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
@@ -23,7 +23,10 @@ def device_of(name: str) -> torch.device:
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    """Until the GPU is done; on a CPU processor time, so that other programs disturb little."""
+    """Return the seconds that `run` takes.
+
+    A GPU is timed by the clock until it has finished; a CPU by processor time, which other programs disturb little.
+    """
     if device.type != "cuda":
         start = time.process_time()
         run()
@@ -37,7 +40,7 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def one_core(device: torch.device) -> Iterator[None]:
-    """One thread, where a CPU is measured by its processor time."""
+    """Use one thread if the device is a CPU, because it is measured by processor time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device.type == "cpu" else threads)
     try:
@@ -47,7 +50,7 @@ def one_core(device: torch.device) -> Iterator[None]:
 
 
 def peaks(device: torch.device) -> dict[str, float]:
-    """Operations a second of a large matrix product, by dtype: what this device does at most, measured."""
+    """Measure the peak speed of the device: operations a second of a large matrix product, by dtype."""
     side = 8192 if device.type == "cuda" else 1024
     found = {}
     with one_core(device):
@@ -59,7 +62,7 @@ def peaks(device: torch.device) -> dict[str, float]:
 
 
 def described(device: torch.device, peaks: dict[str, float]) -> str:
-    """The peak and what it is of, such as `779 TFLOP/s, bfloat16 matrices of one NVIDIA H200, torch 2.15.0`."""
+    """Describe the peak speed, as in `779 TFLOP/s, bfloat16 matrices of NVIDIA H200; ...`."""
     best = max(peaks, key=lambda dtype: peaks[dtype])
     what = "one core, by processor time" if device.type == "cpu" else torch.cuda.get_device_name(device)
     cudnn = f", cuDNN {torch.backends.cudnn.version()}" if device.type == "cuda" else ""

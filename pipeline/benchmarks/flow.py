@@ -1,4 +1,4 @@
-"""TV-L1: every backend on the same pairs in the same run, beside OpenCV."""
+"""TV-L1 speed: every backend, OpenCV included, on the same pairs of frames in the same run."""
 
 import multiprocessing
 import time
@@ -20,15 +20,15 @@ from pipeline.progress import Progress
 
 SHORT_SIDE, CROP, FPS = 256, 224, 25
 KINETICS_PAIRS = 60_000_000
-# Of the inner iteration of a pixel: vector instructions for LANES pixels, with AVX-512 and without moves; and bytes
-# moved if nothing stayed in a cache.
+# Cost of one inner iteration: vector instructions for LANES pixels (AVX-512, moves not counted), and bytes moved per
+# pixel if nothing stayed in a cache.
 VECTOR_OPERATIONS = 46
 BYTES = 64
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One backend on one clip at one size."""
+    """Speed and accuracy of one backend on one clip at one size."""
 
     clip: str
     size: str
@@ -37,33 +37,33 @@ class Figures:
     version: str
     pairs_per_s: float
     ratio: float
-    """Times as fast as OpenCV."""
+    """Speed relative to OpenCV."""
     mean_px: float
-    """Mean distance of end points from OpenCV's, in pixels."""
+    """Mean end-point distance to OpenCV's flow, in pixels."""
     p99_px: float
-    """Its 99th percentile."""
+    """99th percentile of that distance, in pixels."""
     iterations_per_pair: float
-    """Pixel-iterations, in millions, as the cpu backend counts them."""
+    """Millions of pixel-iterations per pair, as the cpu backend counts them."""
     iterations_per_s: float
-    """Pixel-iterations a second, in millions, of the whole computation."""
+    """Millions of pixel-iterations a second, over the time of the whole computation."""
     vector_share: float
-    """Of the vector instructions that a core could execute, those the iterations need; cpu only, else 0."""
+    """Vector instructions that the iterations need, as a share of a core's measured peak; 0 except for cpu."""
     memory_share: float
-    """Of the measured bandwidth of a copy, what the iterations would need without caches; cpu only, else 0."""
+    """Bandwidth that the iterations would need without caches, as a share of that of a copy; 0 except for cpu."""
     kinetics_hours: float
-    """Core-hours, or GPU-hours, for Kinetics-400."""
+    """Core-hours (GPU-hours for cuda) for Kinetics-400."""
 
 
 def available() -> tuple[str, ...]:
-    """The backends that this machine can run as they are meant to run."""
+    """Return the backends that this machine can run; cuda only if it has a GPU."""
     return tuple(name for name in BACKENDS if name != "cuda" or _has_gpu())
 
 
 def compare(clips: Sequence[Path], pairs: int, repeats: int) -> Iterator[Figures]:
-    """Every backend on `pairs` neighbouring pairs of each clip, at short side 256 and a crop of 224 x 224.
+    """Measure every backend on `pairs` neighbouring pairs of each clip, at short side 256 and on a 224 x 224 crop.
 
-    The backends take turns `repeats` times; the fastest turn counts. OpenCV and cpu run on one thread and are timed by
-    its processor time, so that other programs disturb little; a GPU is timed by the clock.
+    The backends run in turn, `repeats` times; the fastest turn of each counts. OpenCV and cpu run on one thread and are
+    timed by its processor time, which other programs disturb little; a GPU is timed by the clock.
     """
     peak, bandwidth = vector_peak(), copy_bandwidth()
     progress = Progress("turns", 2 * len(clips) * repeats * len(available()))
@@ -84,7 +84,10 @@ def compare(clips: Sequence[Path], pairs: int, repeats: int) -> Iterator[Figures
 
 
 def scaling(clips: Sequence[Path], pairs: int, repeats: int, processes: int = 2) -> float:
-    """How many times one process's pairs a second as many processes at once reach, by the clock, on an idle machine."""
+    """Return how many times as fast `processes` processes are together as one alone, by the clock.
+
+    The machine must be idle.
+    """
     _, frames = next(_windows(clips, pairs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -95,7 +98,7 @@ def scaling(clips: Sequence[Path], pairs: int, repeats: int, processes: int = 2)
 
 
 def _windows(clips: Sequence[Path], pairs: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """(T, H, W, 3) from the middle of each clip, whole and cropped."""
+    """Yield the middle frames of each clip, (T, H, W, 3), first whole, then cropped."""
     for clip in clips:
         frames, _ = decode_clip(str(clip), None, None, FPS, SHORT_SIDE)
         first = max(0, (len(frames) - pairs - 1) // 2)
@@ -135,7 +138,7 @@ def _figures(
 
 
 def _warm_up(frames: NDArray[np.uint8]) -> None:
-    """Compile or load, and start a GPU, at this size."""
+    """Run every backend once at this size, so that code is compiled or loaded and a GPU is started."""
     for backend in available():
         if backend != "opencv":
             tvl1(frames, backend, warps=1, outerIterations=1)

@@ -1,4 +1,4 @@
-"""Ingest: what each stage costs one process, by its processor time, so that other programs disturb little."""
+"""Cost of each stage of ingest in one process, by its processor time, which other programs disturb little."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,44 +17,44 @@ from pipeline.ingest.encode import encode_clip, encode_flow_columns
 from pipeline.shards.codec import decode_video, encode_video
 
 T = TypeVar("T")
-LONG_GOP = 250  # of x264 and of what video sites deliver
+LONG_GOP = 250  # frames between key frames; x264's default, and usual on video sites
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage on one clip; what a stage has no figure for is None."""
+    """Cost of one stage on one clip; a figure that a stage does not have is None."""
 
     clip: str
     stage: str
     per_s: float
-    """Frames (of flow, pairs) of the result a second."""
+    """Frames of the result a second; for flow, pairs of frames."""
     share: float
-    """Of the processor time of the whole clip, per cent."""
+    """Per cent of the processor time that all our stages take for the clip."""
     kb_a_frame: float | None = None
     psnr_db: float | None = None
-    """Of the worst frame."""
+    """PSNR of the worst frame, in dB."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Random windows of one clip as ingest stores it, beside the same frames with the key frames of a usual source."""
+    """Speed of random windows of one clip as ingest stores it, and with the key frames of a usual source."""
 
     clip: str
     frames: int
-    """Of a window."""
+    """Frames in a window."""
     stored_per_s: float
-    """Windows a second out of what ingest stores."""
+    """Windows a second from the clip as ingest stores it."""
     long_gop_per_s: float
-    """Out of one key frame every `LONG_GOP`, at the same quality."""
+    """Windows a second from the clip with one key frame every `LONG_GOP` frames, at the same quality."""
     stored_kb: float
-    """A frame."""
+    """kB per frame."""
     long_gop_kb: float
     source_kb: float
-    """Of the source file, with its sound, a frame of the result."""
+    """kB of the source file, sound included, per frame of the result."""
 
 
 def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats: int) -> Iterator[StageCost]:
-    """Decode, encode, flow of the first `pairs` pairs, encode that; and decord, where it is installed, beside ours."""
+    """Measure decoding, encoding, flow of the first `pairs` pairs and its encoding; also decord if it is installed."""
     for clip in clips:
         decode_s, frames = timed(repeats, _decoded, clip, config)
         video_s, video = timed(repeats, encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
@@ -81,7 +81,7 @@ def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats
 
 
 def access(clips: Sequence[Path], config: IngestConfig, frames: int, windows: int, repeats: int) -> Iterator[Access]:
-    """Decode `windows` random windows of `frames` frames of each clip."""
+    """Measure the decoding of `windows` random windows of `frames` frames from each clip."""
     for clip in clips:
         pictures, facts = decode_clip(str(clip), None, None, config.fps, config.short_side)
         length = min(frames, len(pictures))
@@ -102,7 +102,10 @@ def _read(video: bytes, starts: NDArray[np.int64], length: int) -> None:
 
 
 def _with_decord(clip: Path, fps: int, height: int, width: int) -> NDArray[np.uint8]:
-    """The frames of a constant rate by their numbers, which is right for constant sources alone; unmaintained."""
+    """Read frames at a constant rate with decord, an unmaintained library.
+
+    Frames are chosen by number, which is right only for sources of constant rate.
+    """
     import decord
 
     reader = decord.VideoReader(str(clip), width=width, height=height, num_threads=1)
@@ -113,7 +116,7 @@ def _with_decord(clip: Path, fps: int, height: int, width: int) -> NDArray[np.ui
 
 
 def timed(repeats: int, run: Callable[..., T], *arguments: Any, **options: Any) -> tuple[float, T]:
-    """Processor seconds of all threads of this process in the fastest turn, and the result."""
+    """Return the processor seconds of the fastest of `repeats` calls, over all threads, and the result."""
     fastest = np.inf
     for _ in range(repeats):
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""The loader: random training windows of one process, beside decord on the source files, by processor time."""
+"""Loader speed in one process: random training windows, against decord on the source files, by processor time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,27 +31,27 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Windows of one clip a second of one core's time; those of decord are None where it is not installed."""
+    """Windows of one clip per second of processor time; decord's figures are None if it is not installed."""
 
     clip: str
     window: str
     handed_on: str
-    """planes, RGB or flow."""
+    """What the loader returns: planes, 4:4:4 planes, RGB or flow."""
     decode: float
-    """Decoding alone, of the frames before the window too: what no loader of these bytes exceeds."""
+    """Decoding alone, with the frames between the key frame and the window: an upper limit for any loader."""
     loader: float
     rgb: float | None
-    """Whole frames to RGB, then cut: what hands RGB on."""
+    """Converting whole frames to RGB, then cropping: a loader that returns RGB."""
     decord: float | None
     ratio: float | None
-    """Loader to decord."""
+    """Speed of the loader relative to decord."""
     loader_floats: float
-    """With the conversion to floats, which trainings do on their device, on this core too."""
+    """The loader with the conversion to floats on the same core; trainings do it on their device."""
     decord_floats: float | None
 
 
 def ingested(files: Sequence[Path], folder: Path, streams: tuple[Stream, ...], seconds: float | None) -> ClipIndex:
-    """The files, or their first seconds, as a shard set, on the Ray that runs; row i of the index is file i."""
+    """Ingest the files, or their first `seconds` seconds, on the running Ray; row i of the index is file i."""
     config = IngestConfig(shards=str(folder / "_".join(streams)), streams=streams)
     whole = Config(ingest=config, clips=WINDOWS[0], model=ModelConfig(streams=streams)).resolved()
     ingest(whole, copies(files, len(files), seconds), write=str)
@@ -64,14 +64,14 @@ def ingested(files: Sequence[Path], folder: Path, streams: tuple[Stream, ...], s
 
 
 def costs(files: Sequence[Path], index: ClipIndex, stream: Stream, windows: int, repeats: int) -> Iterator[Cost]:
-    """Every way takes the same windows, one at a time.
+    """Measure every method on the same windows, one window at a time.
 
     Args:
-        files: the source of each row.
-        index: what was ingested.
+        files: the source file of each row of the index.
+        index: the clips.
         stream: rgb or flow.
-        windows: the windows of each size, drawn from each clip.
-        repeats: turns; the fastest counts.
+        windows: number of windows drawn from each clip for each window size.
+        repeats: number of turns; the fastest counts.
     """
     progress = Progress("clips and sizes", len(WINDOWS) * len(files))
     for clips in WINDOWS:
@@ -135,11 +135,11 @@ def _tensors(window: Window) -> torch.Tensor | Planes:
 
 
 def taken(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
-    """Some clips of an index, in any order, repeats allowed."""
+    """Return an index of the given rows, in their order; rows may repeat."""
     names = ("clip_ids", "file", "row_group", "label", "num_frames", "num_flow", "size")
     return replace(index, **{name: getattr(index, name)[rows] for name in names})
 
 
 def name(clips: ClipsConfig) -> str:
-    """Such as 64x224x224."""
+    """Return the name of a window size, such as 64x224x224."""
     return f"{clips.frames}x{clips.crop}x{clips.crop}" + (f" of {clips.short_side}" if clips.short_side else "")

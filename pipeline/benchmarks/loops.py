@@ -1,4 +1,4 @@
-"""What is measured of a training: our step, and a plain PyTorch loop; both over the same network and clips."""
+"""The training loops that are measured: our step and a plain PyTorch loop, on the same network and clips."""
 
 import itertools
 import math
@@ -33,9 +33,9 @@ class Subject:
     """A network to be trained.
 
     Attributes:
-        info: the info of the network.
+        info: the network's entry in the registry.
         config: the config of the training.
-        sizes: frames and side of each stream that it takes.
+        sizes: number of frames and side in pixels of each input stream.
     """
 
     info: ModelInfo
@@ -44,22 +44,22 @@ class Subject:
 
     @property
     def clip(self) -> str:
-        """Such as 64x224x224x3."""
+        """The input size as text, such as 64x224x224x3."""
         return " + ".join(f"{t}x{side}x{side}x{CHANNELS[stream]}" for stream, (t, side) in self.sizes.items())
 
     def build(self) -> nn.Module:
-        """The network with fresh weights."""
+        """Return the network with fresh weights."""
         (stream,) = network_inputs(self.config.model)
         return build_network(self.config.model, stream, CLASSES)
 
     def gmacs(self) -> float:
-        """Billions of multiply-adds of a forward pass over one clip."""
+        """Return the billions of multiply-adds of a forward pass over one clip."""
         with torch.device("meta"):
             clips = [torch.empty(1, CHANNELS[stream], t, side, side) for stream, (t, side) in self.sizes.items()]
             return count_gmacs(self.build().eval(), **dict(zip(self.info.clips, clips, strict=True)))
 
     def noise(self, clips: int, seed: int) -> Batch:
-        """A batch that no loader had to make."""
+        """Return a batch of random clips, which needs no loader."""
         draw = torch.Generator().manual_seed(seed)
         windows = {
             stream: torch.randint(256, (clips, t, side, side, CHANNELS[stream]), dtype=torch.uint8, generator=draw)
@@ -69,7 +69,7 @@ class Subject:
 
 
 def ours(subject: Subject, feed: Feed, here: Rank) -> Iterator[object]:
-    """The step of our training; a step an element."""
+    """Train with the step of our training; each element that is yielded is one step."""
     config, network = subject.config, lay_out(subject.build(), here.device).to(here.device).train()
     model, state = compiled(network, config.training), State(network, build_optimiser(config.optimiser, network))
     for batch in feed:
@@ -77,7 +77,7 @@ def ours(subject: Subject, feed: Feed, here: Rank) -> Iterator[object]:
 
 
 def eager(subject: Subject, clips: Sequence[Batch], here: Rank) -> Iterator[object]:
-    """A textbook's loop: floats from the loader, channels first, no autocast, the optimiser as it comes."""
+    """Train as in a textbook: channels-first floats from the loader, no autocast, plain SGD with momentum."""
     network = subject.build().to(here.device).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     drawn = [([as_floats(each.windows[name], here.device) for name in subject.sizes], each.labels) for each in clips]
@@ -93,17 +93,20 @@ def eager(subject: Subject, clips: Sequence[Batch], here: Rank) -> Iterator[obje
 
 
 def as_floats(windows: Tensor | Planes, device: torch.device) -> Tensor:
-    """(N, T, H, W, C) uint8 -> (N, C, T, H, W), as loaders usually hand clips out: done by other processes, pinned."""
+    """Convert (N, T, H, W, C) uint8 to (N, C, T, H, W) floats, pinned for a GPU.
+
+    Usual loaders return clips like this, converted in other processes.
+    """
     clips = normalise(windows).contiguous()
     return clips.pin_memory() if device.type == "cuda" else clips
 
 
 class Timed:
-    """A loop that has warmed up.
+    """A training loop that is warmed up when it is created, and then timed.
 
     Attributes:
-        best: seconds of a step in the fastest turn; None before the first one, and where the memory does not suffice.
-        gib: most memory of the GPU that it took, its network included.
+        best: seconds per step in the fastest turn; None before the first turn, and if GPU memory does not suffice.
+        gib: peak GPU memory of the loop in GiB, network included; None on a CPU, and if GPU memory does not suffice.
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class Timed:
             self.gib = (torch.cuda.max_memory_allocated(device) - before) / 2**30
 
     def turn(self, steps: int) -> None:
-        """Measure so many steps."""
+        """Time the given number of steps."""
         self.multiply()
         done: list[object] = []
         seconds = seconds_of(lambda: done.extend(0 for _ in itertools.islice(self.steps, steps)), self.device)

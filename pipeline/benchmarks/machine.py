@@ -1,4 +1,4 @@
-"""What one core can do at most: vector instructions and bytes a second, measured."""
+"""Measure the peak speed of one core: vector instructions and bytes a second."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from pipeline.flow.cpu.compiled import inlined
 from pipeline.flow.cpu.vectors import LANES, load, total
 
 ROUNDS = 1_000_000
-CHAINS = 12  # independent, so that none waits for its own last result
+CHAINS = 12  # independent chains, so that no instruction waits for the result of the one before
 
 
 def vector_peak() -> float:
-    """Fused multiply-adds of whole vectors a second, on one core."""
+    """Measure the fused multiply-adds of whole vectors a second, on one core."""
     numbers = np.full(2 * LANES, 0.1, np.float32)
     return CHAINS * ROUNDS / _best(lambda: _multiply_add(numbers, ROUNDS))
 
 
 def copy_bandwidth(megabytes: int = 256) -> float:
-    """Bytes read and written a second by a copy that fits in no cache, on one core."""
+    """Measure the bytes that a copy too large for any cache reads and writes a second, on one core."""
     source = np.ones(megabytes * 1_000_000 // 4, np.float32)
     target = np.empty_like(source)
     return 2 * source.nbytes / _best(lambda: np.copyto(target, source))

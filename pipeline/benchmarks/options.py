@@ -1,4 +1,4 @@
-"""What `jobs/benchmark.py` can be asked."""
+"""The options of `jobs/benchmark.py`."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 
 
 def add_pieces(whole: argparse.ArgumentParser) -> None:
-    """One command a piece, each with its own options."""
+    """Add a subcommand with its own options for each benchmark."""
     pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,train}")
     flow, ingest, loader, train = (pieces.add_parser(name) for name in ("flow", "ingest", "loader", "train"))
     for piece in (flow, ingest, loader):

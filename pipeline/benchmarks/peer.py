@@ -1,4 +1,4 @@
-"""What many train with: decord reads the source files, a torch DataLoader's workers crop and flip."""
+"""A common way to load clips: decord reads the source files, and a torch DataLoader's workers crop and flip."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from pipeline.clips.sampling import TrainingSampler
 
 @dataclass(frozen=True)
 class DecordWindows(torch.utils.data.Dataset[torch.Tensor]):
-    """The same frames and crops as the sampler's, out of the files that were ingested.
+    """A data set of the sampler's frames and crops, read from the source files instead of the shards.
 
     Attributes:
-        files: the source of each row of the index.
-        index: the index of the shard set that was made of them.
-        fps: its frame rate; from a source at another rate, the frame that is shown at each time is read.
-        sample: draws frames and crops.
+        files: the source file of each row of the index.
+        index: the index of the shard set that was made from the files.
+        fps: frames per second of the shard set; if a source has another rate, the frame shown at each time is read.
+        sample: the sampler that draws frames and crops.
     """
 
     files: tuple[str, ...]
@@ -32,7 +32,7 @@ class DecordWindows(torch.utils.data.Dataset[torch.Tensor]):
         return len(self.files)
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        """(T, crop, crop, 3) uint8."""
+        """Return a window, (T, crop, crop, 3) uint8."""
         frames, crop = self.sample.drawn(self.index, row, "rgb")
         return torch.from_numpy(read(self.files[row], self.index, row, self.fps, frames, crop))
 
@@ -40,7 +40,7 @@ class DecordWindows(torch.utils.data.Dataset[torch.Tensor]):
 def read(
     file: str | Path, index: ClipIndex, row: int, fps: int, frames: NDArray[np.int64], crop: Crop
 ) -> NDArray[np.uint8]:
-    """One window by decord, which resizes as it reads."""
+    """Read one window with decord, which also resizes the frames."""
     import decord
 
     height, width = resized(int(index.size[row][0]), int(index.size[row][1]), crop.short_side)

@@ -1,4 +1,4 @@
-"""What each benchmark shows: tables of figures, each with a line on what its columns are."""
+"""The tables that each benchmark prints, each with a note that explains its columns."""
 
 import tempfile
 from argparse import Namespace
@@ -13,7 +13,7 @@ Tables = Iterator[tuple[Iterable[Any], str]]
 
 
 def of_flow(given: Namespace) -> Tables:
-    """TV-L1 on every backend."""
+    """Measure TV-L1 on every backend."""
     note = "ratio: times OpenCV; mean, p99: px from OpenCV; iterations: of pixels, in millions; hours: Kinetics-400"
     yield flow.compare(given.files, given.pairs, given.repeats), note
     if given.processes > 1:
@@ -22,7 +22,7 @@ def of_flow(given: Namespace) -> Tables:
 
 
 def of_ingest(given: Namespace) -> Tables:
-    """Stages, windows, throughput, memory; Ray runs."""
+    """Measure stages, windows, throughput and memory; Ray must be running."""
     files, config, turns = given.files, IngestConfig(), given.repeats
     yield ingest.stage_costs(files, config, given.pairs, turns), "frames or pairs a second; share in %"
     yield ingest.access(files, config, 64, 8, turns), "windows of so many frames a second; kB a frame"
@@ -35,7 +35,7 @@ def of_ingest(given: Namespace) -> Tables:
 
 
 def of_loader(given: Namespace) -> Tables:
-    """Windows of RGB and of flow, by one process and by all; Ray runs."""
+    """Measure windows of RGB and flow in one process, and of RGB on all cores; Ray must be running."""
     files, turns = given.files, given.repeats
     note = "windows a second of one core; ratio: to decord; floats: converted to them on this core too"
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def of_loader(given: Namespace) -> Tables:
 
 
 def of_train(given: Namespace) -> Tables:
-    """Training steps; with a shard set, on Ray, the loader before them."""
+    """Measure training steps; if a shard set is given, also training from it, for which Ray must be running."""
     names = given.networks.split(",")
     training = TrainingConfig(precision=given.precision, compile=given.compile)
     setting = train.Setting(given.frames, given.crop, given.batch, given.steps, given.repeats, training)
@@ -62,7 +62,7 @@ def of_train(given: Namespace) -> Tables:
 
 
 def needs_ray(given: Namespace) -> bool:
-    """Whether any of its tables does."""
+    """Return whether a benchmark needs Ray."""
     return given.what in ("ingest", "loader") or bool(getattr(given, "shards", None))
 
 

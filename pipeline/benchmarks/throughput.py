@@ -1,4 +1,4 @@
-"""Ingest on Ray Data beside the same functions in a bare pool of processes, and the memory that a long run takes."""
+"""Speed of ingest on Ray Data against a plain process pool with the same functions, and memory use of a long run."""
 
 import multiprocessing
 import threading
@@ -22,42 +22,42 @@ from pipeline.shards.codec import encode_video
 
 
 class BenchmarkError(RuntimeError):
-    """What was asked for cannot be measured; one line, for the user."""
+    """An error that prevents the measurement; its message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Clips a second, the best of all turns."""
+    """Speed of ingest in clips a second, the best of all turns."""
 
     streams: str
     clips: int
     processes: int
     ray_per_s: float
-    """From the catalog to a readable shard set."""
+    """On Ray: from the catalog to a readable shard set."""
     pool_per_s: float
-    """From the rows to a file a clip: decode, flow and encode, without shards or manifest."""
+    """In the pool: decode, flow, encode and one file per clip, without shards or manifest."""
     ratio: float
 
 
 @dataclass(frozen=True)
 class Quarter:
-    """One quarter of a run, by time."""
+    """Memory use in one quarter of a run's time."""
 
     quarter: int
     driver_mb: float
-    """Median resident memory of the driver."""
+    """Median resident memory of the driver, in MB."""
     object_store_mb: float
-    """Most that the objects of the run took."""
+    """Largest size of the object store's contents, in MB."""
 
 
 def compare(config: IngestConfig, catalog: pa.Table, folder: Path, repeats: int) -> Throughput:
-    """Ray and the pool take turns on the same clips, each warm.
+    """Measure Ray and the pool in turn on the same clips, after a warm-up turn.
 
     Args:
-        config: how the clips are made; `shards` is not touched.
+        config: the settings of ingest; its `shards` is not used.
         catalog: the clips of a turn.
-        folder: for what is written, in a folder of its own.
-        repeats: turns of each.
+        folder: folder in which a new folder for the output is made.
+        repeats: number of turns of each.
     """
     processes = max(1, int(ray.cluster_resources()["CPU"] / Config().resources.ingest_cpus))
     context = multiprocessing.get_context("spawn")
@@ -77,12 +77,12 @@ def compare(config: IngestConfig, catalog: pa.Table, folder: Path, repeats: int)
 
 
 def memory(clips: int, folder: Path, every_s: float = 0.25) -> tuple[float, list[Quarter]]:
-    """Clips a second, and memory over the run, while a catalog of tiny clips goes through.
+    """Ingest a catalog of tiny clips; return clips a second and the memory use of each quarter.
 
     Args:
-        clips: rows of the catalog.
-        folder: for what is written.
-        every_s: seconds from sample to sample.
+        clips: number of rows of the catalog.
+        folder: folder for the output.
+        every_s: seconds between memory samples.
     """
     levels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
     (folder / "tiny.mp4").write_bytes(encode_video(levels.repeat(8, 1).repeat(8, 2), 25, 20, 12))
@@ -101,7 +101,7 @@ def memory(clips: int, folder: Path, every_s: float = 0.25) -> tuple[float, list
 
 
 def copies(clips: Sequence[Path], count: int, seconds: float | None) -> pa.Table:
-    """A catalog of `count` rows that take turns with the files, each cut to its first seconds."""
+    """Return a catalog of `count` rows that repeat the files in turn, each cut to its first `seconds` if given."""
     rows = [
         {
             "clip_id": f"{number}",
@@ -128,7 +128,7 @@ def _on_pool(pool: Executor, catalog: pa.Table) -> None:
         raise BenchmarkError(f"{len(failed)} of {len(catalog)} clips cannot be ingested; measure with good ones")
 
 
-_stages: list[Stage] = []  # of this process of the pool
+_stages: list[Stage] = []  # the stages of this process, set when the pool starts it
 
 
 def _prepare(config: IngestConfig, folder: str) -> None:
@@ -152,7 +152,7 @@ def _seconds(run: Callable[..., object], *arguments: Any) -> float:
 
 @contextmanager
 def _sampled(every_s: float) -> Iterator[list[tuple[int, float]]]:
-    """Bytes of the driver's resident memory and of the object store, taken by a thread meanwhile."""
+    """Sample memory in a thread: bytes of the driver's resident memory and bytes used in the object store."""
     samples: list[tuple[int, float]] = []
     done = threading.Event()
 

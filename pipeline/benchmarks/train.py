@@ -1,4 +1,4 @@
-"""Training: clips a second of our step beside a plain PyTorch loop, and of our loop from a shard set."""
+"""Training speed: our step against a plain PyTorch loop, and our loop reading from a shard set."""
 
 import itertools
 import time
@@ -22,21 +22,21 @@ from pipeline.training.rank import Rank
 from pipeline.training.tasks import Classification
 from pipeline.workers import SMALL_LOADER
 
-DRAWN = 4  # batches of noise, which take turns
+DRAWN = 4  # number of random batches, which are used in turn
 OURS, EXACT, DEFAULT = "ours", "eager fp32", "eager tf32"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What of a training is measured.
+    """The settings of a measurement.
 
     Attributes:
-        frames: the frames of a clip; None for the paper's. Networks of both streams keep theirs.
-        crop: side of a clip; None for the paper's.
-        batch: clips a step.
-        steps: the steps of a turn.
-        repeats: turns of each loop.
-        training: precision and compilation.
+        frames: number of frames in a clip; None for the paper's. Networks that take both streams keep the paper's.
+        crop: side of a clip in pixels; None for the paper's.
+        batch: clips per step.
+        steps: steps per turn.
+        repeats: number of turns of each loop.
+        training: precision and compilation of our step.
     """
 
     frames: int | None = None
@@ -49,45 +49,45 @@ class Setting:
 
 @dataclass(frozen=True)
 class Speed:
-    """One loop over one network; what was not measured is None."""
+    """Speed of one loop with one network; figures that were not measured are None."""
 
     network: str
     clip: str
     batch: int
     loop: str
-    """ours; eager fp32, of all bits; eager tf32, convolutions as torch has them by default, on GPUs only."""
+    """ours; eager fp32, in full float32; eager tf32, torch's default of TF32 convolutions, on GPUs only."""
     clips_per_s: float | None
     ratio: float | None
-    """Times eager fp32."""
+    """Speed relative to eager fp32."""
     step_ms: float | None
     copy_ms: float | None
-    """Of a batch to the GPU, by itself."""
+    """Milliseconds to copy a batch to the GPU, measured on its own."""
     gib: float | None
-    """Most memory of the GPU; None with the rest where it did not suffice."""
+    """Peak GPU memory in GiB. If GPU memory did not suffice, the figures of the loop are None."""
     mfu: float | None
-    """Operations of 3 forward passes, per cent of the peak."""
+    """Per cent of the peak, counting a step as the operations of 3 forward passes."""
 
 
 @dataclass(frozen=True)
 class Supply:
-    """Our loop from a shard set, its decoding included."""
+    """Speed of our loop with clips from a shard set, decoding included."""
 
     network: str
     clip: str
     batch: int
     clips_per_s: float
     data_wait: float
-    """Of the time, per cent: no batch was there, and the device had nothing else to do."""
+    """Per cent of the time in which the device was idle because no batch was ready."""
 
 
 def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: float) -> Iterator[Speed]:
-    """Our step and plain loops over the same network and noise, in turns.
+    """Measure our step and plain loops in turn, on the same network and random clips.
 
     Args:
-        names: the names of networks.
-        setting: the setting that all of them have.
-        device: that trains; of a CPU, one core.
-        peak: operations a second of the device.
+        names: the names of the networks.
+        setting: the settings, the same for all networks.
+        device: the device that trains; a CPU uses one core.
+        peak: peak operations a second of the device.
     """
     here = _here(setting, device)
     progress = Progress("turns", len(names) * setting.repeats * len(_kinds(device)))
@@ -119,7 +119,7 @@ def compare(names: Sequence[str], setting: Setting, device: torch.device, peak: 
 
 
 def supply(name: str, setting: Setting, shards: str, device: torch.device) -> Supply:
-    """Train from the training split of a shard set, as one worker of a cluster does; Ray must be there."""
+    """Measure training from the training split of a shard set, as one worker of a cluster does it; needs Ray."""
     here, subject = _here(setting, device), subject_of(name, setting)
     frames, crop = subject.sizes["rgb"]
     task = Classification(
@@ -146,10 +146,10 @@ def supply(name: str, setting: Setting, shards: str, device: torch.device) -> Su
 
 
 def subject_of(name: str, setting: Setting) -> Subject:
-    """A network of a name with the clips of the setting.
+    """Return the network of a name, with clips of the size in the settings.
 
     Raises:
-        ConfigError: no such network.
+        ConfigError: the network does not exist.
     """
     known = {info.name: info for info in list_models()}
     if name not in known:
@@ -184,11 +184,11 @@ def _loops(subject: Subject, clips: Sequence[Batch], here: Rank) -> dict[str, Ti
 
 
 def _multiply(kind: str, setting: Setting, device: torch.device) -> None:
-    """Set how float32 is multiplied by a loop."""
+    """Set the float32 precision of matrix products and convolutions for a loop."""
     if device.type == "cuda":
         set_multiplication(setting.training.precision if kind == OURS else "fp32", device)
         if kind == DEFAULT:
-            torch.backends.cudnn.allow_tf32 = True  # and matrices without it
+            torch.backends.cudnn.allow_tf32 = True  # torch's default has TF32 for convolutions only
 
 
 def _here(setting: Setting, device: torch.device) -> Rank:

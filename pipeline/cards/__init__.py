@@ -1,4 +1,4 @@
-"""Data cards: what a shard set holds, on one page that needs nothing but itself."""
+"""Data cards: the contents of a shard set on one self-contained HTML page."""
 
 from pipeline.cards.data_card import data_card
 

@@ -1,4 +1,4 @@
-"""What the page draws: rankings as bars, distributions as histograms. Numbers only; the template makes them shapes."""
+"""The numbers of the page's charts, rankings as bars and distributions as histograms; the template draws them."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ class Bar:
     label: str | None
     value: float
     width: float
-    """Length in percent of the longest."""
+    """Length in percent of the longest bar."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How often each value occurs, the most frequent first; what is beyond the first few in one bar."""
+    """A list of how often each value occurs, the most frequent first; all values after the first few share one bar."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -38,20 +38,20 @@ class Histogram:
     counts: tuple[int, ...]
     low: float
     high: float
-    """End of the last bin, which also holds what lies beyond it."""
+    """End of the last bin, which also counts all larger values."""
     smallest: float
     median: float
     largest: float
 
     @property
     def edges(self) -> list[tuple[float, float]]:
-        """From where to where each bin goes."""
+        """Start and end of each bin."""
         ends = np.linspace(self.low, self.high, len(self.counts) + 1).tolist()
         return list(itertools.pairwise(ends))
 
 
 def ranking(title: str, names: Sequence[str], amounts: Sequence[int], most: int = RANKED) -> Ranking:
-    """Names and how often each occurs, as a ranking of at most `most` lines."""
+    """Make a ranking of at most `most` lines from names and how often each occurs."""
     ordered = sorted(zip(names, amounts, strict=True), key=lambda pair: (-pair[1], pair[0]))
     if len(ordered) > most:
         ordered[most - 1 :] = [(f"{len(ordered) - most + 1} others", sum(n for _, n in ordered[most - 1 :]))]
@@ -59,16 +59,16 @@ def ranking(title: str, names: Sequence[str], amounts: Sequence[int], most: int 
 
 
 def bars(pairs: Sequence[tuple[str | None, float]]) -> tuple[Bar, ...]:
-    """Bars in the order given, the longest as long as there is room."""
+    """Make bars in the given order; the longest one has the full width."""
     longest = max((value for _, value in pairs), default=0) or 1
     return tuple(Bar(label, value, round(100 * max(value, 0) / longest, 2)) for label, value in pairs)
 
 
 def histogram(title: str, unit: str, values: NDArray[np.float64]) -> Histogram | None:
-    """A distribution; None where there is no finite value.
+    """Make a histogram of the finite values; None if there are none.
 
-    The axis ends at the 99th percentile where the largest value lies more than twice as far out, so that one clip of an
-    hour does not press all the others into one bin.
+    If the largest value is more than twice as far from the smallest as the 99th percentile is, the axis ends at the
+    99th percentile, so that one clip of an hour does not put all others into one bin.
     """
     values = values[np.isfinite(values)]
     if not len(values):

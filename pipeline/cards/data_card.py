@@ -1,4 +1,4 @@
-"""The data card: one HTML page of a shard set, with its pictures inside, no script and nothing to fetch."""
+"""The data card: one HTML page about a shard set, with embedded pictures, no scripts and no external files."""
 
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,29 +12,30 @@ from pipeline.shards.overlaps import by_split
 from pipeline.storage import open_store
 
 LISTED = 24
-"""Classes that are all shown; of more, the largest and smallest third of that, and the rest folded."""
+"""Most classes that the page shows in one list. If there are more, it shows a third of this number of the largest and
+of the smallest classes, and a folded list of all."""
 
 
 def data_card(
     shards: str, verification: Verification | None = None, against: str | None = None, shared: pa.Table | None = None
 ) -> str:
-    """The page, as HTML.
+    """Return the page as HTML.
 
     Args:
         shards: folder or URI of a complete set.
-        verification: what `pipeline.shards.verify` found, to be said on the page.
-        against: another set, which `shared` compares it with.
+        verification: result of `pipeline.shards.verify`, to show on the page.
+        against: another set, with which `shared` compares this one.
         shared: pairs of clips from `pipeline.shards.overlaps(shards, against)`.
 
     Raises:
-        ShardError: the set is not complete, or its manifest or table of clips does not read.
+        ShardError: the set is not complete, or its manifest or table of clips cannot be read.
     """
     clips = read_catalog(shards)
     good, labels = sections.readable(clips), sections.labels(clips)
     failures, twins = sections.failures(clips), sections.twins(good)
     environment = Environment(
         loader=PackageLoader("pipeline.cards", "."),
-        autoescape=True,  # labels, ids and messages come from files of others
+        autoescape=True,  # labels, ids and messages come from other people's files
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,4 +1,4 @@
-"""A grid of sample clips: a frame of each, and the flow that leads to the next one."""
+"""A grid of sample clips, with one frame of each clip and the flow from this frame to the next."""
 
 import base64
 import hashlib
@@ -18,18 +18,18 @@ from pipeline.storage import list_files
 
 SAMPLES = 24
 LONGEST_SIDE = 320
-"""Pixels of a picture: two side by side fill a third of a desktop's width, or a phone's."""
-_QUALITY = 80  # of WebP; a picture of 320 x 240 takes some 8 kB
+"""Longest side of a picture in pixels; two pictures side by side fill a third of a desktop's width, or a phone's."""
+_QUALITY = 80  # quality of WebP; a picture of 320 x 240 takes about 8 kB
 _UNREADABLE = (ValueError, OSError, IndexError, TypeError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip with its pictures as `data:` addresses; none where it does not decode."""
+    """A clip with its pictures as `data:` addresses; a picture is None if it does not decode."""
 
     clip: dict[str, Any]
     frame: int
-    """Index of the frame shown, which is that of the flow field shown."""
+    """Index of the frame shown, and of the flow field shown."""
     picture: str | None
     flow: str | None
 
@@ -40,17 +40,17 @@ class Samples:
 
     clips: list[Sample]
     radius: float
-    """Length of the fully saturated colours in all pictures of flow, pixels."""
+    """Length of the flow vectors that get fully saturated colours, in all pictures, in pixels."""
     wheel: str
 
 
 def samples(shards: str, good: pa.Table, most: int = SAMPLES) -> Samples:
-    """Pictures of clips spread over the classes; the same clips, always, of the same set.
+    """Draw sample clips spread over the classes; the same set always gives the same clips.
 
     Args:
         shards: folder or URI of the set.
-        good: its readable clips.
-        most: clips to show.
+        good: the readable clips of the set.
+        most: largest number of clips to show.
     """
     there = set(list_files(shards))
     chosen = [row for row in choose(good, most) if row["shard"] in there]
@@ -69,9 +69,10 @@ def samples(shards: str, good: pa.Table, most: int = SAMPLES) -> Samples:
 
 
 def choose(good: pa.Table, most: int) -> list[dict[str, Any]]:
-    """At most `most` clips in the order of their labels: of classes at equal distances the first by a digest of its id.
+    """Choose at most `most` clips, in the order of their labels.
 
-    Where there are fewer classes than that, the second of each follows the first, and so on.
+    If there are more classes than that, it takes classes at equal distances and one clip of each. Otherwise it takes a
+    first clip of each class, then a second one, and so on. The clips of a class are ordered by a digest of their ids.
     """
     classes: dict[str | None, list[tuple[bytes, int]]] = defaultdict(list)
     for row, (clip, label) in enumerate(zip(good["clip_id"].to_pylist(), good["label"].to_pylist(), strict=True)):
@@ -86,7 +87,7 @@ def choose(good: pa.Table, most: int) -> list[dict[str, Any]]:
 
 
 def _read(shards: str, row: dict[str, Any]) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]:
-    """The frame in the middle, (H, W, 3), and the flow from it to the next, (H, W, 2) pixels; None where unreadable."""
+    """Read the middle frame, (H, W, 3), and the flow to the next frame, (H, W, 2) pixels; None if it is unreadable."""
     middle = np.array([(row["num_flow"] or row["num_frames"] or 0) // 2])
     try:
         blobs: Any = read_clip(f"{shards}/{row['shard']}", row["row_group"], ["video", "flow"])
@@ -94,12 +95,12 @@ def _read(shards: str, row: dict[str, Any]) -> tuple[NDArray[np.uint8] | None, N
         if blobs["flow"] is None:
             return frame, None
         return frame, dequantise(decode_flow(blobs["flow"], middle)[0], row["flow_bound"])
-    except _UNREADABLE:  # the card is of this set all the same, and verification names the clip
+    except _UNREADABLE:  # the card is still made, and verification names the clip
         return None, None
 
 
 def _radius(fields: list[NDArray[np.float32]]) -> float:
-    """A round number of pixels, such as 0.5, 1, 2, 3, 5 or 10, that few vectors of the median field exceed."""
+    """Return a round number of pixels (such as 0.5, 1, 2, 3, 5 or 10) that few vectors of a typical field exceed."""
     far = (
         max(np.median([np.percentile(np.linalg.norm(field, axis=-1), 99) for field in fields]), 0.5) if fields else 1.0
     )
@@ -114,7 +115,7 @@ def _steps() -> Iterator[float]:
 
 
 def _data(picture: NDArray[np.uint8]) -> str:
-    """An RGB picture as a `data:` address, its longest side at most `LONGEST_SIDE`."""
+    """Encode an RGB picture as a `data:` address, after reducing its longest side to at most `LONGEST_SIDE`."""
     scale = LONGEST_SIDE / max(picture.shape[:2])
     if scale < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

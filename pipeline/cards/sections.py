@@ -1,4 +1,4 @@
-"""What the page says of the clips, section by section, from the table of clips alone."""
+"""The contents of the page's sections, computed from the table of clips alone."""
 
 import json
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pipeline.cards.charts import Bar, Histogram, Ranking, bars, histogram, ranking
 
 SHOWN = 20
-"""Messages of a class of failures, groups of equal videos, pairs of shared ones."""
+"""Most entries shown of each: messages of a failure class, groups of identical videos, pairs of shared videos."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a split should hold and holds; of the readable clips the seconds, frames and bytes."""
+    """The expected and present clips of a split, and the seconds, frames and bytes of its readable clips."""
 
     name: str
     expected: int
@@ -30,13 +30,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Label:
-    """A class and its clips."""
+    """The clips of one class in numbers."""
 
     name: str | None
     expected: int
     present: int
     magnitude: float | None
-    """Mean length of the flow of its clips, pixels."""
+    """Mean length of the flow vectors in its clips, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,26 @@ class Failures:
     error_class: str
     count: int
     messages: list[dict[str, Any]]
-    """`clip_id`, `error_message`: the first of them."""
+    """The first of these clips, as `clip_id`, `error_class` and `error_message`."""
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Clips whose video is the same to the bit."""
+    """Clips whose video is identical."""
 
     clips: list[dict[str, Any]]
-    """`clip_id`, `split`, `label`."""
+    """The clips, as `clip_id`, `split` and `label`."""
     splits: tuple[str, ...]
 
 
 def readable(clips: pa.Table) -> pa.Table:
-    """The clips that are in the shards."""
+    """Return the clips that are in the shards."""
     return clips.filter(pc.field("status") == "ok")
 
 
 def splits(clips: pa.Table) -> list[Split]:
-    """Every split by name."""
-    seconds = pa.array(_seconds(clips), from_pandas=True)  # null where not known
+    """Return all splits in the order of their names."""
+    seconds = pa.array(_seconds(clips), from_pandas=True)  # null if unknown
     sums = {"seconds": seconds} | {name: clips[name] for name in ("num_frames", "video_bytes", "flow_bytes")}
     table = pa.table({"split": clips["split"], "ok": pc.cast(pc.equal(clips["status"], "ok"), pa.int64()), **sums})
     wanted = [("ok", "count"), ("ok", "sum"), *((name, "sum") for name in sums)]
@@ -76,7 +76,7 @@ def splits(clips: pa.Table) -> list[Split]:
 
 
 def labels(clips: pa.Table) -> list[Label]:
-    """Every class, the largest first."""
+    """Return all classes, the largest first."""
     columns = {name: clips[name] for name in ("label", "flow_magnitude")}
     table = pa.table({**columns, "ok": pc.cast(pc.equal(clips["status"], "ok"), pa.int64())})
     rows = table.group_by("label").aggregate([("ok", "count"), ("ok", "sum"), ("flow_magnitude", "mean")]).to_pylist()
@@ -85,7 +85,7 @@ def labels(clips: pa.Table) -> list[Label]:
 
 
 def failures(clips: pa.Table) -> list[Failures]:
-    """Reasons for which clips failed, the most frequent first."""
+    """Return the reasons for which clips failed, the most frequent first."""
     failed = clips.filter(pc.field("status") != "ok").select(["clip_id", "error_class", "error_message"])
     counts = {str(item["values"]): item["counts"] for item in pc.value_counts(failed["error_class"]).to_pylist()}
     kinds = failed["error_class"].cast(pa.string()).fill_null("None")
@@ -98,7 +98,7 @@ def failures(clips: pa.Table) -> list[Failures]:
 
 
 def distributions(good: pa.Table) -> list[Histogram | Ranking]:
-    """Lengths, sources, sizes and quality of the readable clips."""
+    """Return charts of lengths, sources, sizes and quality of the readable clips."""
     sizes = pc.binary_join_element_wise(
         pc.cast(good["source_width"], pa.string()), pc.cast(good["source_height"], pa.string()), " x "
     )
@@ -117,7 +117,7 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
 
 
 def motion(good: pa.Table) -> list[Histogram]:
-    """How fast pictures move, and how much of it was cut at the bound."""
+    """Return charts of the flow magnitude, and of the share of flow that was clipped at the bound."""
     charts = [
         histogram("Mean flow of a clip", "px a frame", _values(good["flow_magnitude"])),
         histogram("Beyond the bound", "% of components", 100 * _values(good["flow_clipped"])),
@@ -126,7 +126,7 @@ def motion(good: pa.Table) -> list[Histogram]:
 
 
 def moving(found: list[Label], most: int = 8) -> list[tuple[str, tuple[Bar, ...]]]:
-    """Classes by how much they move: all, or where there are many the least and the most moving."""
+    """Return bars of the classes by their motion: all classes, or the most and least moving ones if there are many."""
     known = [(label.name, label.magnitude) for label in found if label.magnitude is not None]
     ordered = sorted(known, key=lambda pair: (-pair[1], pair[0] or ""))
     if len(ordered) <= 2 * most:
@@ -136,10 +136,10 @@ def moving(found: list[Label], most: int = 8) -> list[tuple[str, tuple[Bar, ...]
 
 
 def twins(good: pa.Table) -> list[Twins]:
-    """Groups of readable clips with the same video; those that cross splits first.
+    """Return groups of readable clips with the same video; groups across splits come first.
 
-    The same is what has equal packets (`packets_sha256`, where the table has it) or else equal stored bytes: equal
-    frames have them, because encoding is reproducible.
+    Videos are the same if their packets are equal (`packets_sha256`). Where that digest is missing, their stored bytes
+    are compared instead: equal frames give equal bytes, because encoding is reproducible.
     """
     packets = good["packets_sha256"] if "packets_sha256" in good.column_names else pa.nulls(len(good), pa.string())
     table = good.select(["clip_id", "split", "label"]).append_column("key", pc.coalesce(packets, good["video_sha256"]))
@@ -153,7 +153,7 @@ def twins(good: pa.Table) -> list[Twins]:
 
 
 def settings(good: pa.Table) -> list[tuple[str, str]]:
-    """How the clips were made, as stored with them: names and values."""
+    """Return names and values of the settings with which the clips were made, from the columns of the table."""
     side = pc.min_element_wise(good["height"], good["width"])
     lines = [
         ("Frames", [_several(good["fps"], "{} fps"), _several(side, "short side {} px")]),
@@ -176,7 +176,7 @@ def settings(good: pa.Table) -> list[tuple[str, str]]:
 
 
 def _several(column: pa.ChunkedArray, text: str) -> str:
-    """The values of a column within a text, the most frequent first; empty where there are none."""
+    """Format the values of a column, at most three and the most frequent first; empty if there are none."""
     known = sorted(pc.value_counts(column.drop_null()).to_pylist(), key=lambda item: (-item["counts"], item["values"]))
     values = [f"{item['values']:g}" if isinstance(item["values"], float) else str(item["values"]) for item in known]
     more = [f"{len(values) - 3} more"] if len(values) > 3 else []
@@ -184,7 +184,7 @@ def _several(column: pa.ChunkedArray, text: str) -> str:
 
 
 def _parameters(text: str) -> str:
-    """Parameters stored as JSON as plain words; as they are where they are no such thing."""
+    """Format parameters stored as a JSON object as plain words; return any other text unchanged."""
     try:
         return ", ".join(f"{name.rstrip('_')} {value}" for name, value in json.loads(text).items())
     except (ValueError, AttributeError):
@@ -203,7 +203,7 @@ def _bytes(title: str, column: pa.ChunkedArray) -> Histogram | None:
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column as float64, NaN where it is null."""
+    """Convert a column to float64, with NaN for null."""
     return pc.cast(column, pa.float64()).fill_null(np.nan).to_numpy()
 
 

@@ -1,10 +1,10 @@
-"""Which clips exist, before a byte is fetched: one module a data set, one table of rows for all.
+"""Catalogs: tables of the clips of a data set, read before any video is fetched, with one module per data set.
 
     from pipeline.catalog import read_catalog
     catalog = read_catalog("kinetics", annotations={"val": "validate.csv"}, videos="videos")
 
-A reader is a function of annotation files and folders to a `pyarrow.Table` with `CATALOG_SCHEMA`; see
-`pipeline.catalog.rows` for what a row promises.
+A reader is a function that takes annotation files and folders and returns a `pyarrow.Table` with `CATALOG_SCHEMA`.
+`pipeline.catalog.rows` describes the rows.
 """
 
 import inspect
@@ -49,15 +49,15 @@ def read_catalog(dataset: str, /, **options: Any) -> pa.Table:
     """Read the catalog of a data set.
 
     Args:
-        dataset: A name in `READERS`; by place only, because `dataset=` is an option of some readers.
+        dataset: A name in `READERS`; positional only, because `dataset=` is an option of some readers.
         **options: The arguments of that reader.
 
     Returns:
-        A table with `CATALOG_SCHEMA`, one row a clip, wrong ones included with their error.
+        A table with `CATALOG_SCHEMA` and one row per clip; faulty clips are included, with their error.
 
     Raises:
-        CatalogError: an unknown data set or option (the nearest right name is given), or whatever the reader
-            cannot read at all.
+        CatalogError: the data set or an option is unknown (the message names the nearest right name), or the reader
+            cannot read its files at all.
     """
     if dataset not in READERS:
         raise CatalogError(f"dataset {dataset!r}: no such reader; {nearest(dataset, READERS)}")

@@ -1,8 +1,8 @@
-"""A split that is drawn: for a data set that comes without one, the same on every machine, and steady as it grows.
+"""Random train, val and test splits for a data set without published ones: the same on every machine.
 
-Groups are put in an order by a hash of the seed and their names, and taken for a side as long as they bring its classes
-nearer to their shares. So every class is on every side, a group on one side only, and a new clip changes places near
-the borders alone. The split is recorded in the manifest of the shard set.
+The groups are sorted by a hash of the seed and their names. A side takes groups in this order, as long as each brings
+the classes of the side nearer to their shares. So every class that has enough groups is on every side, each group is on
+one side only, and a new clip moves few other clips to another side. The manifest of the shard set records the split.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ Units = Mapping[str, Counter[str]]  # group -> clips of each class in it
 
 @dataclass(frozen=True)
 class Draw:
-    """How a split is drawn.
+    """The settings of a random split.
 
     Attributes:
-        seed: the seed of the order.
+        seed: seed of the order of the groups.
         val: share of the clips for validation.
-        test: share of the clips for the test; it is the fold where one is named.
-        groups: file of groups; empty for each clip its own.
-        fold: value in the only fold column of that file, or COLUMN=VALUE; empty for none.
+        test: share of the clips for the test; not used if a fold is named.
+        groups: file of groups; empty if each clip is its own group.
+        fold: the fold to test on: its value in the only fold column of that file, or COLUMN=VALUE; empty for none.
     """
 
     seed: int = 0
@@ -41,21 +41,22 @@ class Draw:
 
 
 def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> pa.Table:
-    """Draw the sides that a class-per-folder data set does not come with from its training clips.
+    """Draw the missing `val` and `test` splits of a class-per-folder data set from its training clips.
 
     Args:
-        catalog: the catalog of `pipeline.catalog.folder`; clips without a split are in `train`.
-        root: its folder.
-        draw: how.
+        catalog: the catalog from `pipeline.catalog.folder`; clips without a split are in `train`.
+        root: the folder of that data set.
+        draw: the settings of the split.
 
     Returns:
-        The catalog: `val` and `test` drawn where all is in `train`, `val` where only that is missing, else as it is.
+        The catalog, with `val` and `test` drawn if all clips are in `train`, with `val` drawn if only that is missing,
+        and otherwise unchanged.
 
     Raises:
-        CatalogError: a class has too few clips or groups for it; the file of groups does not fit the folder.
+        CatalogError: a class has too few clips or groups, or the file of groups does not fit the folder.
     """
     rows = catalog.to_pylist()
-    top = os.path.abspath(root)  # noqa: PTH100 -- as the reader of the folder has it
+    top = os.path.abspath(root)  # noqa: PTH100 -- the reader of the folder makes paths absolute in this way
     good = {Path(row["source"]).relative_to(top).as_posix(): row for row in rows if row["error_class"] is None}
     groups = read_groups(draw.groups, list(good)) if draw.groups else None
     there = {row["split"] for row in good.values()}
@@ -91,16 +92,16 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
 
 
 def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool = True) -> dict[str, str]:
-    """The side of each group: a function of seed, names and numbers.
+    """Choose the side of each group; the result depends only on the seed, the names and the numbers of clips.
 
     Args:
-        units: clips of each class in each group.
-        shares: the shares of the clips, for each side but `train`, the most needed first.
-        seed: the seed of the order.
-        grouped: whether groups are given, for messages.
+        units: number of clips of each class in each group.
+        shares: share of the clips for each side except `train`, the most important side first.
+        seed: seed of the order of the groups.
+        grouped: whether the user gave groups, for messages.
 
     Raises:
-        CatalogError: a class has one group only.
+        CatalogError: a class has only one group.
     """
     order = sorted(units, key=lambda group: hashlib.sha256(f"{seed}\t{group}".encode()).digest())
     clips, groups = Counter[str](), Counter[str]()
@@ -126,7 +127,7 @@ def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool =
             if sides[group] == "train" and gain > 0 and _stays(sides, units, group):
                 sides[group] = side
                 left = {c: n - counts[c] for c, n in left.items()}
-        for label in sorted(clips):  # large groups may have left a class out
+        for label in sorted(clips):  # if groups are large, the side may still lack a class
             if groups[label] > place + 1 and not any(sides[g] == side and label in units[g] for g in units):
                 able = [g for g in order if sides[g] == "train" and label in units[g] and _stays(sides, units, g)]
                 sides |= {min(able, key=lambda g: units[g].total()): side} if able else {}
@@ -134,13 +135,17 @@ def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool =
 
 
 def _stays(sides: Mapping[str, str], units: Units, group: str) -> bool:
-    """Whether every class of a group stays in training without it."""
+    """Return whether every class of a group stays in training if the group is taken away."""
     others = {label for other, side in sides.items() if side == "train" and other != group for label in units[other]}
     return others >= units[group].keys()
 
 
 def _tested(groups: Groups, fold: str, of: Mapping[str, str]) -> set[str]:
-    """The groups of a fold."""
+    """Return the groups of a fold.
+
+    Raises:
+        CatalogError: there is no such fold, or a group is in two folds.
+    """
     column, equals, value = fold.rpartition("=")
     columns = [column.lower()] if equals else list(groups.folds)
     if len(columns) != 1 or columns[0] not in groups.folds:
@@ -160,7 +165,7 @@ def _tested(groups: Groups, fold: str, of: Mapping[str, str]) -> set[str]:
 
 
 def _check_sides(groups: Groups, splits: Mapping[str, str]) -> None:
-    """Refuse folders of splits that part a group."""
+    """Raise CatalogError if the folders of splits divide a group."""
     side: dict[str, str] = {}
     for video, group in groups.of.items():
         if side.setdefault(group, splits[video]) != splits[video]:

@@ -1,4 +1,4 @@
-"""Finding video files below a folder in one walk."""
+"""Finding the video files below a folder."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pipeline.catalog.rows import VIDEO_EXTENSIONS, CatalogError
 
 
 class VideoFile(NamedTuple):
-    """An absolute path, and why it cannot be used or None."""
+    """An absolute path, and the reason why the file cannot be used, or None."""
 
     path: str
     problem: str | None = None
@@ -18,27 +18,28 @@ class VideoFile(NamedTuple):
 def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     """Yield every video below `root`, in sorted order.
 
-    Hidden files and folders (a leading dot: temporary downloads, AppleDouble twins) are passed over. A symbolic link
-    counts where it leads to a video below `root`; one that leaves `root` is a problem of its own, so that a data set
-    cannot reach out of its folder, and one to a folder below `root` adds nothing to what the walk meets anyway.
+    Hidden files and folders (those with a leading dot, such as temporary downloads and AppleDouble files) are skipped.
+    A symbolic link to a video below `root` is yielded. A link that leaves `root` is yielded with a problem, so that a
+    data set cannot read files outside its folder. A link to a folder below `root` is skipped, since the walk finds that
+    folder anyway.
 
     Raises:
         CatalogError: `root` is not a folder, or a folder below it cannot be read.
     """
-    top = os.path.abspath(root)  # noqa: PTH100 -- keeps the user's own spelling where `root` is itself a link
+    top = os.path.abspath(root)  # noqa: PTH100 -- keeps the user's own path if `root` is itself a link
     if not Path(top).is_dir():
         raise CatalogError(f"{top}: no such folder of videos; give the folder that holds them")
-    yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with its closing separator
+    yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with a separator at the end
 
 
 def by_stem(videos: Iterable[VideoFile], folders: int = 0) -> dict[str, VideoFile]:
-    """File name without its extension -> file; of equal names the first usable one in the order given.
+    """Index files by their name without extension; of files with equal names, keep the first usable one.
 
-    Names from annotations are looked up here, among what a walk has found, and never joined to a path.
+    Readers look up the names from annotations in this dict, and never join them to a path.
 
     Args:
-        videos: What `video_files` yields.
-        folders: How many of the folders above a file are part of its name: 1 gives `CLASS/NAME`.
+        videos: Files from `video_files`.
+        folders: Number of parent folders that belong to a file's name: 1 gives `CLASS/NAME`.
     """
     found: dict[str, VideoFile] = {}
     for video in videos:
@@ -76,7 +77,7 @@ def _link(entry: "os.DirEntry[str]", real_root: str) -> Iterator[VideoFile]:
 def _checked(path: str) -> VideoFile:
     try:
         path.encode()
-    except UnicodeEncodeError:  # Arrow and Parquet demand UTF-8 of strings
+    except UnicodeEncodeError:  # Arrow and Parquet require strings to be UTF-8
         return VideoFile(path, "the path is not UTF-8; rename it")
     return VideoFile(path)
 

@@ -1,7 +1,7 @@
-"""A data set of one's own: a folder for each class.
+"""Reader of a user's own data set, with one folder for each class.
 
-The names of the folders are the labels; sorted, they are numbered from 0. Files may lie at any depth below their
-class, under any video extension. Either with splits (a folder counts as a split only by these names)::
+The names of the folders are the labels, which are numbered from 0 in sorted order. Files may lie at any depth below
+their class, with any video extension. The data set may have splits, whose folders must have these names::
 
     root/
     ├── train/
@@ -11,7 +11,7 @@ class, under any video extension. Either with splits (a folder counts as a split
     │   └── pouring/    0007.mp4
     └── test/           ...
 
-or without, where all of it becomes the split given, and `pipeline.catalog.drawn_split` draws the others from it::
+or no splits. Then all clips get the split `split`, and `pipeline.catalog.drawn_split` draws the others from it::
 
     root/
     ├── pouring/        0001.mp4  0002.mkv
@@ -30,23 +30,23 @@ SPLITS = ("train", "val", "test")
 
 
 def folder(root: str | os.PathLike[str], split: str = "train", dataset: str = "folder") -> pa.Table:
-    """Read a class-per-folder data set, drawn in the module's docstring.
+    """Read a class-per-folder data set; the module's docstring shows its layout.
 
     Args:
         root: The folder of classes, or of `train`, `val` and `test` folders of classes.
-        split: The split of all clips where `root` has none of those three.
+        split: The split of all clips if `root` has none of those three folders.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
-        One row a file in the order of splits (train, val, test), then of paths. What cannot be used is there with
-        the error `BadRow`: a video in no class folder, a path that is not UTF-8, a link that leaves `root`.
+        One row per file, in the order of splits (train, val, test), then of paths. A file that cannot be used has the
+        error `BadRow`: a video in no class folder, a path that is not UTF-8, a link that leaves `root`.
 
     Raises:
         CatalogError: `root` is missing or holds no video, or has split folders beside other folders.
     """
     check_name("dataset", dataset)
     check_name("split", split)
-    top = Path(os.path.abspath(root))  # noqa: PTH100 -- absolute, but links in it keep the user's spelling
+    top = Path(os.path.abspath(root))  # noqa: PTH100 -- absolute, but links in the user's path are kept
     if not top.is_dir():
         raise CatalogError(f"{top}: no such folder; give the folder that holds a folder for each class")
     folders = sorted(p.name for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -1,8 +1,8 @@
-"""Groups: which clips show the same source, so that a split keeps them on one side.
+"""Reader of files of groups: videos of one group show the same source, and a split keeps them on one side.
 
-A file of groups is CSV or TSV with a header, one line a video. Its columns are found by their names, others are passed
-over: `file` (a path below the folder of videos, or a file name that only one of them has), `group` (any name, or one
-that ends so, as `source_group`), and for cross-validation any whose name begins with `fold`::
+A file of groups is a CSV or TSV with a header and one line per video. Its columns are found by their names: `file` (a
+path below the folder of videos, or a file name that occurs only once), `group` (or a name that ends in `group`, such as
+`source_group`), and for cross-validation any column whose name begins with `fold`. Other columns are ignored::
 
     file               source_group   fold5
     fight/fi001.mp4    yt00           1
@@ -23,12 +23,12 @@ from pipeline.catalog.split_files import read_lines
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of a folder's videos.
+    """The groups of the videos in a folder.
 
     Attributes:
-        of: path of each video below the folder -> its group.
-        folds: path -> value, for each fold column.
-        digest: the digest of files and groups, whatever the order of the lines.
+        of: group of each video, by its path below the folder.
+        folds: for each fold column, the value of each video by its path.
+        digest: digest of files and groups, which does not depend on the order of the lines.
     """
 
     of: Mapping[str, str]
@@ -40,11 +40,11 @@ def read_groups(path: str, videos: Sequence[str]) -> Groups:
     """Read a file of groups.
 
     Args:
-        path: the path of the file.
-        videos: paths below the folder of videos, with `/`.
+        path: path of the file.
+        videos: paths of the videos below their folder, with `/` as separator.
 
     Raises:
-        CatalogError: the file is not of this kind, names a video that is not there, or leaves one out.
+        CatalogError: the file is not a file of groups, names a video that does not exist, or leaves one out.
     """
     lines = list(read_lines(Path(path), "CSV or TSV with columns file and group"))
     where, header = lines[0]
@@ -82,11 +82,11 @@ def read_groups(path: str, videos: Sequence[str]) -> Groups:
 
 
 def with_copies(of: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, str]:
-    """Join the groups of videos that are the same file under two names: on two sides they would be a leak.
+    """Merge the groups of videos that have the same content, since copies on two sides of a split would be a leak.
 
     Args:
-        of: video -> group.
-        paths: video -> where it lies.
+        of: group of each video.
+        paths: path of each video.
     """
     leads: dict[str, str] = {}
 
@@ -102,10 +102,10 @@ def with_copies(of: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, st
 
 
 def _copies(paths: Mapping[str, str]) -> Iterable[list[str]]:
-    """Videos with the same bytes; only files of one size are read."""
+    """Yield lists of videos with the same bytes; only files whose size occurs more than once are read."""
     sizes: defaultdict[int, list[str]] = defaultdict(list)
     for video, path in paths.items():
-        sizes[os.stat(path).st_size].append(video)  # noqa: PTH116 -- of strings, for a million files
+        sizes[os.stat(path).st_size].append(video)  # noqa: PTH116 -- faster than Path, for a million files
     for size, videos in sizes.items():
         digests: defaultdict[str, list[str]] = defaultdict(list)
         for video in videos if size and len(videos) > 1 else ():
@@ -115,7 +115,7 @@ def _copies(paths: Mapping[str, str]) -> Iterable[list[str]]:
 
 
 def _places(videos: Sequence[str]) -> dict[str, str]:
-    """What a video may be called: its path below the folder, or its file name where no other has it."""
+    """Map every valid name of a video to its path below the folder: the path itself, or a file name that is unique."""
     names = Counter(video.rpartition("/")[2] for video in videos)
     alone = {video.rpartition("/")[2]: video for video in videos if names[video.rpartition("/")[2]] == 1}
     return {**alone, **{video: video for video in videos}}

@@ -1,16 +1,16 @@
-"""HMDB-51: 6,766 videos of 51 actions, in three published splits into `train` and `test`.
+"""Reader of HMDB-51: 6,766 videos of 51 actions, with three published splits into `train` and `test`.
 
 Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", ICCV 2011;
 https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/. The splits come as
-`test_train_splits.rar`, one file a class and split, one line a video::
+`test_train_splits.rar`, with one file per class and split, and one line per video::
 
     testTrainMulti_7030_splits/
     ├── brush_hair_test_split1.txt      April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1
-    ├── ...                             1: train (70 a class), 2: test (30 a class), 0: in neither
+    ├── ...                             1: train (70 per class), 2: test (30 per class), 0: in neither
     └── wave_test_split3.txt
 
-A label is the class as the file names spell it (`brush_hair`), and labels are numbered from 0 in alphabetical order.
-The same file name may stand in two classes, so a video is known by class and name together.
+A label is the class as it is spelled in the names of the split files (`brush_hair`). Labels are numbered from 0 in
+alphabetical order. Two classes may have the same file name, so a video is identified by class and name together.
 """
 
 import os
@@ -33,18 +33,18 @@ def hmdb51(
     """Read one of the three splits and find its videos.
 
     Args:
-        videos: Folder of the extracted archives: `CLASS/NAME.avi`; any video extension will do.
-        splits: The folder `testTrainMulti_7030_splits`, drawn in the module's docstring.
+        videos: Folder of the extracted archives, with `CLASS/NAME.avi`; other video extensions are also found.
+        splits: The folder `testTrainMulti_7030_splits`, shown in the module's docstring.
         split_number: 1, 2 or 3.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
-        One row a video, `train` before `test`, in the order of classes and lines; videos in neither have none. A
-        video that is not there has the error `FileNotFound`.
+        One row per video of the split, `train` before `test`, in the order of classes and lines. A missing video has
+        the error `FileNotFound`.
 
     Raises:
         CatalogError: a folder or the files of the split are missing, or a line is wrong or names a video that was
-            listed before. Always with file and line.
+            listed before; for a line, the message names file and line.
     """
     check_split_number(split_number)
     ending = f"_test_split{split_number}.txt"
@@ -55,7 +55,7 @@ def hmdb51(
     if not classes:
         raise CatalogError(f"{splits}: no file CLASS{ending} in it; give the folder of the extracted split files")
     listed = [entry for label in classes for entry in _read_list(Path(splits) / f"{label}{ending}", label)]
-    listed.sort(key=lambda entry: entry.split, reverse=True)  # train before test; the sort keeps the order within
+    listed.sort(key=lambda entry: entry.split, reverse=True)  # train before test; the sort is stable
     return split_table(dataset, split_number, listed, classes, videos)
 
 

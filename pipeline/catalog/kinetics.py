@@ -1,4 +1,4 @@
-"""Kinetics-400, -600, -700 and -700-2020, and any other data set whose lists are written the same way.
+"""Reader of Kinetics-400, -600, -700 and -700-2020, and of any other data set whose lists have the same format.
 
 The annotations are the published CSVs (Kay et al., "The Kinetics Human Action Video Dataset", 2017)::
 
@@ -6,20 +6,20 @@ The annotations are the published CSVs (Kay et al., "The Kinetics Human Action V
     label,youtube_id,time_start,time_end,split            Kinetics-600, -700 and -700-2020
     youtube_id,time_start,time_end,split                  test lists, most of which have no labels
 
-Columns are found by their names, in any order; others are passed over, and an empty label is no label.
+Columns are found by their names, in any order. Other columns are ignored, and an empty label means no label.
 
-The videos lie anywhere below one folder, flat or in folders of any depth, under either of two names::
+The videos lie at any depth below one folder, with one of two kinds of names::
 
     videos/
     ├── 0wR5jVB-WPk_000417_000427.mp4                     trimmed: the usual name, times in whole seconds
     ├── val/abseiling/3caPS4FHFF8_000036_000046.mkv       trimmed, in class folders
     └── untrimmed/3caPS4FHFF8.webm                        the whole video as downloaded
 
-A trimmed file has had its times applied, so `start_s` and `end_s` of its row are null (decode all of it) and the
-times live on in `clip_id`. For a whole video they keep the annotated times, so that ingest trims. Where both are
-there the trimmed file is taken.
+A trimmed file has been cut at its times already, so `start_s` and `end_s` of its row are null (decode all of it), and
+only `clip_id` has the times. The row of a whole video has the annotated times, so that ingest trims the video. If both
+files exist, the trimmed one is used.
 
-What is not in a local folder is only named here, and looked for when it is fetched::
+A video that is not in a local folder only gets a source here; ingest looks for it when it fetches it::
 
     archives of the split      archives:WHERE#0wR5jVB-WPk_000417_000427      the .tar.gz files of the public mirror
     an address for `videos`    s3://bucket/k400/0wR5jVB-WPk_000417_000427.mp4
@@ -55,12 +55,12 @@ OPTIONAL_COLUMNS = ("label", "split", "is_cc")
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 
-# float() alone also takes "1_0", "nan", "inf" and digits of other scripts.
+# float() alone would also accept "1_0", "nan", "inf" and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 class _List(NamedTuple):
-    """What all lines of a list share."""
+    """The values that all lines of a list share."""
 
     dataset: str
     split: str
@@ -70,7 +70,7 @@ class _List(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """One line of a list: its number in the file, and its cells or what is wrong with it."""
+    """One line of a list: its number in the file, and its cells or the problem with it."""
 
     number: int
     youtube_id: str
@@ -89,19 +89,19 @@ def kinetics(
     """Read Kinetics CSVs and find their videos.
 
     Args:
-        annotations: CSV of each split: `{"train": "train.csv", "val": "validate.csv"}`. These names win over a
-            `split` column.
-        videos: Folder that holds the videos, drawn in the module's docstring, or the address of one.
+        annotations: CSV of each split: `{"train": "train.csv", "val": "validate.csv"}`. These names are used as splits
+            even if the file has a `split` column.
+        videos: Folder of the videos, shown in the module's docstring, or the address of one.
         dataset: Name of the data set, the first part of every `clip_id`.
-        archives: Of each split, where the archives are whose members are looked for where no folder has the video:
-            an archive, a folder, a prefix of an object store, or a list of them.
+        archives: For each split, the archives that ingest searches for videos that no folder has: an archive, a folder,
+            a prefix of an object store, or a list of archives.
 
     Returns:
-        One row for every line of the lists, in their order. A line that is wrong is there with its error:
+        One row for every line of the lists, in their order. A faulty line gives a row with its error:
         `BadRow` (wrong number of columns, no id, not UTF-8), `BadTimes` (not a number, negative, end not after
-        start), `DuplicateClip` (listed before, in this split or in another one: the first is kept, because a clip
-        in two splits is a leak), `FileNotFound`. A list that is shorter or longer than the published one
-        (`pipeline.catalog.published`) is said in `catalog_notes`.
+        start), `DuplicateClip` (listed before, in this split or in another one; the first is kept, because a clip
+        in two splits is a leak), `FileNotFound`. `catalog_notes` mentions a list that is shorter or longer than the
+        published one (`pipeline.catalog.published`).
 
     Raises:
         CatalogError: a file or folder is missing, or a file is not a Kinetics CSV or lists nothing.
@@ -110,7 +110,7 @@ def kinetics(
     if not annotations:
         raise CatalogError("kinetics: no annotations; give a CSV for each split, such as {'train': 'train.csv'}")
     lists = []
-    for split, path in annotations.items():  # every list is read before the walk, which may take minutes
+    for split, path in annotations.items():  # read every list before the search for videos, which may take minutes
         check_name("split", split)
         lines = list(_read_lines(Path(path)))
         if not lines:
@@ -124,7 +124,7 @@ def kinetics(
 
 
 def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: dict[str, str]) -> Clip:
-    """Turn a line into a row. `first_seen` maps the ids so far to where they were listed, and grows."""
+    """Turn a line into a row, and add its id to `first_seen`, which maps each id to the place where it was listed."""
     where = f"{of.path}:{line.number}"
 
     def bad(error_class: str, message: str, name: str = line_id(of.dataset, of.split, line.number)) -> Clip:
@@ -140,7 +140,7 @@ def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: di
         return bad("DuplicateClip", f"{name} is already listed at {first_seen[name]}; remove one of the two lines")
     first_seen[name] = where
 
-    # Ids come from outside: they are looked up among names that the walk found, and never joined to a path.
+    # Ids come from outside, so they are looked up among the names of the files found, and never joined to a path.
     trimmed = f"{line.youtube_id}_{int(start_s):06d}_{int(end_s):06d}"
     whole_seconds = start_s == int(start_s) and end_s == int(end_s)
     unusable = None
@@ -164,7 +164,7 @@ def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: di
 
 
 def _times(start: str, end: str) -> tuple[float, float, str | None]:
-    """Two cells as seconds, and what is wrong with them or None."""
+    """Convert two cells to seconds; also return the problem with them, or None."""
     values = []
     for column, cell in (("time_start", start), ("time_end", end)):
         value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
@@ -179,13 +179,13 @@ def _times(start: str, end: str) -> tuple[float, float, str | None]:
 
 
 def _read_lines(path: Path) -> Iterator[_Line]:
-    """Parse a list line by line: no quoted newlines, so that a stray quote costs one clip and not all below it."""
+    """Parse a list line by line, without quoted newlines, so that a stray quote costs one clip and not all below it."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror}); give the CSV of this split") from error
-    # A line that is not UTF-8 keeps its place with U+FFFD in it, which no real list contains. Not str.splitlines():
-    # it also breaks at characters that may stand in a label.
+    # A line that is not UTF-8 stays in place, marked by U+FFFD, which no real list contains. str.splitlines() would
+    # also break lines at characters that may occur in a label.
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     rows = enumerate(text.rstrip("\n").split("\n"), start=1)
     columns = [cell.strip() for cell in _cells(next(rows)[1])]
@@ -219,4 +219,4 @@ def _cells(text: str) -> list[str]:
     try:
         return next(csv.reader([text], strict=True))
     except csv.Error:
-        return [text]  # an unclosed quote: one cell, so the line is reported for its number of columns
+        return [text]  # an unclosed quote; as one cell, the line is reported for its number of columns

@@ -1,22 +1,22 @@
-"""Motion shapes: a small data set made on the spot, really encoded, in which motion alone tells the class.
+"""Motion shapes: a small data set of rendered and encoded clips, in which only the motion tells the class.
 
-Eight classes of textured shapes on textured backgrounds: moving left, right, up, down, rotating clockwise,
-anticlockwise, growing, shrinking. A single frame says nothing about the class (`pipeline.catalog.shapes` says why),
-so what a network scores here it has from motion. Note for augmentation: a horizontal flip turns moving left into
-moving right and clockwise into anticlockwise, so it must be off, or change the label too.
+The eight classes are textured shapes on textured backgrounds: moving left, right, up, down, rotating clockwise,
+anticlockwise, growing, shrinking. A single frame carries no information about the class (`pipeline.catalog.shapes` says
+why), so a network can reach its accuracy only through motion. Note for augmentation: a horizontal flip turns moving
+left into moving right and clockwise into anticlockwise, so it must be off, or change the label too.
 
-Two more sets of classes are there to transfer to: eight other motions, and five patterns, which are appearance alone.
+Two more sets of classes serve for transfer: eight other motions, and five patterns, which differ in appearance only.
 
-It is written as Kinetics is and read by the same reader::
+The data set has the files of Kinetics and is read by the same reader::
 
     root/
-    ├── motion_shapes.json                    the parameters; what a second call compares
+    ├── motion_shapes.json                    the parameters, which a second call compares
     ├── train.csv  val.csv  test.csv          label,youtube_id,time_start,time_end,split,is_cc
-    └── videos/                               names say nothing about the class
+    └── videos/                               the file names do not depend on the class
         └── -0bQ2k3cXyZ_000117_000119.mp4     H.264, yuv420p, 25 fps
 
-Every frame is coded on its own at a constant quantiser: a frame predicted from its neighbours carries the traces of
-their motion in its artefacts, and a file's size would tell how well that motion was predicted.
+Every frame is coded on its own with a constant quantiser. If frames were predicted from their neighbours, their
+artefacts would carry traces of the motion, and the file size would tell how well that motion was predicted.
 """
 
 import base64
@@ -46,19 +46,19 @@ CLIPS_PER_CLASS: Mapping[str, int] = {"train": 50, "val": 10, "test": 20}
 _log = logging.getLogger(__name__)
 _RECORD = "motion_shapes.json"
 _OURS = re.compile(r"^[a-z ]+,([A-Za-z0-9_-]{11}),([0-9]+),([0-9]+),", re.ASCII | re.MULTILINE)  # a line of our lists
-# Of the drawing and encoding: raised when either changes, so that older clips are made anew.
+# Versions of the drawing and encoding. Increase them when either changes, so that older clips are rendered again.
 _VERSIONS = {"motions": 2, "other_motions": 2, "patterns": 3}
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameters:
-    """What the clips are a function of.
+    """The parameters that determine all clips.
 
     Attributes:
-        clips_per_class: Clips of each class in each split.
-        frames: Frames a clip, at 25 a second.
+        clips_per_class: Number of clips of each class in each split.
+        frames: Frames per clip, at 25 frames per second.
         size: Height and width in pixels, even and at least 32.
-        seed: Of everything random.
+        seed: Seed of all random choices.
         qp: Quantiser of H.264, from 1 (almost lossless) to 51.
         classes: A name in `CLASS_SETS`.
     """
@@ -89,15 +89,15 @@ class Parameters:
             raise CatalogError(f"motion_shapes: classes is {self.classes!r}; give one of {', '.join(CLASS_SETS)}")
 
     def record(self) -> str:
-        """The parameters as the JSON text that is kept beside the clips."""
+        """Return the parameters as the JSON text that is stored beside the clips."""
         values = {"version": _VERSIONS[self.classes], **dataclasses.asdict(self)}
-        if self.classes == "motions":  # names and digests of clips are of this text, which was there before the choice
+        if self.classes == "motions":  # clip names are hashes of this text, which had no classes field at first
             del values["classes"]
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 class PlannedClip(NamedTuple):
-    """One clip to be: its row in the CSV, and the seed of its picture."""
+    """One clip to render: its row in the CSV, and the seed of its pictures."""
 
     label: str
     youtube_id: str
@@ -108,7 +108,7 @@ class PlannedClip(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The name that Kinetics files have."""
+        """File name in the format of Kinetics."""
         return f"{self.youtube_id}_{self.time_start:06d}_{self.time_end:06d}.mp4"
 
 
@@ -121,7 +121,7 @@ def motion_shapes(
     qp: int = 18,
     classes: str = "motions",
 ) -> pa.Table:
-    """Render the clips where needed and read them by the Kinetics reader; arguments as `render`."""
+    """Render the clips that are missing, and read all with the Kinetics reader; the arguments are those of `render`."""
     render(root, clips_per_class, frames, size, seed, qp, classes)
     lists = {split: Path(root) / f"{split}.csv" for split in clips_per_class}
     return kinetics(lists, Path(root) / "videos", dataset="motion_shapes")
@@ -136,25 +136,26 @@ def render(
     qp: int = 18,
     classes: str = "motions",
 ) -> int:
-    """Render the clips and their lists into `root`, as drawn in the module's docstring.
+    """Render the clips and their lists into `root`; the module's docstring shows the files.
 
-    A second call with the same parameters finds them and does nothing, a broken-off one goes on where it stopped,
-    and one with other parameters replaces them. Files are renamed into place, so a clip that is there is whole.
+    A second call with the same parameters does nothing. After an interruption, the next call renders the clips that are
+    missing. A call with other parameters replaces all clips. Files are renamed into place, so every clip that exists is
+    complete.
 
     Args:
-        root: Folder to write to; made where it is missing. Other files in it are left alone.
-        clips_per_class: Clips of each class in each split.
-        frames: Frames a clip, at 25 a second.
+        root: Folder to write to; it is created if needed, and other files in it stay.
+        clips_per_class: Number of clips of each class in each split.
+        frames: Frames per clip, at 25 frames per second.
         size: Height and width in pixels, even.
-        seed: Of everything random: the same seed gives the same pixels.
-        qp: Constant quantiser of H.264; 18 leaves no visible trace.
+        seed: Seed of all random choices; the same seed gives the same pixels.
+        qp: Constant quantiser of H.264; 18 leaves no visible artefacts.
         classes: motions, other_motions or patterns.
 
     Returns:
-        How many clips were rendered by this call.
+        The number of clips that this call has rendered.
 
     Raises:
-        CatalogError: a parameter is out of range, or `root` holds a record that is not ours.
+        CatalogError: a parameter is out of range, or `root` holds a record or a list that is not ours.
     """
     parameters = Parameters(dict(clips_per_class), frames, size, seed, qp, classes)
     top = Path(root)
@@ -163,7 +164,7 @@ def render(
     videos.mkdir(parents=True, exist_ok=True)
     _write(top / _RECORD, parameters.record().encode())
     clips = list(planned(parameters))
-    for split in parameters.clips_per_class:  # before the clips: the lists say what a broken-off call has left
+    for split in parameters.clips_per_class:  # before the clips, so that the lists name what an interrupted call leaves
         _write(top / f"{split}.csv", _list(clip for clip in clips if clip.split == split))
     present = {entry.name for entry in os.scandir(videos)}
     todo = [clip for clip in clips if clip.file_name not in present]
@@ -175,7 +176,7 @@ def render(
 
 
 def planned(parameters: Parameters) -> Iterator[PlannedClip]:
-    """The clips in the order of their lists. Label, name, times and picture are drawn apart from each other."""
+    """Yield the clips in the order of their lists; label, name, times and pictures are drawn independently."""
     from pipeline.catalog import shapes
 
     sets: dict[str, Iterable[str]] = {
@@ -189,7 +190,7 @@ def planned(parameters: Parameters) -> Iterator[PlannedClip]:
         part = zlib.crc32(split.encode())  # by name, so that the order of splits does not matter
         labels = np.random.default_rng([parameters.seed, part]).permutation(np.repeat(names, count))
         for n, label in enumerate(labels):
-            # 66 bits of a hash of all parameters: other parameters never meet the same name, nor a clip_id.
+            # 66 bits of a hash of all parameters, so that other parameters never give the same name or clip_id.
             digest = hashlib.sha256(record + f"{split} {n}".encode()).digest()
             start = int.from_bytes(digest[9:11]) % 600
             youtube_id = base64.urlsafe_b64encode(digest[:9]).decode()[:11]
@@ -225,7 +226,7 @@ def _list(clips: Iterator[PlannedClip]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write under a hidden name, then rename; nothing where the same bytes are there already."""
+    """Write a file under a hidden name, then rename it; do nothing if it has the same bytes already."""
     if path.exists() and path.read_bytes() == data:
         return
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
@@ -252,7 +253,7 @@ def _remove_others(top: Path, parameters: Parameters) -> None:
         path = top / f"{split}.csv"
         if not path.exists():
             continue
-        # Only names of our own pattern: a list that someone edited must not lead out of the folder.
+        # Take only names of our own pattern: an edited list must not delete files outside the folder.
         for name in _OURS.findall(path.read_text()):
             (top / "videos" / "{}_{:0>6}_{:0>6}.mp4".format(*name)).unlink(missing_ok=True)
         path.unlink()

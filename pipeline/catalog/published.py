@@ -1,15 +1,15 @@
-"""How many clips the published lists have: what the list in hand is compared with.
+"""Numbers of clips in the published lists, to compare a user's list with.
 
-Lists shrink and grow with the mirror and the year, so a difference is worth a sentence and never an error.
+The lists of different mirrors and years differ in length, so a difference gives a note and never an error.
 """
 
-# Data set (of several splittings: with its number) -> split -> clips.
+# Name of the data set (with the split number, if there are several splits) -> split -> number of clips.
 #
 # kinetics400       lists on the CVDF mirror, https://github.com/cvdfoundation/kinetics-dataset
 # kinetics600, 700  Carreira et al., "A Short Note on the Kinetics-700 Human Action Dataset", arXiv:1907.06987, Table 1:
-#                   training clips in all, 50 a class for validation and (700) 100 a class for test
+#                   training clips in total, 50 per class for validation and (700) 100 per class for test
 # kinetics700_2020  https://docs.voxel51.com/dataset_zoo, "original split stats"
-# ucf101            the lists themselves: Soomro et al., CRCV-TR-12-01, "Three Train/Test Splits"
+# ucf101            counted in the lists: Soomro et al., CRCV-TR-12-01, "Three Train/Test Splits"
 # hmdb51            Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", ICCV 2011, section 2:
 #                   70 and 30 clips of each class in each of three splits
 PUBLISHED: dict[str, dict[str, int]] = {
@@ -25,11 +25,11 @@ PUBLISHED: dict[str, dict[str, int]] = {
 
 
 def count_notes(name: str, listed: dict[str, int]) -> list[str]:
-    """A sentence for each split whose list is not as long as the published one.
+    """Return a sentence for each split whose list is not as long as the published one.
 
     Args:
-        name: A name in `PUBLISHED`; of another data set nothing is known, so nothing is said.
-        listed: Split -> clips on its list, wrong lines included.
+        name: A name in `PUBLISHED`; any other name gives no sentences.
+        listed: Number of lines in the list of each split, faulty lines included.
     """
     known = PUBLISHED.get(name, {})
     return [

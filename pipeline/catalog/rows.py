@@ -1,8 +1,8 @@
-"""The catalog row: which clips exist, before a byte of them is decoded.
+"""The rows of a catalog, which list the clips of a data set before any of them is decoded.
 
-A catalog is a `pyarrow.Table` with the columns of `CATALOG_SCHEMA`, one row a clip, good or bad. A row that is wrong
-for one clip (times that make no sense, a missing file) carries its error instead of raising, so that one bad clip
-never stops a run and is never lost from its report; `clip_id` is unique in a catalog, error rows included.
+A catalog is a `pyarrow.Table` with the columns of `CATALOG_SCHEMA` and one row per clip, good or bad. A problem with
+one clip (impossible times, a missing file) does not raise: its row holds the error, so that one bad clip never stops a
+run and is never missing from the report. `clip_id` is unique in a catalog, error rows included.
 """
 
 import difflib
@@ -17,36 +17,36 @@ import pyarrow as pa
 
 CATALOG_SCHEMA = pa.schema(
     [
-        pa.field("clip_id", pa.string(), nullable=False),  # unique; same on every machine, whatever the paths
+        pa.field("clip_id", pa.string(), nullable=False),  # unique; same on every machine, independent of paths
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.string()),  # null where unlabelled
-        pa.field("label_id", pa.int32()),  # from 0: place in the published class list, else among the sorted labels
+        pa.field("label", pa.string()),  # null if there is no label
+        pa.field("label_id", pa.int32()),  # from 0: place in the published class list, or among the sorted labels
         pa.field("source", pa.string()),  # absolute path, address, or archives:WHERE#STEM; null only with an error
-        pa.field("start_s", pa.float64()),  # seconds into `source` to decode from; null: from its start
-        pa.field("end_s", pa.float64()),  # seconds into `source` to decode to; null: to its end
-        pa.field("error_class", pa.string()),  # null where the row is good, otherwise one of ERROR_CLASSES
-        pa.field("error_message", pa.string()),  # one line: what, which file and line, what to do
+        pa.field("start_s", pa.float64()),  # start of the clip in `source`, seconds; null: the start of `source`
+        pa.field("end_s", pa.float64()),  # end of the clip in `source`, seconds; null: the end of `source`
+        pa.field("error_class", pa.string()),  # null if the row is good, otherwise one of ERROR_CLASSES
+        pa.field("error_message", pa.string()),  # one line: the problem, the file and line, and what to do
     ]
 )
 
 ERROR_CLASSES = ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound", "LookupFailed", "VideoGone")
 
-# The extensions under which video is met in the wild; compared in lower case.
+# Extensions of video files; compared in lower case.
 VIDEO_EXTENSIONS = frozenset(
     {"3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts"}
     | {"ogg", "ogv", "ts", "vob", "webm", "wmv", "y4m"}
 )
 
-YOUTUBE = "https://www.youtube.com/watch?v="  # and an id: the address of a video that is to be fetched
-ARCHIVES = "archives:"  # and WHERE#STEM: the member of that name, without its extension, in one of the archives WHERE
+YOUTUBE = "https://www.youtube.com/watch?v="  # followed by an id: the address of a video to fetch
+ARCHIVES = "archives:"  # followed by WHERE#STEM: the member named STEM, without extension, of one of the archives WHERE
 
 _NOTES, _CLASSES, _DRAWN = b"notes", b"classes", b"drawn"  # keys in the metadata of a catalog's schema
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class CatalogError(ValueError):
-    """A catalog cannot be read at all: one line with what, which file and line, and what to do."""
+    """A catalog that cannot be read at all; the message is one line: the problem, the file and line, what to do."""
 
 
 @dataclass(slots=True)
@@ -64,17 +64,17 @@ class Clip:
 
 
 def clip_id(dataset: str, source_id: str, start_s: float | None = None, end_s: float | None = None) -> str:
-    """Name a clip by what it is, never by where its file lies.
+    """Return the id of a clip, which depends on its content and not on the place of its file.
 
     `clip_id("kinetics400", "0wR5jVB-WPk", 417, 427)` is `kinetics400.0wR5jVB-WPk.417-427`; without times it is
-    `kinetics400.0wR5jVB-WPk`. A source id that is not plain (other than letters, digits, `-`, `_`, at most 64)
-    becomes a readable slug and 16 hexadecimal digits of its SHA-1, so an id is always safe in a path or an address.
+    `kinetics400.0wR5jVB-WPk`. A source id that is not 1 to 64 letters, digits, `-` and `_` becomes a readable slug and
+    16 hexadecimal digits of its SHA-1, so an id is always safe in a path or an address.
 
     Args:
         dataset: Name of the data set.
         source_id: Name of the video in the data set: a YouTube id, or a path relative to the data set's root.
-        start_s: Start in seconds, None where the clip is the whole source.
-        end_s: End in seconds, None likewise.
+        start_s: Start in seconds; None if the clip begins where the source begins.
+        end_s: End in seconds; None if the clip ends where the source ends.
     """
     name = source_id if _PLAIN.fullmatch(source_id) else _slug(source_id)
     if start_s is None and end_s is None:
@@ -83,45 +83,45 @@ def clip_id(dataset: str, source_id: str, start_s: float | None = None, end_s: f
 
 
 def line_id(dataset: str, split: str, line: int) -> str:
-    """Name a row that has no usable clip of its own by its place in the list; `~` keeps it apart from `clip_id`s."""
+    """Return an id for a row without a usable clip, from its line in the list; `~` makes it differ from a `clip_id`."""
     return f"{dataset}.~{split}-line-{line}"
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse a data set or split name that could not be part of an id, a path or a metric's name.
+    """Check that a data set or split name can be part of an id, a path or a metric's name.
 
     Raises:
-        CatalogError: naming what is wrong with it.
+        CatalogError: the name has other characters than letters, digits, `-` and `_`, or is too long or empty.
     """
     if not isinstance(name, str) or not _PLAIN.fullmatch(name):
         raise CatalogError(f"{what} {name!r}: use 1 to 64 letters, digits, '-' and '_'")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Words that lead from a wrong name to the right one: the nearest, or else all of them."""
+    """Return a hint for a wrong name: the most similar known name, or all known names if none is similar."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
 
 
 def shown(text: str, most: int = 60) -> str:
-    """Text from outside as it may stand in a one-line message: quoted, escaped, cut."""
+    """Make text from outside safe for a one-line message: quoted, escaped, and cut to `most` characters."""
     return ascii(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def catalog_table(
     dataset: str, clips: list[Clip], classes: Sequence[str] | None = None, notes: Sequence[str] = ()
 ) -> pa.Table:
-    """Number the labels (from 0, over all splits and error rows too) and make the table.
+    """Number the labels from 0 over all splits, and make the table.
 
-    Labels of rows whose file is missing count, so that class numbers depend on the annotations alone and not on
-    which videos could be downloaded.
+    The labels of error rows are numbered too, so that class numbers depend on the annotations alone and not on which
+    videos could be downloaded.
 
     Args:
         dataset: Name of the data set.
         clips: The rows.
-        classes: Every label in the order of its number; None for the sorted labels of `clips`.
-        notes: Sentences for whoever uses the catalog, which `catalog_notes` gives back.
+        classes: All labels in the order of their numbers; None for the sorted labels of `clips`.
+        notes: Sentences about the catalog, which `catalog_notes` returns.
     """
     if classes is None:
         classes = sorted({c.label for c in clips if c.label is not None})
@@ -143,23 +143,23 @@ def catalog_table(
 
 
 def catalog_notes(catalog: pa.Table) -> list[str]:
-    """What a reader has to say of a whole catalog: a list of unusual length, a rule by which windows were drawn."""
+    """Return a reader's notes on a whole catalog, such as a list of unusual length or the rule for drawing windows."""
     return json.loads((catalog.schema.metadata or {}).get(_NOTES, b"[]"))
 
 
 def catalog_classes(catalog: pa.Table) -> list[str]:
-    """Every class in the order of its number, also those that a part of the catalog has no clip of."""
+    """Return all classes in the order of their numbers, including classes without clips in this part of the catalog."""
     return json.loads((catalog.schema.metadata or {}).get(_CLASSES, b"[]"))
 
 
 def with_split(catalog: pa.Table, splits: Sequence[str], drawn: Mapping[str, Any], notes: Sequence[str]) -> pa.Table:
-    """The catalog with splits that were drawn.
+    """Return the catalog with new, randomly drawn splits.
 
     Args:
-        catalog: The rows.
-        splits: Of each row.
-        drawn: How, which `drawn_split` gives back.
-        notes: All that `catalog_notes` is to give back.
+        catalog: The catalog.
+        splits: The new split of each row.
+        drawn: Settings of the draw, which `drawn_split` returns.
+        notes: All notes, which `catalog_notes` returns; they replace the old ones.
     """
     place = catalog.schema.get_field_index("split")
     catalog = catalog.set_column(place, CATALOG_SCHEMA.field("split"), pa.array(splits, pa.string()))
@@ -168,7 +168,7 @@ def with_split(catalog: pa.Table, splits: Sequence[str], drawn: Mapping[str, Any
 
 
 def drawn_split(catalog: pa.Table) -> dict[str, Any] | None:
-    """How the splits were drawn; None where they came with the data set."""
+    """Return the settings with which the splits were drawn; None if they come with the data set."""
     drawn = (catalog.schema.metadata or {}).get(_DRAWN)
     return None if drawn is None else dict(json.loads(drawn))
 

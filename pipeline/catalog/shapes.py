@@ -1,22 +1,23 @@
-"""Draws the clips of `motion_shapes`: pictures of textured shapes whose motion, and nothing else, is the class.
+"""Drawing of the clips of `motion_shapes`: textured shapes whose class is their motion and nothing else.
 
-**Why a single frame says nothing.** The state of a clip at frame t is a point on a four-dimensional torus: place x
-and y (modulo the frame's size, so a shape that leaves on one side enters on the other), orientation (modulo a turn)
-and zoom (modulo three levels, below). A clip starts at a uniformly random point, and a class is a shift of one of
-these coordinates at constant speed. Shifts keep the uniform distribution uniform, so at every t the state, and with
-it the frame, has exactly the same distribution in all classes; only the order of frames differs.
+**Why a single frame carries no information.** The state of a clip at frame t is a point on a four-dimensional torus:
+position x and y (modulo the frame's size, so a shape that leaves on one side enters on the other), orientation (modulo
+a turn) and zoom (modulo three levels, see below). A clip starts at a uniformly random point, and a class is a shift of
+one of these coordinates at constant speed. Shifts keep the uniform distribution uniform, so at every t the state, and
+with it the frame, has exactly the same distribution in all classes; only the order of frames differs.
 
-**Zoom without a jump.** A shape that only grows would be small at first and large at last. So the shapes are nested
-like Russian dolls, level k drawn with radius R / RATIO**(k - zoom) and faded out where it is largest or smallest: as
-zoom rises, each doll grows, the outermost dissolves and a new one appears at the centre, for ever. Levels three
-apart are the same doll, which makes zoom periodic. Every class shows such dolls; only two of them zoom.
+**Zoom without a jump.** A shape that only grows would be small at the start and large at the end. So the shapes are
+nested like Russian dolls: level k is drawn with radius R / RATIO**(k - zoom), and fades out where it is largest or
+smallest. As zoom rises, each doll grows, the outermost one fades out and a new one appears at the centre, without end.
+Levels three apart are the same doll, which makes zoom periodic. Every class shows such dolls, but only two classes
+zoom.
 
-What does not depend on the class: shape, colours, textures, background, speed, a smooth random camera jitter and
-sensor noise.
+These do not depend on the class: shape, colours, textures, background, speed, a smooth random camera jitter and sensor
+noise.
 
-**Two more sets of classes**, to transfer to and from. `OTHER_MOTIONS` shift two coordinates at once, which keeps the
-distribution uniform too. `PATTERNS` are the opposite: the texture of dolls and background is the class, and the motion
-is drawn.
+**Two more sets of classes** serve for transfer. `OTHER_MOTIONS` shift two coordinates at once, which also keeps the
+distribution uniform. `PATTERNS` are the opposite: the texture of dolls and background is the class, and the motion is
+random.
 """
 
 import math
@@ -28,11 +29,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]  # float32 pictures in 0 to 1, and coordinates
-Pattern = Callable[[int, np.random.Generator], Array]  # side in pixels -> (S, S), the share of ink
+Array = NDArray[Any]  # float32 pictures with values from 0 to 1, or coordinates
+Pattern = Callable[[int, np.random.Generator], Array]  # side S in pixels -> (S, S), the share of ink
 
-# Label -> shift of (x, y, orientation, zoom) a frame, times the clip's speed.
-# Image axes: x to the right, y down, so a positive angle turns clockwise as one sees it.
+# Label -> shift of (x, y, orientation, zoom) per frame, to be multiplied by the clip's speed.
+# Image axes: x points right, y points down, so a positive angle is a clockwise turn for the viewer.
 CLASSES: dict[str, tuple[int, int, int, int]] = {
     "growing": (0, 0, 0, 1),
     "moving down": (0, 1, 0, 0),
@@ -44,7 +45,7 @@ CLASSES: dict[str, tuple[int, int, int, int]] = {
     "shrinking": (0, 0, 0, -1),
 }
 
-_HALF = math.sqrt(0.5)  # of the speed, in each of two coordinates
+_HALF = math.sqrt(0.5)  # share of the speed in each of two coordinates
 OTHER_MOTIONS: dict[str, tuple[float, float, float, float]] = {
     "growing anticlockwise": (0, 0, -_HALF, _HALF),
     "growing clockwise": (0, 0, _HALF, _HALF),
@@ -56,23 +57,23 @@ OTHER_MOTIONS: dict[str, tuple[float, float, float, float]] = {
     "shrinking clockwise": (0, 0, _HALF, -_HALF),
 }
 
-REFERENCE_SIZE = 64  # px; lengths below are for this size and scale with it
-SPEED = (0.9, 1.8)  # px a frame, uniform: of a moving shape, or at _ARM of the radius of a turning or zooming one
-RADIUS = (25.0, 29.0)  # px at which the outermost doll has faded out; it is opaque below RADIUS / RATIO**FADE
-RATIO = 2.0  # between the radii of a doll and of the next one inside
-FADE = 0.4  # part of a level over which the outermost doll dissolves
-LEVELS = 3  # dolls of different colour and texture, then they repeat
-SMALLEST = 2.5  # px; dolls appear at this radius and are opaque at twice of it
+REFERENCE_SIZE = 64  # px; the lengths below are for frames of this size and scale with the frame
+SPEED = (0.9, 1.8)  # px per frame, uniform; of a moving shape, or at _ARM of the radius of a turning or zooming one
+RADIUS = (25.0, 29.0)  # px, radius at which the outermost doll is invisible; it is opaque below RADIUS / RATIO**FADE
+RATIO = 2.0  # ratio of the radii of a doll and of the next one inside
+FADE = 0.4  # part of a level over which the outermost doll fades out
+LEVELS = 3  # number of dolls of different colour and texture, after which they repeat
+SMALLEST = 2.5  # px; dolls appear at this radius and are opaque at twice this radius
 JITTER = 0.25  # px, standard deviation of the camera's offset
-NOISE = 2.5  # grey levels of 255, standard deviation of the sensor's noise
+NOISE = 2.5  # standard deviation of the sensor's noise, in grey levels from 0 to 255
 
-_ARM = 0.8  # lever, as a share of the radius, at which a turning or zooming doll has the speed of a moving one
-_REACH = 0.92  # of the half side of a doll's own picture: how far its outline reaches
+_ARM = 0.8  # distance from the centre, as a share of the radius, where a turning or zooming doll has the clip's speed
+_REACH = 0.92  # radius of a doll's outline, as a share of half the side of its picture
 
 
 @dataclass(frozen=True)
 class Look:
-    """All of a clip that is not motion: three dolls with mip levels, a background, and the radius."""
+    """Everything in a clip except its motion: three dolls with mip levels, a background, and the radius."""
 
     dolls: list[list[Array]]  # [level][mip]: (S, S, 4) premultiplied RGBA, 0 to 1
     background: Array  # (H, W, 3), wider than the frame by the camera's jitter
@@ -83,11 +84,11 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
     """Draw a clip, frame by frame.
 
     Args:
-        label: A name in `CLASSES`, `OTHER_MOTIONS` or `PATTERNS`. A motion is used after every random number is drawn,
-            so that two clips of equal `rng` and different motions share their look, start, speed and noise.
+        label: A name in `CLASSES`, `OTHER_MOTIONS` or `PATTERNS`. All random numbers are drawn before a motion is used,
+            so two clips with equal `rng` and different motions share their look, start, speed and noise.
         frames: Number of frames T.
         size: Height and width in pixels.
-        rng: The only source of chance.
+        rng: Source of all random numbers.
 
     Yields:
         T frames, (size, size, 3) uint8 RGB.
@@ -109,10 +110,23 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
 
 
 def draw(look: Look, x: float, y: float, angle: float, zoom: float, window: Array, size: int) -> Array:
-    """Draw one state: dolls around (x, y) modulo `size`, over the background from `window` (x, y) on."""
+    """Draw one state: dolls around (x, y) modulo `size`, over a crop of the background.
+
+    Args:
+        look: Dolls, background and radius.
+        x: Centre of the dolls in pixels, to the right.
+        y: Centre of the dolls in pixels, downwards.
+        angle: Orientation in radians.
+        zoom: Zoom in levels.
+        window: (x, y) of the crop's top left corner in the background, in pixels.
+        size: Height and width of the frame in pixels.
+
+    Returns:
+        (size, size, 3) float32 RGB, 0 to 1.
+    """
     centre = (float(window[0]) + (size - 1) / 2, float(window[1]) + (size - 1) / 2)
     picture = cv2.getRectSubPix(look.background, (size, size), centre)
-    # Drawn around the middle with the fractional part of the place, then rolled by whole pixels: sides wrap.
+    # Draw around the middle with the fractional part of the position, then roll by whole pixels, so that sides wrap.
     left, top = math.floor(x), math.floor(y)
     middle = size // 2
     picture = np.roll(picture, (middle - top, middle - left), (0, 1))
@@ -128,18 +142,21 @@ def draw(look: Look, x: float, y: float, angle: float, zoom: float, window: Arra
 
 
 def _opacity(level: float, radius: float) -> float:
-    """Smooth ramps: 0 at level 0 to 1 at level `FADE`, and 0 at radius `SMALLEST` to 1 at twice of it."""
+    """Return the opacity of a doll, as two ramps: from 0 at level 0 to 1 at level `FADE`, and the same for the radius.
+
+    The ramp of the radius rises from 0 at `SMALLEST` to 1 at twice `SMALLEST`, in pixels at `REFERENCE_SIZE`.
+    """
     ramp = min(level / FADE, 1.0) * min(radius / SMALLEST - 1.0, 1.0)
     return max(ramp, 0.0)
 
 
 def _paste(picture: Array, mips: list[Array], radius: float, angle: float, x: float, y: float, opacity: float) -> None:
-    """Composite a doll of the radius (px) and angle (radians) centred at (x, y) over the picture, in place."""
+    """Composite a doll with a radius (px) and angle (radians), centred at (x, y), over the picture, in place."""
     mip = min(max(int(math.log2(mips[0].shape[0] * _REACH / 2 / radius)), 0), len(mips) - 1)
     doll = mips[mip]
     scale = radius / (doll.shape[0] * _REACH / 2)
     reach = math.ceil(radius / _REACH)
-    left, top = max(round(x) - reach, 0), max(round(y) - reach, 0)  # what is cut off is empty: radius < size / 2
+    left, top = max(round(x) - reach, 0), max(round(y) - reach, 0)  # the part cut off is empty, since radius < size / 2
     right, bottom = min(round(x) + reach + 1, picture.shape[1]), min(round(y) + reach + 1, picture.shape[0])
     c, s = math.cos(angle) * scale, math.sin(angle) * scale
     m = (doll.shape[0] - 1) / 2
@@ -151,7 +168,11 @@ def _paste(picture: Array, mips: list[Array], radius: float, angle: float, x: fl
 
 
 def random_look(size: int, margin: int, rng: np.random.Generator, pattern: Pattern | None = None) -> Look:
-    """Draw shape, colours, textures and background; all have the pattern, or each doll its own and the ground none."""
+    """Draw shape, colours, textures and background at random.
+
+    Dolls and background have the pattern if one is given; otherwise each doll has a random pattern, and the background
+    has clouds.
+    """
     palette = _palette(rng)
     outline = _SHAPES[rng.integers(len(_SHAPES))](rng)
     dolls = [_doll(2 * size, outline, fill, ink, pattern, rng) for fill, ink in palette[:LEVELS]]
@@ -163,10 +184,10 @@ def random_look(size: int, margin: int, rng: np.random.Generator, pattern: Patte
 
 
 def _palette(rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """(fill, ink) of each doll and then of the background: hues spread, fill and ink apart in lightness."""
+    """Draw (fill, ink) of each doll, then of the background; hues are spread, and fill and ink differ in lightness."""
     hue = rng.uniform() + rng.permutation(LEVELS + 1) / (LEVELS + 1) + rng.uniform(-0.06, 0.06, LEVELS + 1)
     light = np.append(rng.permutation([0.95, 0.8, 0.45]), rng.uniform(0.65, 0.8))
-    calm = np.append(np.ones(LEVELS), 0.6)  # the background's colours are quieter
+    calm = np.append(np.ones(LEVELS), 0.6)  # the background's colours are less saturated
     pairs = []
     for i in range(LEVELS + 1):
         fill = _colour(hue[i], calm[i] * rng.uniform(0.45, 0.8), light[i])
@@ -184,7 +205,7 @@ def _colour(hue: float, saturation: float, value: float) -> Array:
 def _doll(
     side: int, outline: Array, fill: Array, ink: Array, pattern: Pattern | None, rng: np.random.Generator
 ) -> list[Array]:
-    """A shape's picture with its smaller copies: each half the side, averaged, so that small dolls do not flicker."""
+    """Draw a doll, with averaged copies of half the side each (mip levels), so that small dolls do not flicker."""
     mask = np.zeros((side, side), np.uint8)
     points = (outline * _REACH + 1) * (side - 1) / 2
     cv2.fillPoly(mask, [np.round(points * 256).astype(np.int32)], 255, cv2.LINE_AA, shift=8)
@@ -204,22 +225,22 @@ def _doll(
 
 
 def _clouds(side: int, rng: np.random.Generator) -> Array:
-    """Three octaves of noise, (S, S) from 0 to 1."""
+    """Draw three octaves of noise, (S, S) from 0 to 1."""
     octaves = [_smooth_noise(side, cells, rng) * weight for cells, weight in ((4, 1.0), (9, 0.7), (22, 0.5))]
     return _soft(np.sum(octaves, axis=0) * 0.15)
 
 
 def _jitter(frames: int, rng: np.random.Generator) -> Array:
-    """A hand-held camera: an autoregressive walk around zero, clipped to what the margin holds, (T, 2) px."""
+    """Draw the offsets of a hand-held camera: an autoregressive walk around zero, clipped to the margin, (T, 2) px."""
     walk = np.empty((frames, 2), np.float32)
     offset = rng.standard_normal(2)
     for t, kick in enumerate(rng.standard_normal((frames, 2))):
         walk[t] = offset
-        offset = 0.8 * offset + 0.6 * kick  # 0.8^2 + 0.6^2 = 1: the same spread at every t
+        offset = 0.8 * offset + 0.6 * kick  # 0.8^2 + 0.6^2 = 1, so the variance is the same at every t
     return np.clip(walk, -4, 4) * JITTER
 
 
-# Outlines: (P, 2) points around (0, 0) whose farthest lies at a distance of 1.
+# Outlines: (P, 2) points around (0, 0); the farthest point has distance 1 from it.
 
 
 def _polar(radius: Callable[[Array], Array], points: int = 180) -> Array:
@@ -275,7 +296,7 @@ _SHAPES = (_polygon, _star, _ellipse, _blob, _flower, _cross, _drop)
 
 
 def _axes(side: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Coordinates from -1 to 1 in a random direction."""
+    """Return coordinates from -1 to 1, rotated by a random angle, as two (S, S) arrays."""
     x, y = np.meshgrid(*[np.linspace(-1, 1, side, dtype=np.float32)] * 2)
     a = rng.uniform(0, 2 * np.pi)
     return x * np.cos(a) + y * np.sin(a), y * np.cos(a) - x * np.sin(a)

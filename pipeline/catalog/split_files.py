@@ -1,7 +1,7 @@
-"""What UCF-101 and HMDB-51 have in common: a folder of small text files that say on which side of a split a video is.
+"""Code shared by UCF-101 and HMDB-51, whose splits are folders of small text files that list the videos of each side.
 
-The files were made by hand and are read to the letter: a line that cannot be right stops everything, since a split
-read almost right gives numbers that compare with nobody's. A video that is missing is a row with its error.
+The files are read strictly: a faulty line raises an error, since results on a split that was read with mistakes cannot
+be compared with published ones. A missing video only gives a row with an error.
 """
 
 import os
@@ -19,31 +19,31 @@ SPLIT_NUMBERS = (1, 2, 3)
 
 
 class Listed(NamedTuple):
-    """A video as a line of a split file has it."""
+    """A video that a line of a split file lists."""
 
     where: str  # FILE:LINE, for messages
     split: str  # train or test
     label: str
-    name: str  # of the file, without folders and extension
-    source_id: str  # what is unique in the data set: the first part of its clip_id after the data set
+    name: str  # file name without folders and extension
+    source_id: str  # unique in the data set; the part of the clip_id after the data set
 
 
 def check_split_number(number: int) -> None:
-    """Refuse a split that was never published.
+    """Check that a split was published.
 
     Raises:
-        CatalogError: naming those that were.
+        CatalogError: the number is not 1, 2 or 3.
     """
     if number not in SPLIT_NUMBERS:
         raise CatalogError(f"split_number {number}: there are three splits; choose 1, 2 or 3")
 
 
 def read_lines(path: Path, form: str) -> Iterator[tuple[str, str]]:
-    """Every line with something on it, stripped, after its place as `FILE:LINE`.
+    """Yield (`FILE:LINE`, stripped line) for every line that is not blank.
 
     Args:
-        path: The file; Unix or Windows ends of lines.
-        form: What such a file holds, for the error where it cannot be read.
+        path: The file, with Unix or Windows line ends.
+        form: Description of the expected contents, for error messages.
 
     Raises:
         CatalogError: the file is missing, empty or not UTF-8.
@@ -61,7 +61,7 @@ def read_lines(path: Path, form: str) -> Iterator[tuple[str, str]]:
 
 
 def stem_of(name: str) -> str:
-    """A file's name as listed, without its extension, whatever it is: extracted copies are often re-encoded."""
+    """Remove the extension from a listed file name, since extracted copies are often re-encoded under another one."""
     return os.path.splitext(name)[0]  # noqa: PTH122 -- the name stays a name and never becomes a path
 
 
@@ -79,12 +79,12 @@ def split_table(
         dataset: Name of the data set, the first part of every `clip_id`.
         split_number: 1, 2 or 3.
         listed: The videos of the split.
-        classes: Every label, in the order of its number.
-        videos: Folder that holds `CLASS/NAME.avi` at any depth, or `NAME.avi` outside every class folder.
-        notes: What else is to be said of the catalog.
+        classes: All labels in the order of their numbers.
+        videos: Folder that holds `CLASS/NAME.avi` at any depth, or `NAME.avi` outside the class folders.
+        notes: Further notes for the catalog.
 
     Raises:
-        CatalogError: a video is listed twice, or `videos` is no folder.
+        CatalogError: a video is listed twice, or `videos` is not a folder.
     """
     check_name("dataset", dataset)
     first: dict[str, Listed] = {}

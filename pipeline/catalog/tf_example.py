@@ -1,8 +1,8 @@
-"""What TFRecords of features hold: `tf.train.Example` and `tf.train.SequenceExample`, without TensorFlow.
+"""Parsing of `tf.train.Example` and `tf.train.SequenceExample`, the contents of TFRecords, without TensorFlow.
 
 The messages are those of tensorflow/core/example/{feature,example}.proto, declared here by field number and parsed by
-the protobuf library. A `map` is on the wire a list of key and value, and is declared so. An Example is, on the wire, a
-SequenceExample without feature lists, so one message reads both.
+the protobuf library. A `map` is serialised as a list of keys and values, and is declared as such. A serialised Example
+is a SequenceExample without feature lists, so one message reads both.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 _LABELS = {"one": 1, "many": 3}  # FieldDescriptorProto.Label
 _TYPES = {"float": 2, "int64": 3, "message": 11, "bytes": 12}  # FieldDescriptorProto.Type
 
-# Message -> its fields: number, name, one or many, type.
+# Message -> its fields as (number, name, one or many, type).
 _MESSAGES: dict[str, list[tuple[int, str, str, str]]] = {
     "BytesList": [(1, "value", "many", "bytes")],
     "FloatList": [(1, "value", "many", "float")],
@@ -31,7 +31,7 @@ _MESSAGES: dict[str, list[tuple[int, str, str, str]]] = {
 
 
 def _message_class() -> Any:
-    """The class of SequenceExample, in a pool of its own so that TensorFlow may be loaded beside it."""
+    """Make the class of SequenceExample, in a separate descriptor pool so that TensorFlow may also be loaded."""
     package = "pipeline.tf_example"
     file = descriptor_pb2.FileDescriptorProto(name="tf_example.proto", package=package, syntax="proto3")
     for name, fields in _MESSAGES.items():
@@ -61,10 +61,10 @@ def parse(data: bytes, names: Collection[str] | None = None) -> Example:
 
     Args:
         data: The serialised message.
-        names: Features to unpack, which for a thousand floats takes longer than all the rest; None for all.
+        names: Features to unpack; None for all. Unpacking a thousand floats takes longer than the rest of the parsing.
 
     Raises:
-        ValueError: the bytes are neither.
+        ValueError: the bytes are neither of the two messages.
     """
     try:
         message = SequenceExample.FromString(data)

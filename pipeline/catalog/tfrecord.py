@@ -1,14 +1,14 @@
-"""TFRecord files without TensorFlow: the records of a file, each proven by its two checksums.
+"""Reading TFRecord files without TensorFlow, with both checksums of each record verified.
 
-A file is a row of records (https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details")::
+A file is a sequence of records (https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details")::
 
     uint64 length            little-endian
     uint32 masked CRC-32C    of those eight bytes
     byte   data[length]
     uint32 masked CRC-32C    of data
 
-CRC-32C comes from Google's own wheel: 16 GB/s on a core here, where the same in NumPy does 0.15, and YouTube-8M's
-frame-level records are 1.5 TB.
+CRC-32C comes from Google's own wheel, which reached 16 GB/s on one core here; NumPy reached 0.15 GB/s. The frame-level
+records of YouTube-8M are 1.5 TB.
 """
 
 import os
@@ -21,22 +21,22 @@ import google_crc32c
 
 from pipeline.catalog.rows import CatalogError
 
-MAX_BYTES = 64 << 20  # of one record: a frame-level one has 0.35 MB; more than this is no record of ours
+MAX_BYTES = 64 << 20  # largest record accepted; a frame-level record has 0.35 MB
 _LENGTH = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
 
 
 class Record(NamedTuple):
-    """One record: its place in the file, and its data or what is wrong with it."""
+    """One record: its place in the file, and its data or the problem with it."""
 
-    offset: int  # bytes before its length
+    offset: int  # bytes in the file before the record
     data: bytes | None
     problem: str | None = None
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum as TFRecords store it: rotated and shifted, since a CRC of data that holds its CRC is weak."""
+    """Return the checksum as TFRecords store it: rotated and shifted, since a CRC of data with its own CRC is weak."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
@@ -44,9 +44,8 @@ def masked_crc32c(data: bytes) -> int:
 def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
     """Yield the records of a file in order.
 
-    A record whose data is damaged has a `problem` and costs only itself. Where a length is damaged or the file ends
-    inside a record, nothing after it can be found: that is the last record, and its `problem` says so. All before it
-    stays good.
+    A record with damaged data has a `problem`, and the records after it are still read. If a length is damaged or the
+    file ends inside a record, nothing after it can be found, so that record is the last one and its `problem` says so.
 
     Raises:
         CatalogError: the file cannot be read at all.
@@ -75,7 +74,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 
 def _length(head: bytes, left: int) -> tuple[int, str | None]:
-    """The length that the head of a record states, and what is wrong with it or None."""
+    """Return the length that the head of a record states, and the problem with it or None."""
     if len(head) < _LENGTH.size:
         return 0, f"the file ends inside a record's length, {len(head)} bytes into it"
     length, checksum = _LENGTH.unpack(head)

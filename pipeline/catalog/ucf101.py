@@ -1,4 +1,4 @@
-"""UCF-101: 13,320 videos of 101 actions, in three published splits into `train` and `test`.
+"""Reader of UCF-101: 13,320 videos of 101 actions, with three published splits into `train` and `test`.
 
 Soomro et al., "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", CRCV-TR-12-01, 2012;
 https://www.crcv.ucf.edu/data/UCF101.php. The splits come as `UCF101TrainTestSplits-RecognitionTask.zip`::
@@ -8,11 +8,12 @@ https://www.crcv.ucf.edu/data/UCF101.php. The splits come as `UCF101TrainTestSpl
     ├── trainlist01.txt      ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1     and 02, 03
     └── testlist01.txt       ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi       and 02, 03
 
-A label is the class's name as `classInd.txt` spells it and `label_id` its number there less 1, so that it is the
-number that published networks use.
+A label is the class's name as `classInd.txt` spells it. `label_id` is its number there minus 1, which is the number
+that published networks use.
 
-Videos of a class come in 25 groups (`g01` to `g25`), cut from the same longer video: same place, same people. In every
-published split all of a group is on one side. A list where that is not so leaks and is refused.
+The videos of a class form 25 groups (`g01` to `g25`). The videos of a group are cut from the same longer video, so they
+show the same place and people. In the published splits every group is on one side. A list that divides a group has a
+leak and is refused.
 """
 
 import os
@@ -37,19 +38,19 @@ def ucf101(
     """Read one of the three splits and find its videos.
 
     Args:
-        videos: Folder of the extracted archive: `CLASS/v_CLASS_gXX_cYY.avi`, or all of them in one folder; any video
-            extension will do.
-        splits: The folder `ucfTrainTestlist`, drawn in the module's docstring.
+        videos: Folder of the extracted archive, with `CLASS/v_CLASS_gXX_cYY.avi`, or with all videos in one folder;
+            other video extensions are also found.
+        splits: The folder `ucfTrainTestlist`, shown in the module's docstring.
         split_number: 1, 2 or 3.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
-        One row a video, `train` before `test`, in the order of the lists. A video that is not there has the error
+        One row per video, `train` before `test`, in the order of the lists. A missing video has the error
         `FileNotFound`.
 
     Raises:
         CatalogError: a file or folder is missing; a line is wrong, names a class that `classInd.txt` does not have,
-            or a video that was listed before; a group is on both sides. Always with file and line.
+            or a video that was listed before; a group is on both sides. For a line, the message names file and line.
     """
     check_split_number(split_number)
     folder = Path(splits)
@@ -90,7 +91,7 @@ def _read_list(path: Path, split: str, classes: list[str]) -> list[Listed]:
 
 
 def _check_groups(listed: list[Listed]) -> int:
-    """Count the groups of all classes, each of which must be on one side."""
+    """Check that each group is on one side, and return the number of groups of all classes."""
     first: dict[tuple[str, str], Listed] = {}
     for entry in listed:
         group = entry.name.split("_")[-2]

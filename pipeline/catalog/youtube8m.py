@@ -1,18 +1,18 @@
-"""YouTube-8M: windows of unlabelled video, as T3D learns from 500,000 of them.
+"""Reader of YouTube-8M: windows of unlabelled videos; T3D is trained on 500,000 of them.
 
 Abu-El-Haija et al., "YouTube-8M: A Large-Scale Video Classification Benchmark", arXiv:1609.08675;
-https://research.google.com/youtube8m/download.html. What is published is TFRecords of features, of which we use::
+https://research.google.com/youtube8m/download.html. The data set is published as TFRecords of features in three kinds::
 
     frame-level   SequenceExample   id, labels; feature lists rgb and audio with one step a second, at most 300
     video-level   Example           id, labels; no length (all videos have 120 to 500 s)
     segments      SequenceExample   id, labels, segment_start_times, segment_end_times, segment_labels, segment_scores
 
-`id` is a pseudo id (`pipeline.catalog.youtube8m_ids`). Labels are topics of whole videos found by machines, several a
-video, and not actions: `read_videos` gives them, the catalog's rows have none.
+`id` is a pseudo id (`pipeline.catalog.youtube8m_ids`). Labels are machine-generated topics of whole videos, several per
+video, and not actions. `read_videos` returns them, but the rows of the catalog have no labels.
 
-**Windows.** Only segments have times, so the rule by which a clip is cut is ours. `seeded`: of each video one window of
-10 s (as long as Kinetics clips), its start a function of seed, id and length alone: see `seeded_window`. `segments`:
-every window that the segment table rates, of 5 s. The times stand in `clip_id`, the rule in `catalog_notes`.
+**Windows.** Only segments have times, so the rules for cutting clips are ours. `seeded`: one window of 10 s per video
+(the length of Kinetics clips), whose start depends only on seed, id and length; see `seeded_window`. `segments`: every
+rated window of the segment records, each of 5 s. `clip_id` has the times, and `catalog_notes` the rule.
 """
 
 import hashlib
@@ -31,30 +31,30 @@ from pipeline.catalog.youtube8m_ids import resolve_ids
 from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Lookup
 
 WINDOW_S = 10
-SHORTEST_VIDEO_S = 120  # of all videos of the data set: the length taken where a record states none
+SHORTEST_VIDEO_S = 120  # shortest video of the data set; used as the length if a record states none
 WINDOWS = ("seeded", "segments")
 _FEATURES = ("id", "labels", "segment_start_times", "segment_end_times")
 
 
 class Video(NamedTuple):
-    """What a record says of its video."""
+    """A video as its record describes it."""
 
     id: str
     labels: tuple[int, ...]  # numbers in vocabulary.csv
-    frames: int | None  # feature frames, one a second; None in video-level records
-    segments: tuple[tuple[int, int], ...]  # start and end of rated segments in seconds, each once, in order
+    frames: int | None  # number of feature frames, one per second; None in video-level records
+    segments: tuple[tuple[int, int], ...]  # start and end of each rated segment in seconds, in order, without repeats
 
 
 class Found(NamedTuple):
-    """A record of a file: its video, or what is wrong with it."""
+    """A record of a file: its video, or the problem with it."""
 
-    offset: int  # bytes before the record
+    offset: int  # bytes in the file before the record
     video: Video | None
     problem: str | None = None
 
 
 def read_videos(path: str | os.PathLike[str]) -> Iterator[Found]:
-    """Yield the videos of a TFRecord file of any of the three kinds, damaged records with their problem.
+    """Yield the records of a TFRecord file of any of the three kinds; damaged records have a problem and no video.
 
     Raises:
         CatalogError: the file cannot be read at all.
@@ -70,15 +70,15 @@ def read_videos(path: str | os.PathLike[str]) -> Iterator[Found]:
 
 
 def seeded_window(seed: int, pseudo_id: str, seconds: int) -> tuple[int, int]:
-    """Draw the window of a video: whole seconds, every start equally likely; all of a video that is shorter.
+    """Draw the window of a video in whole seconds, each start with equal probability; a shorter video is taken whole.
 
-    The start is the SHA-256 of `youtube8m/SEED/ID`, read as a number, modulo the number of possible starts: the same
-    on every machine and whatever else is in the catalog.
+    The start is the SHA-256 of `youtube8m/SEED/ID`, read as a number, modulo the number of possible starts. So it is
+    the same on every machine, and does not depend on the rest of the catalog.
 
     Args:
-        seed: Of the whole catalog.
+        seed: Seed of the whole catalog.
         pseudo_id: Id of the video.
-        seconds: Length of the video, as far as it is known.
+        seconds: Known length of the video in seconds.
 
     Returns:
         Start and end in seconds.
@@ -101,23 +101,23 @@ def youtube8m(
     """Read TFRecords, draw windows, and find their videos: below a folder, or else on YouTube.
 
     Args:
-        records: Of each split a TFRecord file, or a folder of them (`*.tfrecord`).
+        records: For each split, a TFRecord file or a folder of them (`*.tfrecord`).
         cache: File that keeps the YouTube ids found; see `resolve_ids`.
-        videos: Folder of whole videos, named by pseudo id or by YouTube id; None for YouTube alone.
-        windows: The rule, described above.
-        seed: Of the rule `seeded`.
-        limit: At most so many clips of each split, taken evenly over its records, before any id is looked up.
-        lookup: How ids are looked up.
+        videos: Folder of whole videos, named by pseudo id or by YouTube id; None to use YouTube alone.
+        windows: The rule for windows, described in the module's docstring.
+        seed: Seed of the rule `seeded`.
+        limit: Largest number of clips per split, taken evenly over its records before any id is looked up.
+        lookup: Settings of the id lookup.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
-        One row a window, without a label, in the order of splits, files and records. `source` is a local path or
-        `https://www.youtube.com/watch?v=ID`. What cannot be used is there with its error: `BadRow` (a damaged record,
-        named by file and byte), `DuplicateClip` (met before: the first is kept), `VideoGone` and `LookupFailed` (see
-        `resolve_ids`).
+        One row per window, without a label, in the order of splits, files and records. `source` is a local path or
+        `https://www.youtube.com/watch?v=ID`. A row that cannot be used has an error: `BadRow` (a damaged record; the
+        message names file and byte), `DuplicateClip` (found before; the first is kept), `VideoGone` or `LookupFailed`
+        (see `resolve_ids`).
 
     Raises:
-        CatalogError: a file or folder is missing, or holds no TFRecord or (rule `segments`) no segment.
+        CatalogError: a file or folder is missing, or has no record or (rule `segments`) no segment.
     """
     check_name("dataset", dataset)
     if windows not in WINDOWS:
@@ -126,7 +126,7 @@ def youtube8m(
         raise CatalogError("youtube8m: no records; give files of each split, such as {'train': 'train'}")
     if limit is not None and limit < 1:
         raise CatalogError(f"limit {limit}: give at least 1, or None for all")
-    clips: list[tuple[Clip, str | None]] = []  # with the pseudo id of those that can be used
+    clips: list[tuple[Clip, str | None]] = []  # with the pseudo id; None if the clip cannot be used
     first_seen: dict[str, str] = {}
     for split, path in records.items():
         check_name("split", split)
@@ -157,10 +157,10 @@ def _files(path: Path) -> list[Path]:
 def _clips(
     file: Path, dataset: str, split: str, windows: str, seed: int, first_seen: dict[str, str]
 ) -> Iterator[tuple[Clip, str | None]]:
-    """The windows of a file. `first_seen` maps the ids so far to where they were, and grows."""
+    """Yield the windows of a file, and add their ids to `first_seen`, which maps each id to the place of its record."""
     for found in read_videos(file):
         where = f"{file}: byte {found.offset}"
-        # Of a record without a usable clip of its own, as `line_id` of lists: `~` keeps it apart.
+        # The name of a record without a usable clip; `~` makes it differ from a `clip_id`, as in `line_id`.
         name = clip_id(f"{dataset}.~{split}", f"{file.name} {found.offset}")
         if found.video is None:
             yield Clip(name, split, error_class="BadRow", error_message=f"{where}: {found.problem}"), None
@@ -169,7 +169,7 @@ def _clips(
         length = SHORTEST_VIDEO_S if video.frames is None else video.frames
         for start, end in video.segments if windows == "segments" else [seeded_window(seed, video.id, length)]:
             clip = Clip(clip_id(dataset, video.id, start, end), split, start_s=float(start), end_s=float(end))
-            key = clip.clip_id if windows == "segments" else video.id  # by any other length its window were another
+            key = clip.clip_id if windows == "segments" else video.id  # another length would give another window
             before = first_seen.setdefault(key, where)
             if before == where:
                 yield clip, video.id
@@ -184,7 +184,7 @@ def _find(
     cache: str | os.PathLike[str],
     lookup: Lookup | None,
 ) -> None:
-    """Set the source of every clip, or its error."""
+    """Set the source or the error of every clip."""
     local: dict[str, VideoFile] = by_stem(video_files(videos)) if videos is not None else {}
     usable = {name: file.path for name, file in local.items() if file.problem is None}
     wanted = [(clip, name) for clip, name in clips if name is not None]
@@ -199,10 +199,10 @@ def _find(
 
 
 def _video(data: bytes) -> Video:
-    """The video of a record.
+    """Read the video of a record.
 
     Raises:
-        ValueError: saying what is not as published.
+        ValueError: the record does not have the published format; the message says why.
     """
     features, steps = parse(data, _FEATURES)
     ids = features.get("id", [])

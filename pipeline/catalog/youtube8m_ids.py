@@ -1,9 +1,9 @@
-"""From YouTube-8M's four-character ids to YouTube's, each asked for once.
+"""Translation of the four-character ids of YouTube-8M to YouTube ids, with a file that keeps the answers.
 
-The data set publishes pseudo ids so that a video which its owner deletes cannot be traced any more. The answers of
-the lookup (`pipeline.catalog.youtube8m_lookup`) are kept in a text file of two columns, appended as they come, so that
-an interrupted run goes on where it stopped: `nXSc<TAB>0sf943sWZls`, or `-` for a video that is gone. A line that was
-cut off is passed over. Failures are not kept: the next run asks again.
+The data set publishes pseudo ids so that a video that its owner has deleted can no longer be traced. The answers of the
+lookup (`pipeline.catalog.youtube8m_lookup`) are appended to a text file of two columns as they arrive, so that an
+interrupted run continues where it stopped: `nXSc<TAB>0sf943sWZls`, or `-` for a deleted video. A line that was cut off
+is ignored. Failures are not kept, so the next run asks again.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pipeline.catalog.rows import CatalogError, shown
 from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Client, Lookup, NoAnswerError, VideoGoneError
 
-GIVE_UP_AFTER = 8  # ids in a row without an answer: the service is down or refuses us, so no more are asked for
+GIVE_UP_AFTER = 8  # ids in a row without an answer after which to stop: the service is down or refuses us
 
 _GONE = "-"
 _KEPT = re.compile(r"([A-Za-z0-9_-]{4})\t([A-Za-z0-9_-]{11}|-)", re.ASCII)
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """A YouTube id, or the class and text of what stands against it."""
+    """A YouTube id, or the class and message of the error."""
 
     youtube_id: str | None
     error_class: str | None = None
@@ -34,16 +34,16 @@ class Answer(NamedTuple):
 
 
 def resolve_ids(ids: Iterable[str], cache: str | os.PathLike[str], lookup: Lookup | None = None) -> dict[str, Answer]:
-    """Find the YouTube ids of pseudo ids, in the file or by the lookup.
+    """Find the YouTube ids of pseudo ids, in the file or with the lookup.
 
     Args:
-        ids: Pseudo ids. One that is not four letters, digits, `-` or `_` is never sent anywhere.
-        cache: Text file that keeps the answers; made where it is not there.
-        lookup: How the lookup is asked.
+        ids: Pseudo ids. An id that is not four letters, digits, `-` or `_` is never sent anywhere.
+        cache: Text file that keeps the answers; it is created if needed.
+        lookup: Settings of the lookup.
 
     Returns:
         Answers by pseudo id. Errors are `VideoGone` (the lookup has no such id), `LookupFailed` (no answer after all
-        tries, or none sought because `GIVE_UP_AFTER` ids in a row had none) and `BadRow` (no pseudo id).
+        tries, or no request because `GIVE_UP_AFTER` ids in a row had no answer) and `BadRow` (not a pseudo id).
 
     Raises:
         CatalogError: the file cannot be read or written.
@@ -54,9 +54,9 @@ def resolve_ids(ids: Iterable[str], cache: str | os.PathLike[str], lookup: Looku
         missing = [name for name in wanted if name not in kept]
         if missing:
             Path(cache).parent.mkdir(parents=True, exist_ok=True)
-            with Path(cache).open("a", encoding="ascii", buffering=1) as file:  # a line is written as it ends
+            with Path(cache).open("a", encoding="ascii", buffering=1) as file:  # written line by line
                 if file.tell():
-                    file.write("\n")  # the last one may have been cut off
+                    file.write("\n")  # the last line may have been cut off
                 for name, answer, keep in _ask(missing, Client(lookup or Lookup())):
                     kept[name] = answer
                     if keep:
@@ -81,7 +81,7 @@ def _kept(cache: Path) -> dict[str, Answer]:
 
 
 def _ask(names: list[str], client: Client) -> Iterator[tuple[str, Answer, bool]]:
-    """Each id with its answer, and whether that is to be kept."""
+    """Yield each id with its answer, and whether to keep the answer."""
     in_vain, told = 0, time.monotonic()
     for place, name in enumerate(names):
         if not PSEUDO_ID.fullmatch(name):

@@ -1,8 +1,8 @@
-"""Asking the public lookup of YouTube-8M for one id: politely, to a deadline, and with another try where that may help.
+"""Client of the public id lookup of YouTube-8M, with a rate limit, a deadline and retries.
 
 `GET {base}/nX/nXSc.js` answers `i("nXSc","0sf943sWZls");`
-(https://research.google.com/youtube8m/video_id_conversion.html). A video that is gone is a 404, or the 403 with
-`AccessDenied` by which a storage bucket says that it has no such object.
+(https://research.google.com/youtube8m/video_id_conversion.html). For a deleted video it answers 404, or 403 with
+`AccessDenied`, which is how a storage bucket says that it has no such object.
 """
 
 import re
@@ -19,20 +19,20 @@ BASE = "https://data.yt8m.org/2/j/i"
 PSEUDO_ID = re.compile(r"[A-Za-z0-9_-]{4}", re.ASCII)
 
 _ANSWER = re.compile(rb'\s*i\(\s*"([A-Za-z0-9_-]{4})"\s*,\s*"([A-Za-z0-9_-]{11})"\s*\)\s*;?\s*')
-_MOST_BYTES = 1024  # of an answer that is looked at: a right one has 24
+_MOST_BYTES = 1024  # bytes of an answer that are read; a correct answer has 24
 _LONGEST_PAUSE_S = 120.0
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """How the lookup is asked.
+    """The settings of the lookup.
 
     Attributes:
         base: Address before `/nX/nXSc.js`.
-        per_second: Most requests a second.
-        tries: Most requests for an id.
-        timeout_s: Longest wait for an answer.
-        pause_s: Before the second try; doubled before each further one, or longer where the server says so.
+        per_second: Largest number of requests per second.
+        tries: Largest number of requests for one id.
+        timeout_s: Longest wait for an answer, in seconds.
+        pause_s: Pause before the second try, in seconds; doubled before each further one, or longer if the server asks.
     """
 
     base: str = BASE
@@ -50,7 +50,7 @@ class Lookup:
 
 
 class NoAnswerError(Exception):
-    """Nothing was learnt of an id. `pause_s` is the pause that the server asks for; None: asking again is useless."""
+    """No answer for an id. `pause_s` is the pause in seconds that the server asks for; None if a retry is useless."""
 
     def __init__(self, message: str, pause_s: float | None = 0.0) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class NoAnswerError(Exception):
 
 
 class VideoGoneError(Exception):
-    """The lookup has no such id. `certain` is False for a 403, which might also be meant for us."""
+    """The lookup has no such id. `certain` is False for a 403, which might also mean that we are refused."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"the lookup answers {status}: the video was deleted or made private")
@@ -66,7 +66,7 @@ class VideoGoneError(Exception):
 
 
 class Client:
-    """One kept connection, at most so many requests a second; proxies by the usual environment variables."""
+    """A client with one kept connection and a limited rate, which uses the usual environment variables for proxies."""
 
     def __init__(self, lookup: Lookup) -> None:
         self.lookup = lookup
@@ -79,15 +79,15 @@ class Client:
         self._next_request = 0.0
 
     def address(self, pseudo_id: str) -> str:
-        """Where an id is asked for; only for one that `PSEUDO_ID` matches."""
+        """Return the address to ask for an id, which must match `PSEUDO_ID`."""
         return f"{self.lookup.base.rstrip('/')}/{pseudo_id[:2]}/{pseudo_id}.js"
 
     def ask(self, pseudo_id: str) -> str:
-        """The YouTube id of a pseudo id.
+        """Return the YouTube id of a pseudo id.
 
         Raises:
-            VideoGoneError: there is none.
-            NoAnswerError: all tries were in vain.
+            VideoGoneError: the lookup has no such id.
+            NoAnswerError: no try was answered.
         """
         pause = self.lookup.pause_s
         for _ in range(self.lookup.tries - 1):
@@ -123,7 +123,7 @@ class Client:
         raise NoAnswerError(f"the lookup answers {status}", pause_s=None)
 
     def _get(self, address: str) -> tuple[int, urllib3.HTTPHeaderDict, bytes]:
-        """Status, headers and the beginning of the body, within `timeout_s` even if it comes drop by drop."""
+        """Return status, headers and the start of the body, within `timeout_s` even if the body arrives slowly."""
         timeout_s = self.lookup.timeout_s
         deadline = time.monotonic() + timeout_s
         response = self._pool.request(
@@ -137,4 +137,4 @@ class Client:
                     raise NoAnswerError(f"the answer did not end within {timeout_s:g} s")
             return response.status, response.headers, body
         finally:
-            response.close()  # of an answer read to its end the connection is kept all the same
+            response.close()  # an answer read to its end still leaves the connection in the pool

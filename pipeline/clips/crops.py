@@ -1,4 +1,4 @@
-"""Where a network looks: one resize, one crop and one flip for all frames of a window, RGB or flow."""
+"""Crops of windows: one resize, one crop and one flip for all frames of a window, RGB or flow."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ SCALES = tuple(2 ** (-step / 4) for step in range(5))  # 3D ResNets: 1 to 1/2, s
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of `side` pixels out of frames resized to a shorter side, mirrored or not, itself resized to `size`."""
+    """A square of `side` pixels from frames resized to `short_side`; it may be mirrored, and resized to `size`."""
 
     short_side: int | None
     top: int
@@ -23,14 +23,15 @@ class Crop:
     size: int | None = None
 
     def apply(self, frames: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
-        """Cut the window.
+        """Apply the crop to the frames of a window.
 
         Args:
             frames: (T, H, W, C) uint8, C = 3 for RGB or 2 for quantised flow, x before y.
-            is_flow: whether a flip negates the first channel, and a resize scales displacements.
+            is_flow: whether the frames are flow: then a flip negates the first channel, and a resize scales
+                displacements.
 
         Returns:
-            (T, size, size, C) uint8; `side` where there is no `size`.
+            (T, size, size, C) uint8; if `size` is None, (T, side, side, C).
         """
         frames = _resize(frames, *resized(frames.shape[1], frames.shape[2], self.short_side), is_flow)
         window = frames[:, self.top : self.top + self.side, self.left : self.left + self.side]
@@ -42,7 +43,7 @@ class Crop:
         return self.short_side is not None or self.size is not None
 
     def turn(self, window: NDArray[np.uint8], is_flow: bool) -> NDArray[np.uint8]:
-        """What was cut, (T, H, W, C), mirrored where that is asked for."""
+        """Return a cropped window, (T, H, W, C), mirrored if `flip` is set."""
         if not self.flip:
             return np.ascontiguousarray(window)
         mirrored = mirror(window)
@@ -52,7 +53,7 @@ class Crop:
 
 
 def training_crop(clips: ClipsConfig, height: int, width: int, rng: np.random.Generator) -> Crop:
-    """The crop that the config augments with, for frames of a stored size."""
+    """Draw a training crop, of the kind that the config names, for stored frames of the given size."""
     if clips.augment == "random_crop":
         return random_crop(height, width, clips.short_side, clips.crop, clips.flip, rng)
     scales = SCALES if clips.augment == "multi_scale_corner_crop" else None
@@ -62,7 +63,7 @@ def training_crop(clips: ClipsConfig, height: int, width: int, rng: np.random.Ge
 def random_crop(
     height: int, width: int, short_side: int | None, side: int, flip: bool, rng: np.random.Generator
 ) -> Crop:
-    """A crop anywhere in the frame, mirrored half of the time where `flip` allows."""
+    """Draw a crop anywhere in the frame; if `flip` is true, it is mirrored half of the time."""
     height, width = resized(height, width, short_side)
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     return Crop(short_side, top, left, side, flip and bool(rng.integers(2)))
@@ -77,17 +78,17 @@ def corner_crop(
     rng: np.random.Generator,
     scales: tuple[float, ...] | None = None,
 ) -> Crop:
-    """One of the four corners or the centre, each as likely, mirrored half of the time where `flip` allows.
+    """Draw a crop at one of the corners or the centre, all equally likely; if `flip`, it is mirrored half of the time.
 
     Args:
-        height: the height of the stored frames.
-        width: the width of the stored frames.
-        short_side: to which they are resized first; None keeps their size.
-        size: the size of the result.
-        flip: whether it may be mirrored.
-        rng: decides.
-        scales: sides of the square as shares of the shorter side, each as likely; what is cut is resized to `size`.
-            None cuts squares of `size` pixels.
+        height: height of the stored frames in pixels.
+        width: width of the stored frames in pixels.
+        short_side: shorter side to which the frames are resized first; None keeps their size.
+        size: side of the result in pixels.
+        flip: whether the crop may be mirrored.
+        rng: the random generator.
+        scales: sides of the square as shares of the shorter side, all equally likely; the square is then resized to
+            `size`. With None the square has `size` pixels.
     """
     height, width = resized(height, width, short_side)
     side = round(min(height, width) * scales[rng.integers(len(scales))]) if scales else size
@@ -98,27 +99,27 @@ def corner_crop(
 
 
 def centre_crop(height: int, width: int, short_side: int | None, side: int) -> Crop:
-    """The crop in the middle of the frame."""
+    """Return the crop in the middle of the frame."""
     height, width = resized(height, width, short_side)
     return Crop(short_side, (height - side) // 2, (width - side) // 2, side)
 
 
 def whole_crop(clips: ClipsConfig, height: int, width: int) -> Crop:
-    """The crop in the middle that the config tests with: of the whole shorter side after training at many scales."""
+    """Return the central crop for evaluation; after training at several scales, it spans the whole shorter side."""
     short_side = clips.crop if clips.augment == "multi_scale_corner_crop" else clips.short_side
     return centre_crop(height, width, short_side, clips.crop)
 
 
 def view_crops(height: int, width: int, short_side: int | None, side: int, count: int) -> list[Crop]:
-    """The crops that a clip is tested on.
+    """Return the crops on which a clip is tested.
 
     Args:
-        height: the height of the stored frames.
-        width: the width of the stored frames.
-        short_side: to which they are resized; None for as they are.
-        side: the side of the crops.
-        count: 1, the centre; 3, both ends and the middle of the longer side; 5, the corners and the centre; 10, these
-            and their mirror images.
+        height: height of the stored frames in pixels.
+        width: width of the stored frames in pixels.
+        short_side: shorter side to which the frames are resized; None keeps their size.
+        side: side of the crops in pixels.
+        count: number of crops. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners and the
+            centre; 10: these and their mirror images.
     """
     height, width = resized(height, width, short_side)
     down, right = height - side, width - side
@@ -131,7 +132,7 @@ def view_crops(height: int, width: int, short_side: int | None, side: int, count
 
 
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """(height, width) with the given shorter side and the same aspect; unchanged for None."""
+    """Scale (height, width) to the given shorter side with the same aspect ratio; None changes nothing."""
     if short_side is None:
         return height, width
     scale = short_side / min(height, width)
@@ -139,7 +140,7 @@ def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
 
 
 def mirror(window: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A window (T, H, W) or (T, H, W, C) from right to left, in an array of its own."""
+    """Mirror a window, (T, H, W) or (T, H, W, C), left to right into a new array."""
     mirrored = np.empty(window.shape, np.uint8)
     for frame, target in zip(window, mirrored, strict=True):
         cv2.flip(frame, 1, dst=target)  # several times as fast as a view with a negative step
@@ -147,11 +148,11 @@ def mirror(window: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _resize(frames: NDArray[np.uint8], height: int, width: int, is_flow: bool) -> NDArray[np.uint8]:
-    """Frames (T, H, W, C) at another size; displacements of flow are scaled with the pixels that they count."""
+    """Resize frames, (T, H, W, C); the displacements of flow are scaled by the same factor."""
     if (height, width) == frames.shape[1:3]:
         return frames
     scale = height / frames.shape[1]
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
-    if is_flow:  # pixels are larger or smaller now, so displacements count fewer or more of them
+    if is_flow:  # displacements are in pixels, whose size has changed
         frames = np.rint((frames.astype(np.float32) - 127.5) * scale + 127.5).clip(0, 255).astype(np.uint8)
     return frames

@@ -9,10 +9,10 @@ from pipeline.clips.order import Batches
 
 
 def decoded(decoder: Decoder, batches: Batches, cpus: float) -> ray.data.Dataset:
-    """A block a batch, in their order, with the columns of the decoder.
+    """Return a dataset with one block per batch, in order, with the columns of the decoder.
 
     Args:
-        decoder: decodes them.
+        decoder: decodes the batches.
         batches: rows of each batch.
         cpus: CPUs that a decoding task reserves.
     """
@@ -25,7 +25,7 @@ def decoded(decoder: Decoder, batches: Batches, cpus: float) -> ray.data.Dataset
     def decode(step: dict[str, NDArray[np.int64]]) -> dict[str, NDArray]:
         return decoder.decode(batches[int(step["item"][0])])
 
-    # A block a batch, made here: `range` and `from_arrow` start tasks of a whole CPU each, which a cluster whose CPUs
-    # are reserved may never have.
+    # `from_items` makes the blocks here. `range` and `from_arrow` would start tasks that need a whole CPU each, which
+    # a cluster whose CPUs are reserved may never have.
     steps = ray.data.from_items(list(range(len(batches))), override_num_blocks=len(batches))
     return steps.map_batches(decode, batch_size=1, num_cpus=cpus)

@@ -1,6 +1,6 @@
-"""A batch of windows as numpy columns: what tasks run, anywhere in the cluster.
+"""Decoding of a batch of windows to numpy columns, in tasks that run anywhere in the cluster.
 
-Nothing here imports torch, so that their processes are ready in half a second instead of five.
+Nothing here imports torch, so that the processes of the tasks are ready in half a second instead of five.
 """
 
 from collections import ChainMap
@@ -18,11 +18,11 @@ Sampler = Callable[[ClipIndex, int, str], Window]
 
 @dataclass(frozen=True)
 class Decoder:
-    """What is decoded of clips.
+    """A decoder of windows of clips.
 
     Attributes:
         index: the clips.
-        streams: rgb, flow or both.
+        streams: the streams to decode: rgb, flow or both; frames and rgb for supervision transfer.
         sample: decodes one window.
     """
 
@@ -31,6 +31,6 @@ class Decoder:
     sample: Sampler
 
     def decode(self, rows: NDArray[np.int64]) -> dict[str, NDArray]:
-        """The windows of some clips: columns `rows`, `labels` and those of each stream (`pipeline.clips.planes`)."""
+        """Decode windows of clips to columns: `rows`, `labels` and those of each stream (`pipeline.clips.planes`)."""
         windows = [columns(name, [self.sample(self.index, int(row), name) for row in rows]) for name in self.streams]
         return {"rows": rows, "labels": self.index.label[rows], **dict(ChainMap(*windows))}

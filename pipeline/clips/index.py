@@ -11,7 +11,7 @@ from pipeline.shards import ShardError, read_clip, read_clips, read_manifest
 
 @dataclass(frozen=True)
 class ClipIndex:
-    """Clips of a complete shard set in the order of their ids."""
+    """The clips of one split of a complete shard set, in the order of their ids."""
 
     shards: str
     split: str
@@ -31,7 +31,7 @@ class ClipIndex:
         """Read the index of a split.
 
         Raises:
-            ShardError: the set is not complete, has no such split, or no readable clip in it.
+            ShardError: the set is not complete, has no such split, or has no readable clip in the split.
         """
         manifest, clips = read_manifest(shards), read_clips(shards, split)
         if not len(clips):
@@ -56,11 +56,11 @@ class ClipIndex:
         return len(self.clip_ids)
 
     def length(self, stream: str) -> NDArray[np.int64]:
-        """Frames (rgb) or flow fields (flow) of every clip."""
+        """Return the number of frames (rgb) or flow fields (flow) of every clip, (clips,)."""
         return self.num_frames if stream == "rgb" else self.num_flow
 
     def blob(self, row: int, stream: str) -> bytes:
-        """The encoded clip or flow of one row."""
+        """Read the encoded video or flow of one row."""
         column = BLOB[stream]
         content = read_clip(f"{self.shards}/{self.files[self.file[row]]}", int(self.row_group[row]), [column])[column]
         if not isinstance(content, bytes):

@@ -1,9 +1,9 @@
-"""From clips to torch: tasks anywhere in the cluster decode one batch each, a worker receives them in order as uint8.
+"""The loader of clips: tasks in the cluster decode one batch each, and a worker receives them in order as torch uint8.
 
-They are plain tasks of Ray, a few ahead of their use. Ray Data's executor looks ten times a second whether a task has
-ended, in a thread of the worker that trains: half of two cores stood idle, and it took a seventh of its time. Its
-`streaming_split` drops remainder rows and hands batches to ranks in the order of arrival, so that neither an exact
-evaluation nor a repeatable training could be built on it.
+The tasks are plain Ray tasks, of which a few run ahead of use. Ray Data is not used here, because its executor checks
+ten times a second, in a thread of the training worker, whether a task has ended: half of two cores stood idle, and the
+checks took a seventh of the worker's time. Its `streaming_split` drops remainder rows and hands batches to ranks in the
+order of arrival, so that neither an exact evaluation nor a repeatable training could be built on it.
 """
 
 from collections import deque
@@ -22,17 +22,17 @@ from pipeline.clips.normalise import Planes
 from pipeline.clips.order import Batches
 from pipeline.clips.planes import columns
 
-AHEAD = 4  # batches that wait to be used, beyond those that are being decoded
-STORE = 0.5  # share of the cluster's object store for batches
+AHEAD = 4  # batches that may wait to be used, in addition to those that are being decoded
+STORE = 0.5  # share of the cluster's object store that batches may take
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of some clips; those of a loader lie in shared memory and must not be written to.
+    """Windows of some clips; those from a loader are in shared memory and must not be written to.
 
     Attributes:
-        windows: each stream's, (N, T, H, W, C) uint8, or the planes of RGB; flow as quantised levels. `normalise`
-            takes both.
+        windows: for each stream, (N, T, H, W, C) uint8 or, for RGB, `Planes`; flow is in quantised levels. `normalise`
+            takes both forms.
         labels: (N,) int64, -1 where unlabelled.
         rows: (N,) int64, positions in the `ClipIndex`.
     """
@@ -46,7 +46,7 @@ class Batch:
 
     @classmethod
     def of(cls, decoded: Mapping[str, NDArray]) -> "Batch":
-        """What a `Decoder` gives, without a copy."""
+        """Build a batch from the columns of a `Decoder`, without a copy."""
         tensors = {name: torch.from_numpy(column) for name, column in decoded.items()}
         labels, rows = tensors.pop("labels"), tensors.pop("rows")
         return cls(_windows(tensors), labels, rows)
@@ -59,9 +59,9 @@ def load_batches(
 
     Args:
         index: the clips.
-        streams: what to decode of each, `rgb`, `flow` or both.
-        batches: rows of each batch, in the order in which they come out.
-        sample: decodes one window; pickled to the tasks.
+        streams: the streams to decode: `rgb`, `flow` or both; `frames` and `rgb` for supervision transfer.
+        batches: rows of each batch, in the order in which the batches are yielded.
+        sample: decodes one window; it is pickled and sent to the tasks.
         cpus: CPUs that a decoding task reserves.
         share: part of the cluster's CPUs and object store that this loader may use, so that the loaders of several
             ranks do not crowd each other out.
@@ -70,7 +70,7 @@ def load_batches(
         One `Batch` for every element of `batches`.
 
     Raises:
-        Exception: what `sample` raised, of the first batch in which it did.
+        Exception: `sample` raised it; if it raised in several batches, the exception of the first batch.
     """
     if not batches:
         return
@@ -78,7 +78,7 @@ def load_batches(
     at_once = max(1, int(share * cluster.get("CPU", 1) / cpus))
     memory = share * STORE * cluster.get("object_store_memory", 2e9)
     decoder = ray.put(Decoder(index, streams, sample))
-    # "DEFAULT": anywhere, and not on what is reserved for the worker that asks.
+    # "DEFAULT": the tasks run anywhere, and not on the CPUs that are reserved for the calling worker.
     submit = ray.remote(Decoder.decode).options(num_cpus=cpus, scheduling_strategy="DEFAULT").remote
     coming = (submit(decoder, rows) for rows in batches)
     pending = deque[Any](islice(coming, at_once))
@@ -96,7 +96,7 @@ def load_batches(
 
 
 def windows_of(index: ClipIndex, rows: Iterable[int], stream: str, sample: Sampler) -> torch.Tensor | Planes:
-    """The windows of some clips, decoded here and now."""
+    """Decode the windows of some clips in this process."""
     tables = columns(stream, [sample(index, int(row), stream) for row in rows])
     return _windows({name: torch.from_numpy(column) for name, column in tables.items()})[stream]
 
@@ -110,7 +110,7 @@ def _get(reference: Any) -> dict[str, NDArray]:
 
 
 def _windows(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor | Planes]:
-    """The columns of `pipeline.clips.planes.columns`, one entry a stream."""
+    """Turn the columns of `pipeline.clips.planes.columns` into one entry per stream."""
     windows: dict[str, torch.Tensor | Planes] = {}
     for stream in [name for name in tensors if "." not in name]:
         luma, planes = tensors[stream], [f"{stream}.chroma", f"{stream}.phase"]

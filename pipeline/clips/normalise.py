@@ -1,4 +1,4 @@
-"""From uint8 windows to what a network takes, on the device that trains."""
+"""Conversion of uint8 windows to the input of a network, on the device that trains."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from pipeline.clips.planes import WHOLE
 
-# BT.601 of limited range as swscale has it for rgb24: of Y; of V for red, U and V for green, U for blue.
+# BT.601 of limited range, with swscale's factors for rgb24: for Y; for V in red, U and V in green, U in blue.
 BITS = 13
 LIGHT, RED_V, GREEN_U, GREEN_V, BLUE_U = 9539, 13075, -3209, -6660, 16525  # times 2 ** BITS
 
-# Windows lie in shared memory, from which torch makes tensors with this warning; all that is done with them is below.
+# Windows are in read-only shared memory; torch warns when it makes tensors from it, but nothing writes to them.
 warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
 
@@ -31,12 +31,12 @@ class Planes:
     phase: Tensor
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Planes":
-        """On another device."""
+        """Return the planes on another device."""
         luma, chroma = (each.to(device, non_blocking=non_blocking) for each in (self.luma, self.chroma))
         return Planes(luma, chroma, self.phase)
 
     def pin_memory(self) -> "Planes":
-        """In memory from which copies to a GPU need no host."""
+        """Return the planes in pinned memory, from which copies to a GPU do not block the host."""
         return Planes(self.luma.pin_memory(), self.chroma.pin_memory(), self.phase)
 
     def __len__(self) -> int:
@@ -47,24 +47,24 @@ class Planes:
 
 
 def normalise(windows: Tensor | Planes, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Levels 0 to 255 to [-1, 1], as the I3D networks take RGB and flow alike (flow: bound to bound).
+    """Map levels from 0 to 255 to [-1, 1], as the I3D networks take both RGB and flow (for flow: -bound to bound).
 
     Args:
         windows: (N, T, H, W, C) uint8, or the planes of RGB.
         dtype: the dtype of the result.
 
     Returns:
-        (N, C, T, H, W), in `channels_last_3d` memory format: the layout in which it came.
+        (N, C, T, H, W) in `channels_last_3d` memory format, which is the memory layout of the windows.
     """
     levels = rgb(windows) if isinstance(windows, Planes) else windows
     return levels.permute(0, 4, 1, 2, 3).to(dtype).mul_(2 / 255).sub_(1)
 
 
 def rgb(planes: Planes) -> Tensor:
-    """The levels that `pipeline.shards.decode_video` gives, (N, T, H, W, 3) uint8, on the device of the planes.
+    """Compute the levels that `pipeline.shards.decode_video` gives, (N, T, H, W, 3) uint8, on the planes' device.
 
-    Where colour has half the resolution swscale takes the nearest and rounds each product down, which darkens by a
-    level; where it is whole, the sum to the nearest level.
+    As in swscale, colour of half the resolution is taken from the nearest sample, and each product is rounded down,
+    which darkens by one level; with colour of full resolution, the sum is rounded to the nearest level.
     """
     levels = torch.empty(*planes.luma.shape, 3, dtype=torch.uint8, device=planes.luma.device)
     for luma, chroma, phase, target in zip(planes.luma, planes.chroma, planes.phase.tolist(), levels, strict=True):

@@ -1,6 +1,6 @@
 """The order of clips: a pure function of seed and epoch, so that a run resumes exactly where it stopped.
 
-Rows are positions in a `ClipIndex`. A batch of the whole job is cut into one part a rank.
+Rows are positions in a `ClipIndex`. A batch of the whole job is divided into one part per rank.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ Batches = list[NDArray[np.int64]]
 
 
 def training_batches(clips: int, batch_size: int, rank: int, world: int, seed: int, epoch: int) -> Batches:
-    """The batches of one rank in one epoch: a permutation of all clips, of which the incomplete last batch is left out.
+    """Return the batches of one rank in one epoch: a permutation of all clips without the incomplete last batch.
 
-    All ranks have equally many batches, of `batch_size` clips each; the clips left out differ from epoch to epoch.
-    A split smaller than one batch of the job is repeated to fill it.
+    All ranks get the same number of batches, of `batch_size` clips each; the clips that are left out differ from epoch
+    to epoch. A split smaller than one batch of the job is repeated to fill it.
     """
     order = np.random.default_rng([seed, epoch]).permutation(clips)
     whole = batch_size * world
@@ -24,13 +24,13 @@ def training_batches(clips: int, batch_size: int, rank: int, world: int, seed: i
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int, rank: int, world: int) -> Batches:
-    """The batches of one rank over a whole split: every clip in exactly one batch of one rank.
+    """Return the batches of one rank over a whole split; every clip is in exactly one batch of one rank.
 
-    Clips are sorted by length and a batch holds clips of one length only, so that whole clips stack without padding.
+    Clips are sorted by length, and a batch holds clips of one length only, so that whole clips stack without padding.
 
     Args:
-        lengths: (clips,) frames of each clip as the network will see them.
-        batch_size: largest batch.
+        lengths: (clips,) number of frames of each clip that the network will see.
+        batch_size: largest number of clips in a batch.
         rank: this rank.
         world: number of ranks.
     """
@@ -43,12 +43,12 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int, rank: int, w
 
 
 def view_batches(groups: NDArray[np.int64], views: NDArray[np.int64], batch_size: int) -> Batches:
-    """Clips of a test of several views, each in exactly one batch with others of its group only.
+    """Return batches of clips for a test with several views; each clip is in one batch, with clips of its group only.
 
     Args:
-        groups: (clips,) group of each clip, from 0.
-        views: (groups,) views of a clip of each group.
-        batch_size: views in a batch; a clip that has more of them is a batch of its own.
+        groups: (clips,) group number of each clip, from 0.
+        views: (groups,) number of views per clip in each group.
+        batch_size: largest number of views in a batch; a clip with more views is a batch of its own.
     """
     batches: Batches = []
     for group, count in enumerate(views):

@@ -1,4 +1,4 @@
-"""Frames and clips of the same video, or of two: the pairs of supervision transfer (arXiv 1711.08200, section 3.2)."""
+"""Pairs for supervision transfer (arXiv 1711.08200, section 3.2): frames and a clip, of the same video or of two."""
 
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,14 @@ from pipeline.shards import ShardError
 
 
 def partners(index: ClipIndex, seed: int, epoch: int | None) -> NDArray[np.int64]:
-    """The clip whose frames are shown beside each clip: itself for one half, a clip of another video for the other.
+    """Choose the clip whose frames are paired with each clip: for half of them itself, else a clip of another video.
 
-    A pure function of its arguments; each clip of another video is as likely.
+    The choice is a pure function of the arguments; all clips of other videos are equally likely.
 
     Args:
-        index: the index of the clips; `DATASET.VIDEO` begins their ids.
+        index: the clips; their ids begin with `DATASET.VIDEO`.
         seed: the seed of the run.
-        epoch: from 0; None for the pairs of the validation, which stay.
+        epoch: number of the epoch, from 0; None for the pairs of the validation, which do not change.
 
     Returns:
         (clips,) rows of the index.
@@ -31,7 +31,7 @@ def partners(index: ClipIndex, seed: int, epoch: int | None) -> NDArray[np.int64
     video = np.unique([".".join(name.split(".")[:2]) for name in index.clip_ids.tolist()], return_inverse=True)[1]
     by_video = np.argsort(video, kind="stable")
     sizes = np.bincount(video)
-    others = len(index) - sizes[video]  # clips of other videos: those behind the own one in this order, in a circle
+    others = len(index) - sizes[video]  # clips of other videos: they follow the own one in this order, cyclically
     if not others.all():
         raise ShardError(f"{index.shards}: all {len(index)} clips of {index.split!r} are of one video; no pair differs")
     behind = np.cumsum(sizes)[video]
@@ -41,21 +41,21 @@ def partners(index: ClipIndex, seed: int, epoch: int | None) -> NDArray[np.int64
 
 
 def matched(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
-    """The clips with the labels of their pairs: 1 where frames and clip are of the same video and time, else 0."""
+    """Return the clips with the labels of their pairs: 1 if frames and clip are of the same video and time, else 0."""
     return replace(index, labels=("different", "same"), label=(rows == np.arange(len(index))).astype(np.int64))
 
 
 @dataclass(frozen=True)
 class PairSampler:
-    """A clip as `rgb` and its partner's as `frames`; of one and the same clip both are the same window and crop."""
+    """A sampler of a clip as `rgb` and its partner as `frames`; if both are one clip, they have one window and crop."""
 
     sample: Sampler
     rows: NDArray[np.int64]
 
     def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:  # noqa: ARG002 - both streams are alike
-        """(clips,) frames of every window."""
+        """Return the number of frames of every window, (clips,)."""
         return self.sample.lengths(index, "rgb")  # type: ignore[attr-defined]
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
-        """The window, (T, crop, crop, 3) uint8 or planes."""
+        """Decode the window, (T, crop, crop, 3) uint8 or planes."""
         return self.sample(index, int(self.rows[row]) if stream == "frames" else row, "rgb")

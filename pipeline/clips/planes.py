@@ -1,6 +1,6 @@
-"""RGB windows as H.264 holds them, light apart from colour: half the bytes of RGB, and no conversion before the device.
+"""RGB windows as H.264 stores them, in luma and chroma planes: half the bytes of RGB, converted on the device only.
 
-The network sees what `decode_video` would have given it: `pipeline.clips.normalise` makes the same levels of them.
+The network sees the levels that `decode_video` would give: `pipeline.clips.normalise` computes them from the planes.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from pipeline.clips.crops import Crop, mirror
 from pipeline.shards import Area, decode_planes
 
-WHOLE = -1  # phase of a clip that is stored with full colour resolution
+WHOLE = -1  # the phase of a clip that is stored with full colour resolution
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneWindow:
-    """One window.
+    """One RGB window as planes.
 
     Attributes:
         luma: (T, H, W) uint8.
-        chroma: U before V, (T, 2, h, w) uint8; h, w = H, W where colour is whole, else H // 2 + 1, W // 2 + 1.
-        phase: (2,) int64, rows and columns: pixel i takes the colour at (i + phase) // 2, or its own for `WHOLE`.
+        chroma: (T, 2, h, w) uint8, U before V; h, w = H, W at full colour resolution, else H // 2 + 1, W // 2 + 1.
+        phase: (2,) int64, for rows and columns: pixel i has the colour at (i + phase) // 2, or at i for `WHOLE`.
     """
 
     luma: NDArray[np.uint8]
@@ -34,7 +34,7 @@ Window = NDArray[np.uint8] | PlaneWindow
 
 
 def plane_window(video: bytes, frames: NDArray[np.int64], crop: Crop) -> PlaneWindow:
-    """What a crop that resizes nothing cuts out of an encoded clip."""
+    """Decode the part of an encoded clip that a crop without a resize keeps."""
     luma, chroma, whole = decode_planes(video, frames, area_of(crop))
     phase = np.array([WHOLE, WHOLE] if whole else [crop.top % 2, crop.left % 2])
     if not crop.flip:
@@ -46,16 +46,16 @@ def plane_window(video: bytes, frames: NDArray[np.int64], crop: Crop) -> PlaneWi
 
 
 def area_of(crop: Crop) -> Area:
-    """What a crop cuts out of frames that nothing resizes."""
+    """Return the area of the frames that a crop without a resize keeps."""
     return Area(crop.top, crop.left, crop.side, crop.side)
 
 
 def columns(stream: str, windows: Sequence[Window]) -> dict[str, NDArray]:
-    """The windows of a batch as columns of a table: `stream`, and for planes `stream.chroma` and `stream.phase`.
+    """Return the windows of a batch as table columns: `stream`, and for planes `stream.chroma` and `stream.phase`.
 
-    Chroma of half resolution stands in the upper left corner where another clip of the batch has it whole.
+    If a batch also has clips of full colour resolution, chroma of half resolution fills only the upper left corner.
     """
-    if arrays := [window for window in windows if not isinstance(window, PlaneWindow)]:  # a sampler gives one kind
+    if arrays := [window for window in windows if not isinstance(window, PlaneWindow)]:  # a sampler returns one kind
         return {stream: np.stack(arrays)}
     planes = [window for window in windows if isinstance(window, PlaneWindow)]
     height, width = np.max([window.chroma.shape[2:] for window in planes], axis=0)

@@ -1,4 +1,4 @@
-"""One window of one clip: which frames, which crop, decoded."""
+"""Sampling of one window of one clip: choose the frames and the crop, and decode them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ DECODE: dict[str, Callable[[bytes, NDArray[np.int64]], NDArray[np.uint8]]] = {"r
 
 @dataclass(frozen=True)
 class TrainingSampler:
-    """Random window, crop and flip: a pure function of seed, epoch and clip, whoever decodes it and when.
+    """A sampler of random windows, crops and flips: a pure function of seed, epoch and clip, in any process and order.
 
     Attributes:
-        clips: the window's and the crop's size.
+        clips: sizes of the window and the crop.
         seed: the seed of the run.
-        epoch: from 0.
-        paired: the streams go into one network: both take one window, RGB every `rgb_every`-th frame of it.
+        epoch: number of the epoch, from 0.
+        paired: whether one network takes both streams: both then have the same window, RGB every `rgb_every`-th frame.
     """
 
     clips: ClipsConfig
@@ -33,11 +33,11 @@ class TrainingSampler:
     paired: bool = False
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
-        """The window, (T, crop, crop, C) uint8, of RGB that nothing resizes its planes."""
+        """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes."""
         return _decode(index, row, stream, *self.drawn(index, row, stream))
 
     def drawn(self, index: ClipIndex, row: int, stream: str) -> tuple[NDArray[np.int64], Crop]:
-        """Which frames, (T,), and which part of them."""
+        """Draw the indices of the frames, (T,), and the crop."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
         length = int(index.length("flow" if self.paired else stream)[row])
         frames = random_window(length, self.clips.frames, self.clips.stride, rng)
@@ -49,21 +49,24 @@ class TrainingSampler:
 
 @dataclass(frozen=True)
 class CentreSampler:
-    """Central crop of the central window, or of the whole clip where `frames` is None; `paired` as in training."""
+    """A sampler of the central crop of the central window, or of the whole clip if `frames` is None.
+
+    `paired` has the same meaning as in training.
+    """
 
     clips: ClipsConfig
     frames: int | None
     paired: bool = False
 
     def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
-        """(clips,) frames that the network will see of every clip."""
+        """Return the number of frames of each clip that the network will see, (clips,)."""
         if self.frames is not None:
             return np.full(len(index), self.frames)
         lengths = -(-index.length("flow" if self.paired else stream) // self.clips.stride)
         return np.maximum(lengths // self.clips.rgb_every, 1) * self.clips.rgb_every if self.paired else lengths
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
-        """The window, (T, crop, crop, C) uint8, of RGB that nothing resizes its planes."""
+        """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes."""
         length = int(index.length("flow" if self.paired else stream)[row])
         if self.frames is None and not self.paired:
             frames = whole_clip(length, self.clips.stride)

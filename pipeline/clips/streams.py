@@ -1,6 +1,6 @@
-"""What a clip is made of: pictures, and the flow between them."""
+"""The streams of a clip: RGB frames, and the flow between them."""
 
 BLOB = {"rgb": "video", "flow": "flow"}
-"""The column of a shard that holds a stream."""
+"""The shard column that holds each stream."""
 
 CHANNELS = {"rgb": 3, "flow": 2}

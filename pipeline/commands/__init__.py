@@ -1,5 +1,5 @@
-"""What a user can ask for, one module a command: parse, call a room, print what came of it.
+"""The commands, one module each: parse the command line, call a subpackage, print the result.
 
-A command reads its words before it imports what it needs for the work, which takes seconds: `--help` and a mistake are
-answered at once. `jobs/` holds one script a command, to be run or submitted as it is.
+A command parses its arguments before it imports the libraries for its work, which takes seconds, so that `--help` and
+mistakes are answered at once. `jobs/` holds one script per command, to be run or submitted as it is.
 """

@@ -1,14 +1,14 @@
-"""Measure the pieces on this machine.
+"""Measure the speed of flow, ingest, loader or training on this machine.
 
     video-actions benchmark flow a.mp4 --pairs 8 --processes 2 --json flow.json
     video-actions benchmark ingest a.mp4 b.avi --clips 32 --seconds 4
     video-actions benchmark loader a.mp4 b.avi --clips 64
     video-actions benchmark train --networks i3d,resnet3d18 --batch 24 --json train.json
 
-`flow`: every TV-L1 backend beside OpenCV on the same pairs, at short side 256 and at 224x224.
-`ingest`: each stage of a clip; windows of what is stored; Ray Data beside a bare pool of processes; memory.
-`loader`: random windows a second and core, and of the whole machine, beside decord in a torch DataLoader.
-`train`: our training step of each network beside a plain PyTorch loop over it; one core, where there is no GPU.
+`flow`: every TV-L1 backend against OpenCV on the same pairs of frames, at short side 256 and at 224x224.
+`ingest`: each stage; random windows of stored clips; Ray Data against a plain process pool; memory.
+`loader`: random windows a second, on one core and on all, against decord (on all, in a torch DataLoader).
+`train`: our training step against a plain PyTorch loop, for each network; on one core if there is no GPU.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from pipeline.table import shown
 
 
 def options() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the command's argument parser."""
     words = parser("benchmark", __doc__)
     add_pieces(words)
     return words
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, measure, print the tables."""
+    """Parse the arguments, measure, and print the tables."""
     given = options().parse_args(argv)
     for clip in [file for file in getattr(given, "files", ()) if not file.is_file()]:
         fail(f"{clip}: no such file")

@@ -1,4 +1,4 @@
-"""`video-actions`: every command of this package under one name."""
+"""The program `video-actions`, which runs every command of this package."""
 
 import difflib
 import importlib
@@ -14,7 +14,7 @@ VERBS = (*JOBS, "completion")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Hand the words behind the first one to the command that it names."""
+    """Run the command that the first argument names, with the other arguments."""
     verb, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb == "help":
         verb, rest = (rest[0], ["--help"]) if rest else ("--help", [])
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def help_text() -> str:
-    """Every command with the first line of its documentation."""
+    """Return the help text: every command with the first line of its documentation."""
     lines = [f"{PROGRAM}: train, test and use networks that name the actions in videos.", ""]
     for verb in VERBS:
         doc = importlib.import_module(f"pipeline.commands.{verb}").__doc__ or ""
@@ -39,7 +39,7 @@ def help_text() -> str:
 
 
 def _hint(wrong: str) -> str:
-    """The nearest command, found by the name of its job as well."""
+    """Suggest the command whose name, or whose job's name, is nearest."""
     names = {**{job: verb for verb, job in JOBS.items()}, **{verb: verb for verb in VERBS}}
     near = difflib.get_close_matches(wrong.replace("-", "_"), names, n=1, cutoff=0.6)
     return nearest(names[near[0]] if near else wrong, list(VERBS))

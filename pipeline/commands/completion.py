@@ -1,11 +1,11 @@
-"""Print what lets a shell complete commands, recipes, fields and their values.
+"""Print a script with which a shell completes commands, recipes, fields and their values.
 
     video-actions completion bash > ~/.local/share/bash-completion/completions/video-actions
     video-actions completion zsh > ~/.zfunc/_video-actions          # a folder of $fpath
     video-actions completion fish > ~/.config/fish/completions/video-actions.fish
 
-For this shell alone: source <(video-actions completion bash). The text holds all it needs, so that nothing is started
-while you type; print it anew for another version.
+For the current shell only: source <(video-actions completion bash). The script holds all names and values, so that no
+program is started while you type; print it again after an update.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from pipeline.commands.words import parser
 
 
 def options() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the command's argument parser."""
     words = parser("completion", __doc__)
     words.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
     return words
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, print the script."""
+    """Parse the arguments and print the script."""
     print(SCRIPTS[options().parse_args(argv).shell](commands()))

@@ -5,7 +5,7 @@
     video-actions evaluate --checkpoint runs/RUN/rgb/checkpoint_0 --ingest.shards /data/k400/shards/kinetics400
     video-actions evaluate --fuse A/scores.parquet B/scores.parquet --weights 1,1.5 --average softmax
 
-Everything else comes from the config with which the network was trained; --FIELD VALUE sets a field of it anew, such as
+All other settings come from the config with which the network was trained; --FIELD VALUE changes one of them, such as
 --evaluation.split, --evaluation.protocol, --evaluation.batch_size, --ingest.shards, --resources.workers.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def options() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the command's argument parser."""
     words = parser("evaluate", __doc__)
     what = words.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", metavar="URI", help="of a registered model, such as models:/NAME@ALIAS")
@@ -41,7 +41,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, find the networks, test them, say what they are worth."""
+    """Parse the arguments, find the networks, test them, and print their accuracy."""
     arguments, rest = options().parse_known_args(argv)
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         fields = overrides(rest)
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def find(arguments: argparse.Namespace, base: Config, folder: Path) -> "Source":
-    """The networks that the command line names."""
+    """Return the networks that the command line names."""
     from pipeline.runs.trained_networks import checkpointed, registered, trained_run
 
     if arguments.model:

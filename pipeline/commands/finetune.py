@@ -6,8 +6,9 @@ r"""Fine-tune a network on another data set, from a run's checkpoint or a publis
         --model.weights.rgb outputs/runs/NAME ...
     video-actions finetune --recipe i3d_hmdb51_original ...
 
-original trains on the target alone, fixed a new classifier, full everything; the 3D ResNets' recipes conv5_x and the
-classifier. Networks that take both streams at once have --model.weights.two_stream.
+The recipes *_original train on the target data set alone, *_fixed train a new classifier only, *_full train all layers.
+The recipes of 3D ResNets train conv5_x and the classifier. Networks that take both streams at once need
+--model.weights.two_stream.
 """
 
 from collections.abc import Sequence
@@ -17,5 +18,5 @@ from pipeline.recipes import FINE_TUNE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fine-tune, by one of the recipes for it."""
+    """Fine-tune a network with one of the fine-tuning recipes."""
     train("finetune", argv, FINE_TUNE, __doc__)

@@ -3,8 +3,8 @@
     video-actions ingest --recipe i3d_kinetics --catalog.annotations.val validate.csv --catalog.videos videos
     video-actions ingest --recipe demo --storage /data/demo
 
-Interrupted, the same command goes on where it stopped. Clips that cannot be read are listed with their reasons;
---retry CLASS tries them again. --plan says what there is to do and what it would cost, and does nothing.
+If ingest is interrupted, the same command continues where it stopped. Clips that cannot be read are listed with their
+reasons; --retry CLASS tries them again. --plan prints what would be done and its cost, and does nothing.
 """
 
 import os
@@ -20,7 +20,7 @@ from pipeline.submission import resolve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, ingest, say what came of it."""
+    """Parse the arguments, ingest, and print the result."""
     words, plan = planning(argv)
     with one_line_errors():
         config = resolve(parse(Config, PRETRAIN, words, spoken(__doc__), stored_alone))
@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def stored_alone(values: dict[str, Any], given: Collection[str]) -> None:
-    """Bend what only a training asks of a recipe to what is to be stored, unless it was given itself."""
+    """Adapt fields that matter only to training, so that they do not conflict with what is stored.
+
+    Fields that the command line sets stay as they are.
+    """
     if "model.streams" not in given:
         values["model"]["streams"] = values["ingest"]["streams"]
     if not {"clips.crop", "clips.short_side"} & set(given):

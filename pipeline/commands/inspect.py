@@ -3,7 +3,7 @@
     video-actions inspect /data/kinetics400/shards --card kinetics400.html
     video-actions inspect s3://bucket/kinetics400 --against s3://bucket/kinetics700 --card kinetics400.html
 
-The card is one HTML page with its pictures inside. The exit status is 1 where the set is not what its manifest says.
+The card is one HTML page with embedded pictures. The exit status is 1 if the set differs from its manifest.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pipeline.next_command import command, next_steps
 
 
 def options() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the command's argument parser."""
     words = parser("inspect", __doc__)
     words.add_argument("shards", metavar="SHARDS", help="folder or URI of a shard set")
     words.add_argument("--card", type=Path, metavar="FILE.html", help="write the data card there")
@@ -26,7 +26,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, verify, print what is wrong, write the card."""
+    """Parse the arguments, verify the set, print its problems, and write the card."""
     arguments = options().parse_args(argv)
     if arguments.card and not arguments.card.parent.is_dir():
         fail(f"--card {arguments.card}: no folder {arguments.card.parent}")

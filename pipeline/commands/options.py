@@ -1,4 +1,4 @@
-"""What every command takes, as a shell completes it: commands, options, and the values that are known beforehand."""
+"""The commands, options and known values that a shell can complete."""
 
 import argparse
 import importlib
@@ -23,7 +23,7 @@ TREES: Mapping[str, tuple[type, Collection[str]]] = {
     "sweep": (SweepConfig, SWEEP),
     "reproduce": (StudyConfig, ["study"]),
 }
-"""Commands that take the fields of a config, with their recipes; the others have options of their own."""
+"""Commands that take the fields of a config: class of the config, and names of the recipes."""
 PLANNED = ("ingest", "pretrain", "finetune", "transfer")
 """Commands that take --plan."""
 KEYS = {
@@ -32,9 +32,9 @@ KEYS = {
     "model.weights": ("rgb", "flow", "two_stream"),
     "model.options": (),
 }
-"""Usual keys of the fields that are mappings."""
+"""Common keys of the fields that are mappings."""
 FILES = (*PATHS, "model.inflate")
-PATHS_OF_PARSERS = ("DIR", "OTHER_SHARDS", "SCORES")  # or URIs
+PATHS_OF_PARSERS = ("DIR", "OTHER_SHARDS", "SCORES")  # names under which parsers show arguments that are paths or URIs
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Option:
     """An option of a command.
 
     Attributes:
-        name: with its dashes.
-        says: one line.
-        values: what may follow, where that is known.
-        many: whether several of the values may follow, with commas between.
-        files: whether a path follows.
-        flag: whether nothing follows.
+        name: the name with its dashes.
+        says: a one-line description.
+        values: the values that it may have, if they are known.
+        many: whether it takes several values, separated by commas.
+        files: whether its value is a path.
+        flag: whether it takes no value.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
-    """A command.
+    """A command of `video-actions`.
 
     Attributes:
         verb: its name.
-        says: one line.
-        options: those that it takes.
-        values: what its first word may be.
-        files: whether it takes paths without an option.
+        says: a one-line description.
+        options: the options that it takes.
+        values: the values that its first argument may have.
+        files: whether it takes paths as positional arguments.
     """
 
     verb: str
@@ -78,7 +78,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Every command."""
+    """Return all commands."""
     return [*map(_command, JOBS), Command("completion", _first_line("completion"), (_HELP,), SHELLS)]
 
 
@@ -98,7 +98,7 @@ def _command(verb: str) -> Command:
 
 
 def _pieces(action: argparse.Action) -> Mapping[str, argparse.ArgumentParser]:
-    """The commands of a command."""
+    """Return the subcommands that an argument of a parser defines."""
     return action.choices if isinstance(action, argparse._SubParsersAction) else {}
 
 
@@ -129,7 +129,7 @@ def _of_tree(config: Any) -> Iterator[Option]:
 
 
 def _values(kind: Any) -> tuple[tuple[str, ...], bool]:
-    """What a field of a kind may be, and whether it holds several."""
+    """Return the known values of a field of this type, and whether it can hold several."""
     if kind is bool:
         return ("true", "false"), False
     if get_origin(kind) is Literal:

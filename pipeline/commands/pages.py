@@ -1,4 +1,4 @@
-"""How a command says where MLflow shows what it has done."""
+"""The MLflow address that a command prints at its end."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def pages(run: "Run") -> list[str]:
-    """The address of a run's page and, where no server shows it yet, the line that starts one."""
+    """Return the address of a run's page; for a local tracking store, after the command that starts a server."""
     from pipeline.tracking.addresses import run_page, served
 
     return [run_page(run)] if served(run.uri) else [mlflow_ui(masked(run.uri)), run_page(run)]

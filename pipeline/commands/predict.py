@@ -4,8 +4,9 @@ video-actions predict clip.mp4
 video-actions predict folder/of/videos --top 3 --output csv > actions.csv
 video-actions predict a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
 
-A folder stands for all videos below it. A video that cannot be read costs no other its answer; the exit status is then
-1. With --views 3 three windows are looked at instead of all of a video: long videos are answered sooner.
+A folder stands for all videos in it and its subfolders. If a video cannot be read, the others are still classified; the
+exit status is then 1. --views 3 classifies three windows of each video instead of all that the model's test uses, which
+is faster for long videos.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pipeline.commands.words import parser
 
 
 def options() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the command's argument parser."""
     words = parser("predict", __doc__)
     words.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind, or folders")
     words.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
@@ -29,7 +30,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, load, print the likeliest actions of every video as soon as they are known."""
+    """Parse the arguments, load the model, and print the likeliest actions of each video as soon as they are known."""
     arguments = options().parse_args([_file(word) for word in (sys.argv[1:] if argv is None else argv)])
     with one_line_errors():
         videos = [video for given in arguments.videos for video in _below(given)]
@@ -57,13 +58,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _file(word: str) -> str:
-    """A word of the command line; what begins with one dash is a file, as ids of YouTube may."""
+    """Return a command-line argument with ./ before a file name that begins with a dash, as YouTube ids may."""
     dashed = word.startswith("-") and not word.startswith("--") and word not in ("-h", "-")
     return f"./{word}" if dashed and not word[1:].isdecimal() else word
 
 
 def _below(given: Path) -> list[Path]:
-    """The videos of a folder; a file is its own."""
+    """Return the videos in a folder; for a file, the file itself."""
     if not given.is_dir():
         return [given]
     from pipeline.catalog.files import video_files
@@ -72,6 +73,6 @@ def _below(given: Path) -> list[Path]:
 
 
 def _registry(tracking: str) -> str:
-    """The URI of the registry; a file is a SQLite database."""
+    """Return the URI of the registry; a path to a file means a SQLite database."""
     default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
     return f"sqlite:///{Path(tracking).absolute()}" if tracking and Path(tracking).is_file() else tracking or default

@@ -1,12 +1,12 @@
-"""Try what the papers claim, at small size, on rendered clips.
+"""Test the claims of the papers at small size on rendered clips.
 
     video-actions reproduce
     video-actions reproduce --claims transfer,start --seeds 0,1,2 --storage /data/study
     video-actions reproduce --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
 
-Claims: two_stream, temporal, start, transfer, supervision. A seed takes some half an hour on
-two cores; a report comes last. Interrupted, the same command goes on where it stopped; trainings that claims share, or
-that are done already, are not run again.
+Claims: two_stream, temporal, start, transfer, supervision. One seed takes about half an hour on two cores; the report
+is written at the end. If the study is interrupted, the same command continues where it stopped. Trainings that several
+claims share are run once, and trainings that are done are not run again.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from pipeline.submission import resolve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, run what is not done, say what came out."""
+    """Parse the arguments, run the trainings that are not done, and print the verdicts."""
     with one_line_errors():
         study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, spoken(__doc__)))
         from pipeline.cluster import connect

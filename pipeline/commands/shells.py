@@ -1,4 +1,4 @@
-"""What each shell reads to complete `video-actions`: a text that holds all commands, options and values."""
+"""The completion script of each shell, which holds all commands, options and values of `video-actions`."""
 
 import shlex
 from collections import defaultdict
@@ -9,7 +9,7 @@ from pipeline.next_command import PROGRAM
 
 
 def bash(known: Sequence[Command]) -> str:
-    """For bash 4.4 and later; words are split at `=` there."""
+    """Return the script for bash 4.4 and later, which splits words at `=`."""
     return f"""# What bash completes of {PROGRAM}: printed by {PROGRAM} completion bash.
 _video_actions() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb=${{COMP_WORDS[1]}}
@@ -49,7 +49,7 @@ complete -F _video_actions {PROGRAM}"""
 
 
 def zsh(known: Sequence[Command]) -> str:
-    """For zsh, as a function of `$fpath` or sourced."""
+    """Return the script for zsh, which can be sourced or put into a folder of `$fpath`."""
     return f"""#compdef {PROGRAM}
 # What zsh completes of {PROGRAM}: printed by {PROGRAM} completion zsh.
 _video_actions() {{
@@ -91,7 +91,7 @@ if [[ $funcstack[1] == _{PROGRAM} ]]; then _video_actions; else compdef _video_a
 
 
 def fish(known: Sequence[Command]) -> str:
-    """For fish, which shows what each option is."""
+    """Return the script for fish, which also shows a description of each option."""
     lines = [f"# What fish completes of {PROGRAM}: printed by {PROGRAM} completion fish.", f"complete -c {PROGRAM} -f"]
     at_first = f"complete -c {PROGRAM} -n __fish_use_subcommand"
     lines += [f"{at_first} -a {one.verb} -d {_fish(one.says)}" for one in known]
@@ -113,7 +113,7 @@ SCRIPTS: dict[str, Callable[[Sequence[Command]], str]] = {"bash": bash, "zsh": z
 
 
 def _cases(known: Sequence[Command], options_of: Callable[[Command], str]) -> str:
-    """A branch a command: its options, and what may stand without one."""
+    """Return one case branch per command, with its options and its positional arguments."""
     lines = []
     for one in known:
         first = f" first={_quoted(one.values)}" if one.values else " first=files" if one.files else ""
@@ -122,7 +122,7 @@ def _cases(known: Sequence[Command], options_of: Callable[[Command], str]) -> st
 
 
 def _value_cases(known: Sequence[Command]) -> str:
-    """A branch an option whose values are known, or are paths, or which has none."""
+    """Return case branches for the options that have known values, take paths, or take no value."""
     branches: defaultdict[str, list[str]] = defaultdict(list)
     for option, takers in _takers(known).items():
         if option.values or option.files or option.flag:
@@ -133,7 +133,7 @@ def _value_cases(known: Sequence[Command]) -> str:
 
 
 def _takers(known: Sequence[Command]) -> dict[Option, list[Command]]:
-    """The commands that take each option."""
+    """Return the commands that take each option."""
     takers: defaultdict[Option, list[Command]] = defaultdict(list)
     for one in known:
         for option in one.options:
@@ -154,5 +154,5 @@ def _seen(takers: Sequence[Command]) -> str:
 
 
 def _fish(text: str) -> str:
-    """A text between quotes, as fish reads it."""
+    """Quote a text for fish."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

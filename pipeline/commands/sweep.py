@@ -1,4 +1,4 @@
-"""Search temporal depth x stride x resolution on shards that are there.
+"""Search temporal depth x stride x resolution on an existing shard set.
 
 video-actions sweep --recipe demo_sweep
 video-actions sweep --recipe i3d_sweep --base.storage /data/kinetics --frames 16,32,64 --strides 1,2 --crops 112,224
@@ -16,7 +16,7 @@ from pipeline.submission import resolve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, search, print the table."""
+    """Parse the arguments, run the trials, and print the table."""
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, argv, spoken(__doc__)))
         from pipeline.cluster import connect

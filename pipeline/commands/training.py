@@ -1,4 +1,4 @@
-"""What pretraining and fine-tuning have in common: parse, ingest what is missing, train, say what came of it."""
+"""The common part of pretraining and fine-tuning: parse, ingest missing clips, train, print the result."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
     """Train every network of a config, from a list of clips to a registered model.
 
     Args:
-        verb: a verb of `video-actions`.
+        verb: the command's name in `video-actions`.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
-        recipes: name to function; the first is the default.
+        recipes: maps each recipe's name to its function; the first is the default.
         doc: the command's docstring, printed by `--help`.
     """
     words, plan = planning(argv)
@@ -41,7 +41,7 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
 
 
 def trained_stored(values: dict[str, Any], given: Collection[str]) -> None:
-    """Store the streams that are to be trained, where the command line says nothing of what is stored."""
+    """Also store the streams to be trained, if the command line sets those but not which streams are stored."""
     if "model.streams" in given and "ingest.streams" not in given:
         stored = [*values["ingest"]["streams"], *values["model"]["streams"]]
         values["ingest"]["streams"] = [stream for stream in ("rgb", "flow") if stream in stored]

@@ -4,8 +4,8 @@ r"""Supervision transfer (Temporal 3D ConvNets, section 3.2): a 3D network learn
         --catalog.annotations.val 'validate*.tfrecord' --catalog.videos videos --storage /data/youtube8m
     video-actions finetune --recipe t3d121_ucf101 --model.weights.rgb /data/youtube8m/runs/NAME/student.pt ...
 
-Any data set and any 3D network on RGB will do: --catalog.dataset, --model.name. --model.inflate names the file of
-DenseNet-121's ImageNet weights where they cannot be downloaded.
+It works with any data set (--catalog.dataset) and any 3D network on RGB (--model.name). If DenseNet-121's ImageNet
+weights cannot be downloaded, give their file as --model.inflate.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from pipeline.submission import resolve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, ingest what is missing, train on pairs, say what came of it."""
+    """Parse the arguments, ingest missing clips, train on pairs, and print the result."""
     words, plan = planning(argv)
     with one_line_errors():
         config = resolve(parse(Config, TRANSFER, words, spoken(__doc__)))

@@ -1,4 +1,4 @@
-"""The words of a command that has options of its own, where others take the fields of a config."""
+"""The argument parser of commands that have their own options instead of the fields of a config."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from pipeline.next_command import command, spoken
 
 
 def parser(verb: str, doc: str | None) -> argparse.ArgumentParser:
-    """A parser that says in `--help` what a command's docstring says, and names the command as it was started."""
+    """Return a parser whose `--help` prints the command's docstring and names the command as it was started."""
     return argparse.ArgumentParser(
         prog=command(verb),
         description=spoken(doc),

@@ -1,6 +1,6 @@
-"""What scores are worth, beyond one number: by class, by pair of classes, and whether they know when they are wrong.
+"""Analysis of scores beyond one number: accuracy by class, confused pairs of classes, and calibration.
 
-Everything comes from stored `Scores`, and carries the clips, the missing ones and the digest it stands on.
+Everything is computed from stored `Scores`, and carries the number of clips, of missing clips, and the data digest.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ BINS = 15  # Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class: shares of its clips. Of a class without clips both are NaN."""
+    """Accuracy of one class, as shares of its clips; NaN if it has none."""
 
     label: str
     clips: int
@@ -27,7 +27,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes that are taken for each other: how many clips of the first were said to be of the second."""
+    """Two confused classes: of the `of` clips of class `label`, `clips` were predicted as `predicted`."""
 
     label: str
     predicted: str
@@ -37,13 +37,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence, the probability of the predicted class, against the share of predictions that are right.
+    """Confidence (the probability of the predicted class) compared with the share of right predictions.
 
     Attributes:
         error: expected calibration error: the mean over clips of |confidence - accuracy| of their bin.
-        confidence: (bins,) mean in each bin; NaN in an empty one.
-        accuracy: (bins,) share of right predictions; NaN in an empty one.
-        clips: (bins,) in each.
+        confidence: (bins,) mean confidence in each bin; NaN in an empty bin.
+        accuracy: (bins,) share of right predictions in each bin; NaN in an empty bin.
+        clips: (bins,) number of clips in each bin.
     """
 
     error: float
@@ -54,16 +54,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All of it for one stream, or the fusion.
+    """The analysis of one stream, or of the fusion.
 
     Attributes:
-        name: the name of the stream.
-        accuracy: with the clips, the missing ones and the digest on which all of this stands.
-        class_mean: top-1, averaged over the classes that have clips.
-        classes: every class.
+        name: name of the stream, or `two_stream`.
+        accuracy: top-1 and top-5 accuracy, with the number of clips, of missing clips, and the data digest.
+        class_mean: top-1 accuracy, averaged over the classes that have clips.
+        classes: accuracy of every class.
         confusion: (classes, classes) counts: true class by predicted class.
-        pairs: the most frequent confusions first.
-        calibration: how well its probabilities are calibrated.
+        pairs: confused classes, the most frequent first.
+        calibration: calibration of the probabilities.
     """
 
     name: str
@@ -75,14 +75,20 @@ class Analysis:
     calibration: Calibration
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON; NaN as null."""
+        """Convert to plain values for JSON; NaN becomes None."""
         values = {**asdict(self), "confusion": self.confusion.tolist(), "mean": self.accuracy.mean}
         plain: dict[str, Any] = _without_nan(values)
         return plain
 
 
 def analyse(scores: Scores, name: str, pairs: int = 20) -> Analysis:
-    """Everything about one stream, or about `two_stream`."""
+    """Analyse one stream, or the fusion.
+
+    Args:
+        scores: scores of a split.
+        name: name of the stream, or `two_stream`.
+        pairs: largest number of confused pairs to list.
+    """
     hits, confusion = scores.hits(name), scores.confusion(name)
     classes = class_accuracy(hits, scores.targets, scores.labels)
     return Analysis(
@@ -99,11 +105,11 @@ def analyse(scores: Scores, name: str, pairs: int = 20) -> Analysis:
 def class_accuracy(
     hits: NDArray[np.bool_], targets: NDArray[np.int64], labels: Sequence[str]
 ) -> tuple[ClassAccuracy, ...]:
-    """Accuracy of each class.
+    """Compute the accuracy of each class.
 
     Args:
-        hits: (clips, 5) from `Scores.hits`.
-        targets: (clips,).
+        hits: (clips, 5), as returned by `Scores.hits`.
+        targets: (clips,) class of each clip.
         labels: class names.
     """
     clips = np.bincount(targets, minlength=len(labels))
@@ -116,7 +122,7 @@ def class_accuracy(
 
 
 def hardest_pairs(confusion: NDArray[np.int64], labels: Sequence[str], count: int) -> tuple[Pair, ...]:
-    """The confusions that cost most clips; of equals, those of the smaller class first."""
+    """Return the `count` most frequent confusions; of equal ones, that of the smaller class comes first."""
     of = confusion.sum(axis=1)
     wrong = [(int(n), int(of[i]), i, j) for (i, j), n in np.ndenumerate(confusion) if n and i != j]
     wrong.sort(key=lambda one: (-one[0], *one[1:]))
@@ -124,19 +130,19 @@ def hardest_pairs(confusion: NDArray[np.int64], labels: Sequence[str], count: in
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax over the last axis, in float64."""
+    """Compute the softmax over the last axis, in float64."""
     values = logits.astype(np.float64)
     probability: NDArray[np.float64] = np.exp(values - np.logaddexp.reduce(values, axis=-1, keepdims=True))
     return probability
 
 
 def calibration(probability: NDArray[np.float64], targets: NDArray[np.int64], bins: int = BINS) -> Calibration:
-    """Expected calibration error in `bins` equal bins of confidence, (0, 1/bins], ..., (1 - 1/bins, 1].
+    """Compute the expected calibration error in `bins` equal bins of confidence, (0, 1/bins], ..., (1 - 1/bins, 1].
 
     Args:
-        probability: (clips, classes).
-        targets: (clips,).
-        bins: how many.
+        probability: (clips, classes) probabilities.
+        targets: (clips,) class of each clip.
+        bins: number of bins.
     """
     confidence, right = probability.max(axis=1), probability.argmax(axis=1) == targets
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)

@@ -1,4 +1,4 @@
-"""Where trained networks look: class-activation maps of stored clips, under the protocol of the test."""
+"""Class-activation maps of stored clips under the test protocol: where trained networks look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ from pipeline.models.activation import class_activation, map_layers, upsample
 
 @dataclass(frozen=True)
 class Attention:
-    """What one network was shown of one stream of a clip, and where that spoke for some classes.
+    """One stream of a clip as one network saw it, with class-activation maps.
 
     Attributes:
-        network: its name: rgb, flow or two_stream.
+        network: name of the network: rgb, flow or two_stream.
         stream: rgb or flow.
-        layer: whose output the maps are made of.
+        layer: name of the layer from whose output the maps are computed.
         frames: (T, H, W, C) uint8, the centre crop; flow as quantised levels.
-        maps: (classes, T, H', W') float32, as coarse in space as the layer is; above 0 what speaks for the class.
+        maps: (classes, T, H', W') float32, at the spatial size of the layer's output; values above 0 support the class.
     """
 
     network: str
@@ -39,18 +39,18 @@ class Attention:
 def attention(
     config: Config, name: str, network: nn.Module, index: ClipIndex, row: int, classes: Sequence[int]
 ) -> list[Attention]:
-    """Maps of one clip for some classes, the mean over all windows of the test that show a frame.
+    """Compute the maps of one clip for some classes; each frame has the mean over all test windows that show it.
 
     Args:
-        config: resolved; its clip size, protocol and size of batches are used.
-        name: the name of the network.
-        network: in evaluation mode, on the device that is to compute.
-        index: where the clip is.
-        row: the row of the clip.
-        classes: whose maps are wanted.
+        config: a resolved config; its clip size, test protocol and batch size are used.
+        name: name of the network.
+        network: the network in evaluation mode, on the device on which to compute.
+        index: clips of one split.
+        row: the clip's row in `index`.
+        classes: indices of the classes to map.
 
     Returns:
-        One for each stream that the network takes.
+        One `Attention` for each stream that the network takes.
     """
     sample = ViewSampler(config.clips, replace(protocol_of(config.evaluation, config.model), crops=1))
     streams, device, size = inputs(name), next(network.parameters()).device, config.evaluation.batch_size
@@ -75,14 +75,14 @@ def attention(
 
 
 class _FrameMeans:
-    """Maps of windows, brought to their frames and averaged there."""
+    """A mean over windows of the maps of each frame."""
 
     def __init__(self, frames: int) -> None:
         self.sums: NDArray[np.float32] | None = None
         self.shown = np.zeros(frames, np.int64)
 
     def add(self, maps: Tensor, windows: NDArray[np.int64]) -> None:
-        """Maps (N, classes, T', H', W') of windows (N, T)."""
+        """Add maps (N, classes, T', H', W') of windows (N, T), which hold frame indices."""
         values = upsample(maps, (windows.shape[1], *maps.shape[3:])).cpu().numpy().swapaxes(1, 2)
         if self.sums is None:
             self.sums = np.zeros((len(self.shown), *values.shape[2:]), np.float32)
@@ -90,6 +90,6 @@ class _FrameMeans:
         np.add.at(self.shown, windows, 1)
 
     def mean(self) -> NDArray[np.float32]:
-        """(classes, T, H', W')."""
-        assert self.sums is not None  # noqa: S101 - every protocol has a window
+        """Return the mean maps, (classes, T, H', W')."""
+        assert self.sums is not None  # noqa: S101 - every protocol has at least one window
         return (self.sums / self.shown.astype(np.float32)[:, None, None, None]).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""Single clips of a test as small animated pictures, logged to its MLflow run."""
+"""Single clips of a test as small animations, logged to its MLflow run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,14 +25,14 @@ from pipeline.tracking.runs import Run
 
 
 def log_clips(run: Run, config: Config, weights: Mapping[str, str], scores: Scores, index: ClipIndex) -> None:
-    """Log clips that were taken for others, and where the networks look in these and in some that they get right.
+    """Log misclassified clips, and where the networks look in some misclassified and some correctly classified clips.
 
     Args:
-        run: to log to.
-        config: resolved; under it the scores came about.
-        weights: state dict of each network.
-        scores: the scores of the split of `index`.
-        index: where the clips are.
+        run: the MLflow run to log to.
+        config: the resolved config with which the scores were computed.
+        weights: path of each network's state dict.
+        scores: scores of the split of `index`.
+        index: clips of one split.
     """
     name = list(scores.all_logits)[-1]
     with may_fail(run, "misclassified/"):
@@ -42,14 +42,21 @@ def log_clips(run: Run, config: Config, weights: Mapping[str, str], scores: Scor
 
 
 def surest(scores: Scores, name: str, right: bool, count: int) -> list[int]:
-    """The clips of which the network, or the fusion, was surest: right or wrong, of each class taken at most one.
+    """Return the rows in `scores` of right or of wrong predictions with the highest confidence.
 
-    Of fewer classes than `count` the next of each follow.
+    At first at most one clip of each predicted class is taken; if that gives fewer than `count` clips, the next clip of
+    each class follows, and so on.
+
+    Args:
+        scores: scores of a split.
+        name: name of the stream, or `two_stream`.
+        right: whether to return right predictions, instead of wrong ones.
+        count: largest number of clips.
     """
     probability = probabilities(scores.all_logits[name])
     predicted = probability.argmax(axis=1)
     order = [int(i) for i in np.argsort(-probability.max(axis=1), kind="stable")]
-    turn: dict[int, int] = {}  # how many of its class come before a clip
+    turn: dict[int, int] = {}  # number of clips of the predicted class so far, minus one
     turns = {}
     for i in order:
         if (predicted[i] == scores.targets[i]) == right:
@@ -58,18 +65,18 @@ def surest(scores: Scores, name: str, right: bool, count: int) -> list[int]:
 
 
 def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bound: float, count: int = 8) -> int:
-    """Log the clips of which the network was surest and wrong, as small animated pictures.
+    """Log the wrong predictions with the highest confidence, as small animations.
 
     Args:
-        run: to log to.
-        scores: the scores of the split of `index`.
-        name: the name of the stream, or `two_stream`.
-        index: where the clips are; flow is shown beside the frames where it is stored.
-        bound: the bound of the stored flow, in pixels.
-        count: how many at most.
+        run: the MLflow run to log to.
+        scores: scores of the split of `index`.
+        name: name of the stream, or `two_stream`.
+        index: clips of one split; stored flow is shown beside the frames.
+        bound: bound of the stored flow, in pixels.
+        count: largest number of clips.
 
     Returns:
-        How many there are.
+        The number of clips logged.
     """
     probability = probabilities(scores.all_logits[name])
     predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
@@ -79,7 +86,7 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
     listed = []
     progress = Progress("pictures of wrong answers:", len(worst), last_line=False)
     for number, i in enumerate(worst, start=1):
-        picture = f"misclassified/{number:02}.gif"  # no name from the data set chooses a path
+        picture = f"misclassified/{number:02}.gif"  # names from the data set are not used in paths
         row = rows[str(scores.clip_ids[i])]
         stride = max(1, -(-int(index.num_frames[row]) // 32))
         with may_fail(run, picture):
@@ -100,23 +107,25 @@ def log_misclassified(run: Run, scores: Scores, name: str, index: ClipIndex, bou
 def log_attention(
     run: Run, config: Config, weights: Mapping[str, str], scores: Scores, name: str, index: ClipIndex, count: int = 8
 ) -> int:
-    """Log where the networks look, in clips that they got right and in clips that they got wrong, half of each.
+    """Log where the networks look, half in clips that were predicted right and half in clips predicted wrong.
+
+    If there are too few wrong predictions, more right ones are logged.
 
     Args:
-        run: to log to.
-        config: resolved; under it the scores came about.
-        weights: state dict of each network.
-        scores: the scores of the split of `index`.
-        name: the name of the stream, or `two_stream`, whose answers are right or wrong.
-        index: where the clips are.
-        count: how many clips at most.
+        run: the MLflow run to log to.
+        config: the resolved config with which the scores were computed.
+        weights: path of each network's state dict.
+        scores: scores of the split of `index`.
+        name: the stream, or `two_stream`, whose predictions count.
+        index: clips of one split.
+        count: largest number of clips.
 
     Returns:
-        How many there are.
+        The number of clips logged.
     """
     wrong = surest(scores, name, right=False, count=count // 2)
     chosen = wrong + surest(scores, name, right=True, count=count - len(wrong))
-    if use_gpu(config.resources):  # the driver has none
+    if use_gpu(config.resources):  # the driver has no GPU
         draw = ray.remote(num_gpus=1, num_cpus=config.resources.cpus_of_a_worker)(_forwarding_pictures)
         pictures = ray.get(draw.remote(console.label(), config, dict(weights), scores, name, index, chosen))
     else:
@@ -134,7 +143,7 @@ def log_attention(
 def attention_pictures(
     config: Config, weights: Mapping[str, str], scores: Scores, name: str, index: ClipIndex, chosen: Sequence[int]
 ) -> list[bytes]:
-    """Animated pictures of clips, each under the maps of the class that was said and, where another, the true one."""
+    """Draw animations of clips with the maps of the predicted class and, if it is another, of the true class."""
     gpu = use_gpu(config.resources)
     networks = {
         stream: load_network(config.model, stream, len(scores.labels), path, scores.labels).to("cuda" if gpu else "cpu")
@@ -162,6 +171,6 @@ def attention_pictures(
 
 
 def _forwarding_pictures(label: str, *given: Any) -> list[bytes]:
-    """The same in a process of Ray's."""
+    """Call `attention_pictures` in a Ray worker process, whose messages are forwarded to the driver's screen."""
     quiet_worker(label)
     return attention_pictures(*given)

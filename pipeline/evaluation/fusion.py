@@ -1,4 +1,4 @@
-"""Late fusion from stored scores: two-stream networks, and any others that were tested on the same clips."""
+"""Late fusion of stored scores of any networks that were tested on the same clips."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,17 +12,18 @@ from pipeline.evaluation.scores import FUSED, Scores, ScoresError
 
 
 def fuse(parts: Sequence[Scores], average: Average = "logits", weights: Sequence[float] = ()) -> Scores:
-    """Scores of several runs as streams of one, clip by clip.
+    """Combine the scores of several runs, as streams of one `Scores`.
 
     Args:
-        parts: scores of the same clips; in any order of clips. A stream that comes twice is numbered: rgb, rgb_2.
-        average: what the fusion is the mean of.
-        weights: the weights of each stream in it, in their order; equal where empty.
+        parts: scores of the same clips, in any order. If two parts have a stream of the same name, the second is
+            numbered: rgb, rgb_2.
+        average: what the fusion averages: logits or softmax.
+        weights: weight of each stream in the fusion, in the order of the streams; empty for equal weights.
 
     Raises:
-        ScoresError: the parts do not stand on the same clips, or there is not one weight for each stream.
+        ScoresError: the parts are not of the same clips, or there is not one weight for each stream.
     """
-    first, seen = parts[0], Counter({FUSED: 1})  # the name of the fusion
+    first, seen = parts[0], Counter({FUSED: 1})  # this name is reserved for the fusion
     order = np.argsort(first.clip_ids)
     streams: dict[str, NDArray[np.float32]] = {}
     for number, part in enumerate(parts, start=1):

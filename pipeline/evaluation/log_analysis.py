@@ -1,4 +1,4 @@
-"""Everything that a test's scores say, logged to its MLflow run."""
+"""Logging of the analysis of a test's scores to its MLflow run."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, fields
@@ -15,16 +15,16 @@ from pipeline.tracking.runs import Run, data_name
 def log_scores(
     run: Run, scores: Scores, model_id: str | None = None, dataset: str | None = None
 ) -> dict[str, Analysis]:
-    """Log what every stream, and the fusion, are worth: numbers, classes, hardest pairs.
+    """Log the metrics, class accuracies and hardest pairs of every stream and of the fusion.
 
     Args:
-        run: to log to.
-        scores: the scores of a split.
-        model_id: the id of the logged model whose scores they are.
-        dataset: name of the data set; its split and digest then go with the metrics.
+        run: the MLflow run to log to.
+        scores: scores of a split.
+        model_id: id of the logged model that has these scores.
+        dataset: name of the data set; if given, it is logged with the metrics, together with split and digest.
 
     Returns:
-        What was logged, by stream.
+        The analysis of each stream, and of the fusion.
     """
     found = analyses(scores)
     data = None if dataset is None else (data_name(dataset, scores.split), scores.digest)
@@ -43,17 +43,17 @@ def log_scores(
         for path, kind, rows in (("classes", ClassAccuracy, one.classes), ("hardest_pairs", Pair, one.pairs)):
             heading = [each.name for each in fields(kind)]
             run.log_text(f"test/{name}/{path}.csv", csv_text([heading, *map(astuple, rows)]))
-    run.log_metrics(metrics, step=0, model_id=model_id, data=data)  # MLflow draws what has step 0 alone as a bar
+    run.log_metrics(metrics, step=0, model_id=model_id, data=data)  # MLflow draws a metric with step 0 alone as a bar
     return found
 
 
 def analyses(scores: Scores) -> dict[str, Analysis]:
-    """Of every stream, and of the fusion last."""
+    """Analyse every stream and, last, the fusion."""
     return {name: analyse(scores, name) for name in scores.all_logits}
 
 
 def log_figures(run: Run, scores: Scores, found: Mapping[str, Analysis]) -> None:
-    """Log pictures of the same: confusion, classes, calibration."""
+    """Log charts of the analyses: confusion, class accuracies, calibration."""
     for name, one in found.items():
         title = f"{name.replace('_', '-')}: {one.accuracy}, data {one.accuracy.digest}"
         shares, clips = [each.top1 for each in one.classes], [each.clips for each in one.classes]

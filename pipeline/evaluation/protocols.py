@@ -1,7 +1,7 @@
-"""Test protocols, as published: which windows and crops of a clip are its views, and how their scores are averaged.
+"""Published test protocols: which windows and crops of a clip are its views, and how their scores are averaged.
 
-A window is as long, and its frames as far apart, as in training (`clips.frames`, `clips.stride`): every paper tests on
-the windows on which it has trained, I3D and the ConvNet+LSTM excepted, which take the whole clip at once.
+A window has the length and stride of training (`clips.frames`, `clips.stride`), because every paper tests on windows
+like those on which it trained. I3D and the ConvNet+LSTM are exceptions: they take the whole clip at once.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,15 @@ SNAPSHOTS, STACK = 25, 10  # RGB frames, and flow frames around each: Quo Vadis,
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is averaged over.
+    """A test protocol.
 
     Attributes:
-        name: as in `evaluation.protocol`.
+        name: the name in `evaluation.protocol`.
         source: where it is published.
-        windows: (frames of the clip, clips config, stream) to the frames of each window, (windows, T).
-        crops: under which each window is seen: 1, 3, 5 or 10 (`pipeline.clips.crops.view_crops`).
-        average: what is averaged: logits, or probabilities after the softmax.
+        windows: function of the clip's number of frames, the clips config and the stream; returns the frame indices
+            of each window, (windows, T).
+        crops: number of crops of each window: 1, 3, 5 or 10 (`pipeline.clips.crops.view_crops`).
+        average: what is averaged over the views: logits, or probabilities after the softmax.
         whole_side: whether frames are resized until the crop spans their shorter side, instead of to
             `clips.short_side`.
     """
@@ -71,24 +72,24 @@ def _snapshots(length: int, clips: ClipsConfig, stream: str) -> NDArray[np.int64
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        # The whole video at once, of which the network averages the logits; streams are summed (`evaluate_sample.py`).
+        # The network averages the logits of the whole video over time; streams are summed (`evaluate_sample.py`).
         Protocol("i3d", "Quo Vadis, section 2.5 and kinetics-i3d", _whole),
-        # One frame in five, 50 of 10 s; the network gives the last step.
+        # One frame in five, 50 for 10 s; the network returns the logits of the last step.
         Protocol("lstm", "Quo Vadis, section 2.1 and Table 1 (a)", _whole),
-        # 240 of 250 frames, so 15 windows of 16 that fit.
+        # 15 windows of 16 frames fit in 10 s: 240 of 250 frames.
         Protocol("c3d", "Quo Vadis, Table 1 (b)", _consecutive),
-        # 25 frames and 250 flow frames of 10 s, given to the network at once.
+        # The network takes 25 RGB frames and 250 flow frames of 10 s at once.
         Protocol("two_stream", "Quo Vadis, Table 1 (c), (d)", _snapshots),
-        # Windows of 32; what is done with the rest of a video is not stated: it is left out.
+        # Windows of 32 frames. The paper does not say what happens to the rest of a video; here it is left out.
         Protocol("t3d", "Temporal 3D ConvNets, section 4", _consecutive),
-        # Windows of 16 over all frames, the shorter side resized to 112.
+        # Windows of 16 frames over the whole clip, the shorter side resized to 112 pixels.
         Protocol("resnet3d", "3D ResNets, section 3.2 and CVPR2018/test.py", _sliding, 1, "softmax", whole_side=True),
     )
 }
 
 
 def views(clips: int, crops: int) -> Protocol:
-    """N clips x M crops, spread evenly over the video, softmax averaged (Non-local Neural Networks, section 5.1)."""
+    """Return the protocol of N evenly spread clips x M crops, softmax averaged (Non-local Neural Networks, 5.1)."""
 
     def spread(length: int, config: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
         return spread_windows(length, config.frames, config.stride, clips)
@@ -97,7 +98,7 @@ def views(clips: int, crops: int) -> Protocol:
 
 
 def central(frames: int) -> Protocol:
-    """One window in the middle of the clip: I3D's protocol for those who cannot afford the whole clip."""
+    """Return I3D's protocol cut down to one window of `frames` frames in the middle of the clip, which costs less."""
 
     def centre(length: int, config: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
         return centre_window(length, frames, config.stride)[None]
@@ -106,13 +107,13 @@ def central(frames: int) -> Protocol:
 
 
 def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
-    """The protocol of a test; `auto` is the published one of its network.
+    """Return the protocol of a test; `auto` is the published protocol of the network.
 
     Raises:
-        ConfigError: there is no such network, it cannot take the protocol, or `evaluation.frames` is given for
-            another than I3D's.
+        ConfigError: there is no such network, the protocol does not fit the network, or `evaluation.frames` is given
+            for a protocol other than I3D's.
     """
-    from pipeline.models.registry import MODELS  # imports torch, which tasks that decode views do without
+    from pipeline.models.registry import MODELS  # imports torch, which tasks that decode views do not need
 
     if model.name not in MODELS:
         raise ConfigError(f"model.name: {model.name}: no such network")

@@ -1,8 +1,8 @@
-"""Exact evaluation: every view of every clip is scored once, in a Ray Data job on any number of workers.
+"""Exact evaluation: a Ray Data job on any number of workers scores every view of every clip once.
 
-A task decodes a clip once and hands its frames to an actor, which cuts the protocol's views from them, scores them a
-few at a time and averages them: all views of a clip are in one place, so that the result depends neither on the number
-of workers nor on the size of a batch, and memory holds a batch's frames, not its views.
+A task decodes a clip once and sends its cropped frames to an actor. The actor cuts the protocol's views from them,
+scores a few views at a time and averages the scores. All views of a clip are in one place, so the result depends
+neither on the number of workers nor on the batch size, and memory holds the frames of a batch, not its views.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,23 +35,23 @@ __all__ = ["FUSED", "Accuracy", "EvaluationError", "Scorer", "Scores", "evaluate
 
 
 class EvaluationError(RuntimeError):
-    """Clips were lost, counted twice or not scored: the numbers would be wrong, so there are none."""
+    """Clips were lost, counted twice or not scored, or the weights do not fit; the accuracy would be wrong."""
 
 
 def inputs(network: str) -> tuple[str, ...]:
-    """The streams that a network sees: both, or the one that it is named after."""
+    """Return the streams that a network takes: both, or the one it is named after."""
     return ("rgb", "flow") if network == FUSED else (network,)
 
 
 class Scorer:
-    """The networks of all streams in one process; a Ray Data actor.
+    """A Ray Data actor that holds the networks of all streams in one process.
 
     Args:
-        config: resolved.
-        weights: file of each network.
-        split: whose clips are scored.
-        gpu: whether to compute on it.
-        labels: classes in the order of the scores; those of the shard set where empty.
+        config: a resolved config.
+        weights: path of each network's state dict.
+        split: the split whose clips are scored.
+        gpu: whether to compute on a GPU.
+        labels: class names in the order of the scores; empty for those of the shard set.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Scorer:
         """Replace the frames of each clip, (N, crops, shown, H, W, C) uint8, by its scores, (N, classes) float32."""
         scored, first = {"rows": batch["rows"]}, int(batch["rows"][0])
         for name, network in self.networks.items():
-            places = {  # the same for all clips of the batch
+            places = {  # these are the same for all clips of the batch
                 stream: self.sample.views(int(self.index.length(stream)[first]), stream)[1] for stream in inputs(name)
             }
             frames = {stream: batch[stream] for stream in places}
@@ -85,16 +85,16 @@ class Scorer:
 def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     """Score every clip of a split under the config's test protocol.
 
-    Classes are compared by name, see `compared`; what there is to say of that is printed.
+    Classes are compared by name (see `compared`), and notes on the comparison are printed.
 
     Args:
-        config: resolved; its shard set, clip size, protocol and resources are used.
-        weights: state dict of each stream, in a file that all workers can read.
-        split: which clips.
+        config: a resolved config; its shard set, clip size, protocol and resources are used.
+        weights: path of each network's state dict, in a file that all workers can read.
+        split: the split to score.
 
     Raises:
-        EvaluationError: weights do not fit, or are of other classes; a clip did not come back, came back twice, or
-            without finite scores.
+        EvaluationError: the weights do not fit or are of other classes, a clip came back never or twice, or its scores
+            are not finite.
     """
     config = definite(config)
     index, protocol = ClipIndex.load(config.ingest.shards, split), protocol_of(config.evaluation, config.model)
@@ -110,7 +110,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
         Scorer,
         fn_constructor_args=(config, dict(weights), split, gpu, labels),
-        batch_size=None,  # a block is a batch of clips whose views have the same places
+        batch_size=None,  # a block is one batch, of clips whose views have the same places
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.number_of_workers),
         num_cpus=config.resources.cpus_of_a_worker,
         num_gpus=1 if gpu else 0,
@@ -144,22 +144,23 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
 
 
 def compared(config: Config, weights: Mapping[str, str], index: ClipIndex) -> tuple[tuple[str, ...], list[str]]:
-    """Networks beside the data that they are to be tested on.
+    """Compare networks with the data on which they are to be tested.
 
-    Networks may know more classes than the data has, as those of Kinetics beside clips of a few of its classes: a clip
-    that is taken for one of the others then counts as wrong. Weights that do not name their classes are compared by
-    the number of them.
+    Networks may know more classes than the data has, such as networks of Kinetics with clips of a few of its classes; a
+    clip that is predicted as one of the other classes then counts as wrong. Of weights that do not name their classes
+    only the number of classes is compared.
 
     Args:
-        config: resolved.
-        weights: file of each network.
-        index: the index of the clips.
+        config: a resolved config.
+        weights: path of each network's state dict.
+        index: clips of one split.
 
     Returns:
-        The classes in the order of the scores, those of the data first; and what there is to say.
+        The class names in the order of the scores, those of the data first; and notes for the user.
 
     Raises:
-        EvaluationError: the weights are not those of the network, of other classes, or expect other levels of RGB.
+        EvaluationError: the weights are not those of the network, are of other classes, or expect other RGB levels; or
+            no clip has a label.
     """
     manifest, wanted, notes = read_manifest(index.shards), index.labels, dict[str, list[str]]()
     if not (index.label >= 0).any():
@@ -204,8 +205,8 @@ def _check_input(path: str, expected: Mapping[str, Any], given: Mapping[str, Any
 
 
 def _check_fit(model: ModelConfig, name: str, num_classes: int, path: str, stored: Weights) -> None:
-    """See that a state dict is that of the network, before workers start."""
-    with torch.device("meta"):  # built without weights
+    """Check before workers start that a state dict fits the network."""
+    with torch.device("meta"):  # without memory for weights
         network = build_network(model, name, num_classes)
     try:
         network.load_state_dict(stored.state, assign=True)

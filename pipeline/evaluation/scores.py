@@ -1,7 +1,7 @@
-"""Scores of every clip of a split, stored and read back: no network is needed for another number.
+"""Scores of every clip of a split, and their storage, so that further metrics need no network.
 
-A scores file has one row a clip (`clip_id`, `label`, `label_id`, `STREAM_logits`) and, in the metadata of its schema,
-what the rows stand on: split, data digest, missing clips, classes, protocol.
+A scores file has one row per clip (`clip_id`, `label`, `label_id`, `STREAM_logits`). The metadata of its schema hold
+the split, data digest, number of missing clips, classes, protocol and fusion.
 """
 
 import json
@@ -23,19 +23,19 @@ _LOGITS = "_logits"
 
 
 class ScoresError(ValueError):
-    """Stored scores that are missing, or do not belong together; one line, for the user."""
+    """Stored scores are missing or do not belong together; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What a set of logits is worth, and on how many clips.
+    """The accuracy of a set of logits, and the number of clips on which it was measured.
 
     Attributes:
         top1: share of clips whose label has the highest logit.
         top5: share of clips whose label is among the five highest.
-        clips: clips counted.
-        missing: clips of the catalog that could not be read, and are not counted.
-        digest: the digest of the shard set.
+        clips: number of clips counted.
+        missing: number of clips of the catalog that could not be read and are not counted.
+        digest: digest of the shard set.
     """
 
     top1: float
@@ -46,7 +46,7 @@ class Accuracy:
 
     @property
     def mean(self) -> float:
-        """Of top-1 and top-5: what 3D ResNets reports on Kinetics."""
+        """Mean of top-1 and top-5, which the 3D ResNets paper reports on Kinetics."""
         return (self.top1 + self.top5) / 2
 
     def __str__(self) -> str:
@@ -59,17 +59,17 @@ class Scores:
     """Logits of every clip of a split.
 
     Attributes:
-        split: its name.
-        digest: the digest of the shard set.
-        missing: clips of the catalog that could not be read.
-        labels: class names.
-        clip_ids: (clips,).
+        split: name of the split.
+        digest: digest of the shard set.
+        missing: number of clips of the catalog that could not be read.
+        labels: class names in the order of the logits.
+        clip_ids: (clips,) id of each clip.
         targets: (clips,) class of each clip.
-        logits: each stream's, (clips, classes) float32; logarithms of mean probabilities where a protocol averages
-            these, so that their softmax is the mean.
-        protocol: that they come from, in words.
-        average: what the fusion averages, logits or probabilities.
-        weights: the weights of each stream in the fusion; empty for equal ones.
+        logits: (clips, classes) float32 of each stream. If the protocol averages probabilities, these are the
+            logarithms of the mean probabilities, so that their softmax is the mean.
+        protocol: description of the test protocol.
+        average: what the fusion averages: logits or softmax.
+        weights: weight of each stream in the fusion; empty for equal weights.
     """
 
     split: str
@@ -85,31 +85,31 @@ class Scores:
 
     @cached_property
     def all_logits(self) -> dict[str, NDArray[np.float32]]:
-        """The streams, and their mean where there are two or more."""
+        """Logits of each stream, and of their fusion, `two_stream`, if there are two or more."""
         if len(self.logits) == 1:
             return dict(self.logits)
         return {**self.logits, FUSED: mean_scores(np.stack(list(self.logits.values())), self.average, self.weights)}
 
     def accuracy(self, name: str) -> Accuracy:
-        """Of a stream, or of `two_stream`."""
+        """Compute the accuracy of a stream, or of `two_stream`."""
         hits = self.hits(name)
         return Accuracy(
             float(hits[:, 0].mean()), float(hits.any(axis=1).mean()), len(self.targets), self.missing, self.digest
         )
 
     def hits(self, name: str) -> NDArray[np.bool_]:
-        """(clips, 5): whether the label is the first, second, ... most likely class; the first of equals counts."""
+        """Return whether the label is the first, ..., fifth likeliest class, (clips, 5); ties keep class order."""
         order = np.argsort(-self.all_logits[name], axis=1, kind="stable")
         return order[:, :5] == self.targets[:, None]
 
     def confusion(self, name: str) -> NDArray[np.int64]:
-        """(classes, classes) counts: true class by predicted class."""
+        """Count the clips of each true class by predicted class, (classes, classes)."""
         matrix = np.zeros((len(self.labels),) * 2, np.int64)
         np.add.at(matrix, (self.targets, self.all_logits[name].argmax(axis=1)), 1)
         return matrix
 
     def table(self) -> pa.Table:
-        """One row a clip, to be stored: what another fusion or another metric needs."""
+        """Convert to a table with one row per clip, which holds all that another fusion or metric needs."""
         rows = pa.table(
             {
                 "clip_id": self.clip_ids,
@@ -128,13 +128,13 @@ def write_scores(scores: Scores, uri: str) -> None:
 
 
 def read_scores(uri: str) -> Scores:
-    """Read what `write_scores` stored.
+    """Read scores that `write_scores` stored.
 
     Args:
-        uri: the URI of the file, or of the folder with its `scores.parquet`.
+        uri: URI of the file, or of the folder with a `scores.parquet`.
 
     Raises:
-        ScoresError: there is no such file, or it holds something else.
+        ScoresError: the file does not exist, or it does not hold scores.
     """
     path = uri if uri.endswith(".parquet") else f"{uri.rstrip('/')}/scores.parquet"
     if not exists(path):

@@ -1,4 +1,4 @@
-"""Scores of a clip from its views: the same arithmetic in the test and in a registered model."""
+"""Scores of a clip from its views, by the same arithmetic in the test and in a registered model."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ Device = torch.device | str
 
 
 class Frames(Protocol):
-    """Frames of some clips, (N, crops, shown, H, W, C) uint8: an array, or what cuts a view when it is asked for."""
+    """Frames of some clips, (N, crops, shown, H, W, C) uint8: an array, or an object that cuts a view on request."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Clips, crops and shown frames come first."""
+        """Shape, which begins with the numbers of clips, crops and shown frames."""
 
     def __getitem__(self, view: tuple[int, int, NDArray[np.int64]]) -> NDArray[np.uint8]:
-        """Of a clip, a crop and places in the shown frames, (T,): the view, (T, H, W, C)."""
+        """Return the view, (T, H, W, C), of a clip, a crop and places among the shown frames, (T,)."""
 
 
 View = Mapping[str, tuple[Frames, int, int, NDArray[np.int64]]]
-"""Of each stream: the frames of some clips; which of these clips, which crop, which of its frames."""
+"""For each stream: frames of some clips, the number of the clip and of the crop, and places among the shown frames."""
 
 
 @torch.inference_mode()
@@ -42,18 +42,19 @@ def score_views(
 ) -> NDArray[np.float32]:
     """Cut views a batch at a time, score them, and average those of each clip.
 
-    Views of more than `LONGEST` frames go through I3D alone and in slices, so that memory does not grow with them.
+    Views of more than `LONGEST` frames go through I3D one at a time and in slices, so that memory does not grow with
+    their length.
 
     Args:
-        network: in evaluation mode, on `device`.
-        frames: the frames of each stream that it takes.
-        places: for each stream, what each window shows of these, (windows, T); the same for all clips.
-        average: logits or softmax.
-        batch_size: views a forward pass.
-        device: that computes.
+        network: the network in evaluation mode, on `device`.
+        frames: frames of each stream that the network takes.
+        places: for each stream, the places of each window among the shown frames, (windows, T); the same for all clips.
+        average: what is averaged: logits or softmax.
+        batch_size: number of views in a forward pass.
+        device: the device on which to compute.
 
     Returns:
-        (N, classes) float32, as `mean_scores` has them.
+        (N, classes) float32 scores, as `mean_scores` returns them.
     """
     (clips, crops), count = next(iter(frames.values())).shape[:2], len(next(iter(places.values())))
     views = [
@@ -71,7 +72,7 @@ def score_views(
 
 
 def _at_once(network: torch.nn.Module, views: Sequence[View], device: Device) -> NDArray[np.float32]:
-    """(N, classes) logits of some views."""
+    """Compute the logits, (N, classes), of some views in one batch."""
     cut = {
         stream: _tensor([frames[n, c, window] for frames, n, c, window in (view[stream] for view in views)], device)
         for stream in views[0]
@@ -81,7 +82,7 @@ def _at_once(network: torch.nn.Module, views: Sequence[View], device: Device) ->
 
 
 def _in_slices(parts: Mapping[str, I3D], view: View, device: Device) -> NDArray[np.float32]:
-    """(1, classes) logits of one view, averaged over its time and then over the streams."""
+    """Compute the logits, (1, classes), of one view, averaged over time and then over the streams."""
     logits = []
     for stream, network in parts.items():
         frames, n, c, window = view[stream]
@@ -94,17 +95,17 @@ def _in_slices(parts: Mapping[str, I3D], view: View, device: Device) -> NDArray[
 
 
 def _tensor(windows: Sequence[NDArray[np.uint8]], device: Device) -> torch.Tensor:
-    """Windows (T, H, W, C) uint8 as the network takes them, (N, C, T, H, W)."""
+    """Convert windows, each (T, H, W, C) uint8, to the input of a network, (N, C, T, H, W)."""
     return normalise(torch.from_numpy(np.stack(windows)).to(device))
 
 
 def mean_scores(scores: NDArray[np.float32], average: Average, weights: Sequence[float] = ()) -> NDArray[np.float32]:
-    """The mean over the first axis, in float64.
+    """Average over the first axis, in float64.
 
     Args:
         scores: (K, ..., classes) logits of K views or streams.
-        average: logits; or softmax, the logarithm of the mean probabilities, whose softmax they are.
-        weights: (K,); equal where empty.
+        average: logits, for their mean; or softmax, for the logarithm of the mean probabilities.
+        weights: (K,) weights; empty for equal weights.
     """
     values = scores.astype(np.float64)
     shares = np.asarray(weights if len(weights) else [1.0] * len(scores), np.float64)
@@ -112,5 +113,5 @@ def mean_scores(scores: NDArray[np.float32], average: Average, weights: Sequence
     if average == "logits":
         return (values * shares).sum(axis=0).astype(np.float32)
     values -= np.logaddexp.reduce(values, axis=-1, keepdims=True)
-    with np.errstate(divide="ignore"):  # a weight of 0
+    with np.errstate(divide="ignore"):  # a weight may be 0
         return np.logaddexp.reduce(values + np.log(shares), axis=0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a test protocol shows of a clip, cut from frames that are decoded already: pure arithmetic, no shards."""
+"""The views of a clip under a test protocol, cut from decoded frames, without access to shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from pipeline.evaluation.protocols import Protocol
 
 @dataclass(frozen=True, eq=False)
 class Uncut:
-    """The frames of one clip, to be indexed as if they were cut: each view is cut when it is asked for.
+    """The frames of one clip, indexed as if all crops were cut; each view is cut when it is requested.
 
     Attributes:
-        frames: all of the clip, (T, H, W, C) uint8.
-        shown: which of them are shown, (shown,).
+        frames: all frames of the clip, (T, H, W, C) uint8.
+        shown: indices of the frames that are shown, (shown,).
         under: the crops.
-        is_flow: whether these are flow.
+        is_flow: whether the frames are flow.
     """
 
     frames: NDArray[np.uint8]
@@ -29,11 +29,11 @@ class Uncut:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(1, crops, shown): one clip."""
+        """(1, crops, shown), for one clip."""
         return 1, len(self.under), len(self.shown)
 
     def __getitem__(self, view: tuple[int, int, NDArray[np.int64]]) -> NDArray[np.uint8]:
-        """Of the clip 0, a crop and places in `shown`, (T,): the frames under that crop, (T, crop, crop, C)."""
+        """Return the frames, (T, crop, crop, C), of clip 0, a crop and places in `shown`, (T,)."""
         _, crop, places = view
         return self.under[crop].apply(self.frames[self.shown[places]], self.is_flow)
 
@@ -43,25 +43,25 @@ class ViewCuts:
     """The views of a clip under a test protocol.
 
     Attributes:
-        clips: the size of windows and crops.
-        protocol: which windows and crops there are.
+        clips: sizes of windows and crops.
+        protocol: the test protocol.
     """
 
     clips: ClipsConfig
     protocol: Protocol
 
     def views(self, length: int, stream: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which frames of a clip of `length` are shown, (shown,), and each view's places in them, (windows, T)."""
+        """Return the indices of a clip's shown frames, (shown,), and each window's places in them, (windows, T)."""
         windows = self.protocol.windows(length, self.clips, stream)
         shown, places = np.unique(windows, return_inverse=True)
         return shown, places.reshape(windows.shape)
 
     def crops(self, frames: NDArray[np.uint8], stream: str) -> NDArray[np.uint8]:
-        """Frames (shown, H, W, C) under every crop, (crops, shown, crop, crop, C) uint8."""
+        """Apply every crop to frames (shown, H, W, C); return (crops, shown, crop, crop, C) uint8."""
         return np.stack([crop.apply(frames, stream == "flow") for crop in self._under(frames)])
 
     def uncut(self, frames: NDArray[np.uint8], stream: str) -> tuple[Uncut, NDArray[np.int64]]:
-        """All frames of a clip, (T, H, W, C), to be cut view by view; and each view's places, as `views` has them."""
+        """Wrap all frames of a clip, (T, H, W, C), to be cut view by view; return also the places of each window."""
         shown, places = self.views(len(frames), stream)
         return Uncut(frames, shown, self._under(frames), stream == "flow"), places
 

@@ -1,4 +1,4 @@
-"""All views of a stored clip under a test protocol, decoded once."""
+"""Decoding of a stored clip for all its views under a test protocol."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from pipeline.evaluation.view_cuts import ViewCuts
 
 @dataclass(frozen=True)
 class ViewSampler(ViewCuts):
-    """What all views of a clip under a test protocol show, decoded once: the views are cut from it afterwards."""
+    """A decoder of the frames that the views of a clip show; each frame is decoded once, the views are cut later."""
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
-        """The frames that are shown under every crop, (crops, shown, crop, crop, C) uint8."""
+        """Decode the shown frames and apply every crop, (crops, shown, crop, crop, C) uint8."""
         shown, _ = self.views(int(index.length(stream)[row]), stream)
         return self.crops(DECODE[stream](index.blob(row, stream), shown), stream)
 
     def groups(self, index: ClipIndex, streams: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Clips whose views have the same places, so that they fit in one batch.
+        """Group the clips whose views have the same places, so that they fit in one batch.
 
         Returns:
-            (clips,) group of each clip, and (groups,) views of a clip of each group.
+            (clips,) group of each clip, and (groups,) number of views per clip in each group.
         """
         lengths = np.stack([index.length(stream) for stream in streams], axis=1)
         known: dict[tuple[bytes, ...], int] = {}

@@ -1,1 +1,1 @@
-"""Pictures: charts of curves and tables, animations of clips, what a network looks at laid over them."""
+"""Pictures: charts of curves and tables, animations of clips, and class-activation maps over clips."""

@@ -1,4 +1,4 @@
-"""Clips as small animated pictures, which a browser shows where MLflow lists them."""
+"""Clips as small animations, which a browser shows on MLflow's pages."""
 
 import io
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ def animate(
     height: int = 112,
     fps: int = 8,
 ) -> bytes:
-    """A GIF of a clip that repeats for ever, the flow in colours to the right of each frame.
+    """Make a GIF of a clip that repeats forever, with the flow in colours to the right of each frame.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
-        flow: (T or T - 1, H, W, 2) uint8 levels; the last field stays where there is one fewer. None for none.
-        bound: the bound of the flow, in pixels.
-        height: the height of the picture.
-        fps: pictures a second.
+        flow: (T or T - 1, H, W, 2) uint8 levels; with T - 1 fields, the last is shown twice. None for no flow.
+        bound: bound of the flow, in pixels.
+        height: height of the pictures, in pixels.
+        fps: pictures per second.
     """
     pictures = [_resized(frame, height) for frame in frames]
     if flow is not None:
@@ -36,11 +36,13 @@ def animate(
 
 
 def gif(pictures: Sequence[Image.Image], fps: int) -> bytes:
-    """A GIF that repeats for ever, in colours chosen once, from eight pictures: eight times as fast as for each.
+    """Make a GIF that repeats forever.
+
+    All pictures have the same colours, chosen from eight of them; this is eight times as fast as a choice for each.
 
     Args:
-        pictures: RGB, of one size.
-        fps: pictures a second.
+        pictures: RGB pictures of one size.
+        fps: pictures per second.
     """
     chosen = np.unique(np.linspace(0, len(pictures) - 1, 8).astype(int))
     small = np.concatenate([np.asarray(pictures[number])[::3, ::3] for number in chosen])
@@ -52,14 +54,15 @@ def gif(pictures: Sequence[Image.Image], fps: int) -> bytes:
 
 
 def flow_pictures(flow: NDArray[np.uint8], bound: float) -> NDArray[np.uint8]:
-    """Quantised flow in colours, so that most of the clip's motion is seen.
+    """Convert quantised flow to colours, scaled so that most of the clip's motion is visible.
 
     Args:
         flow: (T, H, W, 2) uint8 levels.
-        bound: the bound of the flow, in pixels.
+        bound: bound of the flow, in pixels.
 
     Returns:
-        (T, H, W, 3) uint8 RGB; fully saturated is what 1 % of the places exceed, half a pixel at least.
+        (T, H, W, 3) uint8 RGB, fully saturated just above the length that 1 % of the flow exceeds, or at half a pixel
+        if that is more.
     """
     fields = dequantise(flow, bound)
     radius = max(1.01 * float(np.percentile(np.linalg.norm(fields, axis=-1), 99)), 0.5)

@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""Charts of a run's results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +12,11 @@ SERIES = ("#c2410c", "#1d4ed8", "#15803d", "#7c3aed")
 
 
 def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Loss and accuracy over the epochs, training and validation.
+    """Plot loss and accuracy in training and validation over the epochs.
 
     Args:
-        history: one mapping an epoch with `train/loss`, `val/loss`, `train/top1`, `val/top1` (shares) and `lr`.
-        title: the title of the figure.
+        history: one mapping per epoch, with `train/loss`, `val/loss`, `train/top1`, `val/top1` (shares) and `lr`.
+        title: title of the figure.
     """
     figure = Figure(figsize=(9, 3.4))
     epochs, lower = np.arange(1, len(history) + 1), _lower_rates(history)
@@ -38,7 +38,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
 
 
 def confusion(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> Figure:
-    """A confusion matrix: rows are true classes, columns predicted ones, colour the share of the row."""
+    """Plot a confusion matrix: rows are true classes, columns are predicted classes, colour is the share of the row."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(3 + 0.42 * len(labels), 16)
     figure = Figure(figsize=(side + 1, side))
@@ -59,13 +59,13 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> F
 
 
 def class_accuracy(labels: Sequence[str], shares: Sequence[float], clips: Sequence[int], title: str) -> Figure:
-    """Top-1 of every class, worst first; of many classes the 30 worst and the 10 best.
+    """Plot the top-1 accuracy of every class, worst first; of more than 40 classes only the 30 worst and the 10 best.
 
     Args:
         labels: class names.
-        shares: the share of each class's clips that are right; NaN for a class without clips, which is left out.
-        clips: the clips of each class.
-        title: the title of the figure.
+        shares: share of each class's clips that were predicted right; NaN for a class without clips, which is left out.
+        clips: number of clips of each class.
+        title: title of the figure.
     """
     order = [int(i) for i in np.argsort(shares, kind="stable") if clips[i]]
     left_out = len(order) - 40
@@ -90,14 +90,14 @@ def class_accuracy(labels: Sequence[str], shares: Sequence[float], clips: Sequen
 def reliability(
     confidence: Sequence[float], accuracy: Sequence[float], clips: Sequence[int], error: float, title: str
 ) -> Figure:
-    """A reliability diagram (arXiv 1706.04599, Figure 1): accuracy over confidence, and how many clips each bin has.
+    """Plot a reliability diagram (arXiv 1706.04599, Figure 1): accuracy over confidence, and the clips of each bin.
 
     Args:
-        confidence: (bins,) mean of each bin; NaN where it is empty.
-        accuracy: (bins,) share of right predictions.
-        clips: (bins,) in each.
+        confidence: (bins,) mean confidence of each bin; NaN for an empty bin.
+        accuracy: (bins,) share of right predictions in each bin.
+        clips: (bins,) number of clips in each bin.
         error: expected calibration error.
-        title: the title of the figure.
+        title: title of the figure.
     """
     figure = Figure(figsize=(4.6, 5.6))
     curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -119,12 +119,12 @@ def reliability(
 
 
 def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Figure:
-    """Every trial's result over temporal depth, one line a stride, one panel a resolution.
+    """Plot the result of every trial over temporal depth, with one line per stride and one panel per resolution.
 
     Args:
-        trials: mappings with `frames`, `stride`, `crop`, `epochs` and the metric (a share).
-        metric: its name.
-        title: the title of the figure.
+        trials: mappings with `frames`, `stride`, `crop` and the metric (a share).
+        metric: name of the metric.
+        title: title of the figure.
     """
     crops = sorted({int(trial["crop"]) for trial in trials})
     figure = Figure(figsize=(1 + 3.2 * len(crops), 3.6))
@@ -151,7 +151,7 @@ def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Fig
 
 
 def _lower_rates(history: Sequence[Mapping[str, float]]) -> list[int]:
-    """After which epochs the learning rate fell; none where it falls all the time, as along a cosine."""
+    """Return the epochs after which the learning rate fell; none if it fell after more than half, as with a cosine."""
     rates = [row["lr"] for row in history]
     lower = [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1] * 0.99]
     return lower if len(lower) <= max(1, len(rates) // 2) else []

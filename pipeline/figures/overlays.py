@@ -1,4 +1,4 @@
-"""Where networks look, as animated pictures: the clip, a class-activation map over it, and its course in time."""
+"""Animations of where networks look: the clip, class-activation maps over it, and their means over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Row:
     """One stream of a clip.
 
     Attributes:
-        name: written above it.
+        name: text written above the row.
         frames: (T, H, W, 3) uint8 RGB.
-        maps: (classes, T, H', W'); what is below 0 is not shown over the frames.
+        maps: (classes, T, H', W'); values below 0 are not shown over the frames.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Row:
 
 
 def heat(frames: NDArray[np.uint8], maps: NDArray[np.float32], most: float) -> NDArray[np.uint8]:
-    """Frames in grey, and over them what speaks for a class, from clear over violet and orange to yellow.
+    """Draw the map of a class over grey frames, in colours from transparent through violet and orange to yellow.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
-        maps: (T, H', W').
-        most: value that is yellow.
+        maps: (T, H', W') map of the class.
+        most: value shown in yellow.
     """
     height, width = frames.shape[1:3]
     shown = []
@@ -51,13 +51,13 @@ def heat(frames: NDArray[np.uint8], maps: NDArray[np.float32], most: float) -> N
 
 
 def attention_animation(title: Sequence[str], rows: Sequence[Row], classes: Sequence[str], fps: int = 8) -> bytes:
-    """A GIF that repeats for ever: a row for each stream, with the clip, a map of each class, and their means in time.
+    """Make a GIF that repeats forever, with one row per stream: the clip, a map per class, and their means over time.
 
     Args:
-        title: lines at the top.
-        rows: all of as many frames as the first; of another number the nearest in time are taken.
-        classes: the classes of the maps, written above each.
-        fps: pictures a second.
+        title: lines of text at the top.
+        rows: the streams. The first sets the number of pictures, at most 32; frames are taken evenly from each stream.
+        classes: names of the maps' classes, written above the maps.
+        fps: pictures per second.
     """
     steps = min(len(rows[0].frames), 32)
     width = GAP + (SIDE + GAP) * (1 + len(classes))
@@ -74,7 +74,7 @@ def attention_animation(title: Sequence[str], rows: Sequence[Row], classes: Sequ
         frames, maps = row.frames[when], row.maps[:, when]
         _write(draw, (GAP, top), row.name, width - 2 * GAP, 12)
         labels = ["what it sees", *(f"for {name}" for name in classes)]
-        most = float(np.percentile(maps, 99.5))  # a single bright place would leave the rest in the dark
+        most = float(np.percentile(maps, 99.5))  # the maximum may be one bright place, and all else dark
         pictures = [frames, *(heat(frames, one, most) for one in maps)]
         for number, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
             left = GAP + number * (SIDE + GAP)
@@ -95,7 +95,7 @@ def _at(
     step: int,
     steps: int,
 ) -> Image.Image:
-    """The page at one moment."""
+    """Draw the page at one moment."""
     picture = page.copy()
     for left, top, frames in panels:
         picture.paste(Image.fromarray(frames[step]), (left, top))
@@ -107,7 +107,7 @@ def _at(
 
 
 def _course(draw: ImageDraw.ImageDraw, means: NDArray[np.float32], box: tuple[int, int, int, int]) -> None:
-    """Lines of (classes, T) means over space within a box, and where 0 is."""
+    """Draw the (classes, T) means over space as lines in a box, with a line at 0."""
     left, top, right, bottom = box
     low, high = min(float(means.min()), 0.0), max(float(means.max()), 0.0)
     scale = (bottom - top - 4) / (high - low) if high > low else 0.0
@@ -133,7 +133,7 @@ def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _write(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, fill: tuple[int, ...] = INK
 ) -> None:
-    """A line of text, cut where it does not fit."""
+    """Write a line of text, cut to the width in pixels."""
     font = ImageFont.load_default(size=size)
     text = " ".join(text.split())
     while draw.textlength(text, font=font) > width and len(text) > 1:

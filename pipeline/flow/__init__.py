@@ -1,7 +1,7 @@
-"""TV-L1 optical flow: frames in, displacements out.
+"""TV-L1 optical flow of frames.
 
-The numeric contract of I3D (kinetics-i3d README): flow of grey frames in pixels, frame t to t + 1, x before y;
-cut to [-bound, bound] with a bound of 20 and stored as 8 bits (`quantise`).
+The numeric contract is I3D's (kinetics-i3d README): flow of grey frames in pixels, from frame t to t + 1, x before y,
+clipped to [-bound, bound] with a bound of 20 and stored as 8 bits (`quantise`).
 """
 
 from pipeline.flow.colours import colour, wheel

@@ -1,20 +1,20 @@
-"""Flow as a picture: direction is hue, length is saturation, in the colour wheel of the Middlebury benchmark.
+"""Flow as a picture: hue shows direction, saturation shows length, in the colour wheel of the Middlebury benchmark.
 
 Baker, Scharstein, Lewis, Roth, Black, Szeliski, "A Database and Evaluation Methodology for Optical Flow", IJCV 2011;
 the wheel and the arithmetic are those of the benchmark's `colorcode.cpp`. Right is red, down yellow, left cyan, up
-violet, no motion white; what is longer than the radius is darker by a quarter.
+violet, no motion white; motion longer than the radius is darkened by a quarter.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Hues from one primary or secondary colour to the next, by how many the eye tells apart there; 55 in all.
+# Number of hues from one primary or secondary colour to the next: as many as the eye distinguishes there, 55 in all.
 _HUES = {"RY": 15, "YG": 6, "GC": 4, "CB": 11, "BM": 13, "MR": 6}
 _CORNERS = {"R": (1, 0, 0), "Y": (1, 1, 0), "G": (0, 1, 0), "C": (0, 1, 1), "B": (0, 0, 1), "M": (1, 0, 1)}
 
 
 def _ring() -> NDArray[np.float64]:
-    """The hues in order, (55, 3) RGB in [0, 1]: full saturation, from red on."""
+    """Return the hues in order, (55, 3) RGB in [0, 1], with full saturation and starting at red."""
     stretches = []
     for name, count in _HUES.items():
         first, last = np.array(_CORNERS[name[0]]), np.array(_CORNERS[name[1]])
@@ -26,14 +26,14 @@ _RING = _ring()
 
 
 def colour(flow: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
-    """Flow as colours.
+    """Convert flow to colours.
 
     Args:
-        flow: (..., 2) displacements in pixels, x to the right before y down.
-        radius: length in pixels of the fully saturated colours.
+        flow: (..., 2) displacements in pixels, x (to the right) before y (down).
+        radius: length in pixels at which colours are fully saturated.
 
     Returns:
-        (..., 3) uint8 RGB; where the flow is not finite, black.
+        (..., 3) uint8 RGB; black where the flow is not finite.
 
     Raises:
         ValueError: the last axis is not x and y, or the radius is not above zero.
@@ -52,7 +52,7 @@ def colour(flow: NDArray[np.float32], radius: float) -> NDArray[np.uint8]:
 
 
 def wheel(size: int) -> NDArray[np.uint8]:
-    """The legend: the flow that points from the middle outwards, as long as the radius at the rim.
+    """Draw the legend: flow that points outwards from the centre and is as long as the radius at the rim.
 
     Args:
         size: side of the square picture in pixels.

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
-    """Cut flow to [-bound, bound] pixels and round it to 256 levels, half to even as OpenCV's cvRound.
+    """Clip flow to [-bound, bound] pixels and round it to 256 levels, half to even as OpenCV's cvRound.
 
     Args:
         flow: displacements of any shape, in pixels.
@@ -16,5 +16,5 @@ def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
 
 
 def dequantise(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
-    """Pixels from levels; off by at most bound / 255 where |flow| <= bound."""
+    """Convert levels to pixels; the error is at most bound / 255 where |flow| <= bound."""
     return (levels.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)).astype(np.float32)

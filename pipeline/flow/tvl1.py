@@ -1,4 +1,4 @@
-"""The one entry to TV-L1 (Zach, Pock and Bischof 2007): checks its input and hands it to a backend."""
+"""The only entry point to TV-L1 (Zach, Pock and Bischof 2007): it checks its input and passes it to a backend."""
 
 import functools
 import importlib
@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# The module of each, with `tvl1` and `version`; imported when it is asked for.
+# The module of each backend, which has `tvl1` and `version`; it is imported at its first use.
 BACKENDS: Mapping[str, str] = {
     "opencv": "pipeline.flow.opencv",
     "cpu": "pipeline.flow.cpu.engine",
@@ -18,7 +18,7 @@ BACKENDS: Mapping[str, str] = {
 
 
 def resolve_backend(backend: str) -> str:
-    """The backend that `auto` stands for in one process, the CPU's; any other name as it is.
+    """Return `cpu`, the backend of a single process, for `auto`; return any other name unchanged.
 
     Raises:
         ValueError: no backend has this name.
@@ -31,7 +31,7 @@ def resolve_backend(backend: str) -> str:
 
 
 def version(backend: str) -> str:
-    """Name and version of the library behind a backend, for the record."""
+    """Return the name and version of the library behind a backend, for the record."""
     return str(_module(backend).version())
 
 
@@ -41,12 +41,13 @@ def tvl1(
     initial_flow: ArrayLike | None = None,
     **parameters: float,
 ) -> NDArray[np.float32]:
-    """TV-L1 optical flow from each frame to the next.
+    """Compute TV-L1 optical flow from each frame to the next.
 
     Args:
         frames: (T, H, W) grey or (T, H, W, 3) RGB, uint8, T >= 2.
         backend: a key of `BACKENDS`, or `auto`.
-        initial_flow: where the search begins, (T - 1, H, W, 2) float32 in pixels; OpenCV's useInitialFlow.
+        initial_flow: flow from which the search starts, (T - 1, H, W, 2) float32 in pixels, as with OpenCV's
+            useInitialFlow; None starts from zero.
         **parameters: OpenCV's names and defaults: tau 0.25, lambda (also lambda_) 0.15, theta 0.3, nscales 5, warps 5,
             epsilon 0.01, innerIterations 30, outerIterations 10, scaleStep 0.8, gamma 0, medianFiltering 5.
 
@@ -54,8 +55,9 @@ def tvl1(
         (T - 1, H, W, 2) float32, x before y, in pixels; flow[t] goes from frames[t] to frames[t + 1].
 
     Raises:
-        TypeError: frames are not a uint8 array, the initial flow not one of float32, or a parameter is unknown.
-        ValueError: wrong shape, fewer than two frames, a parameter out of its range, or an unknown backend.
+        TypeError: frames are not a uint8 array, the initial flow is not a float32 array, or a parameter is unknown.
+        ValueError: a shape is wrong, there are fewer than two frames, the initial flow is not finite, a parameter is
+            out of its range, or the backend is unknown.
     """
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
         found = frames.dtype if isinstance(frames, np.ndarray) else type(frames).__name__
@@ -90,7 +92,7 @@ def _check_initial(flow: ArrayLike | None, shape: tuple[int, ...]) -> None:
 
 
 def _check_ranges(parameters: Mapping[str, float]) -> None:
-    """Refuse what OpenCV crashes on, never ends with, or would answer with NaN."""
+    """Refuse values with which OpenCV crashes, never ends or returns NaN."""
     for name in ("tau", "lambda_", "epsilon", "gamma"):
         if not 0 <= parameters.get(name, 0) < float("inf"):
             raise ValueError(f"TV-L1 parameter {name}: {parameters[name]}; expected a finite number, 0 or more")

@@ -1,4 +1,4 @@
-"""From the catalog section of a config to the rows to ingest."""
+"""Reading of the catalog that the catalog section of a config describes."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +11,12 @@ from pipeline.config import Config
 
 
 def configured_catalog(config: Config) -> pa.Table:
-    """The catalog that a resolved config describes, cut to its splits and limit; `catalog_notes` holds of it too.
+    """Return the catalog that a resolved config describes, cut to its splits and limit.
+
+    `catalog_notes` can be read from the result as from the full catalog.
 
     Raises:
-        CatalogError: the lists or folders are not there or not of their kind.
+        CatalogError: the lists or folders do not exist or are not of the right kind.
     """
     wanted = config.catalog
     if wanted.dataset in ("ucf101", "hmdb51", "folder") and not wanted.videos:
@@ -80,7 +82,7 @@ def _read(config: Config) -> pa.Table:
 
 
 def _youtube8m(config: Config) -> pa.Table:
-    """Only the splits and the number of clips that are wanted, since every id costs a request."""
+    """Read only the splits and the number of clips that are wanted, because every id costs a request."""
     wanted = config.catalog
     records = {name: path for name, path in wanted.annotations.items() if name not in ("ids", "lookup")}
     _check_splits(wanted.splits, set(records))
@@ -107,7 +109,7 @@ def _check_splits(wanted: tuple[str, ...], there: set[str]) -> None:
 
 
 def _evenly(part: pa.Table, limit: int | None) -> pa.Table:
-    """At most `limit` rows, spread over the list, since lists are sorted by class."""
+    """Return at most `limit` rows, spread evenly over the list, because lists are sorted by class."""
     if limit is None or len(part) <= limit:
         return part
     return part.take(np.linspace(0, len(part) - 1, limit).round().astype(np.int64))

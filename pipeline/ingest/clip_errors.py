@@ -1,9 +1,9 @@
-"""What can be wrong with one clip. Each becomes that clip's row in the manifest and costs no other clip.
+"""Errors of a single clip. Each is recorded in that clip's row of the manifest and does not affect other clips.
 
-The class name and the message are what the manifest records; `verdict` says what may come of trying again:
+The manifest records the class name and the message; `verdict` says whether another try may help:
 
     retryable   the cause lies outside the file (a cut transfer, a busy machine): another try may succeed
-    permanent   the source is what it is: another try ends the same way
+    permanent   the cause lies in the source: another try fails in the same way
     operator    somebody has to change something first: a path, a time in the catalog, a limit of the config
 """
 
@@ -13,13 +13,13 @@ Verdict = Literal["retryable", "permanent", "operator"]
 
 
 class ClipError(Exception):
-    """Base: one line that says what is wrong with the clip, with the true message of who found it."""
+    """Base class; its message is one line that says what is wrong with the clip and quotes the original error."""
 
     verdict: ClassVar[Verdict] = "permanent"
 
 
 class FileNotFound(ClipError):  # noqa: N818 - the manifest's own word
-    """The source is not there (any more)."""
+    """The source does not exist, or no longer exists."""
 
     verdict = "operator"
 
@@ -31,23 +31,23 @@ class ZeroByte(ClipError):  # noqa: N818
 
 
 class Unreadable(ClipError):  # noqa: N818
-    """The source is there and the system does not let it be read: permissions, a failing disk."""
+    """The source exists but the system cannot read it: permissions, a failing disk."""
 
     verdict = "operator"
 
 
 class NotAVideo(ClipError):  # noqa: N818
-    """No demuxer of video recognises the source, or it holds no video stream but a cover picture at most."""
+    """No video demuxer recognises the source, or it has no video stream other than a cover picture."""
 
 
 class MoovMissing(ClipError):  # noqa: N818
-    """An MP4 without its index, which is written last: a transfer or a recording that was cut short."""
+    """The source is an MP4 without its index, which is written last: a transfer or recording was cut short."""
 
     verdict = "retryable"
 
 
 class Truncated(ClipError):  # noqa: N818
-    """The source ends long before its header says: a transfer that was cut short."""
+    """The source is shorter than its header or its host says: a transfer was cut short."""
 
     verdict = "retryable"
 
@@ -59,11 +59,14 @@ class UnknownCodec(ClipError):  # noqa: N818
 
 
 class DecodeError(ClipError):
-    """The decoder gave up part-way: the clip is not used, since what is left of it is not what was labelled."""
+    """The decoder failed, or the picture changed its shape part-way.
+
+    The clip is not used, because the part that was decoded is not what was labelled.
+    """
 
 
 class BrokenTimestamps(ClipError):  # noqa: N818
-    """The times of its frames contradict each other, so that nobody can say when each is shown."""
+    """The times of the frames contradict each other, so that it is unknown when each frame is shown."""
 
 
 class DecodeTimeout(ClipError):  # noqa: N818
@@ -73,31 +76,34 @@ class DecodeTimeout(ClipError):  # noqa: N818
 
 
 class DecodeCrash(ClipError):  # noqa: N818
-    """Native code crashed while decoding; its process is gone."""
+    """Native code crashed while decoding, and its process ended."""
 
 
 class BadTimes(ClipError):  # noqa: N818
-    """The catalog's times make no interval, or lie outside the source."""
+    """The catalog's times are not an interval, or the clip begins after the end of the source."""
 
     verdict = "operator"
 
 
 class TooLong(ClipError):  # noqa: N818
-    """More seconds than a clip may have: a whole film where a clip was meant."""
+    """The clip is longer than allowed, such as a whole film instead of a clip."""
 
     verdict = "operator"
 
 
 class TooLarge(ClipError):  # noqa: N818
-    """Pictures so large, or so much memory, that the machine is in danger; refused by the header where it says so."""
+    """The file, its pictures or the memory for decoding are larger than allowed.
+
+    Pictures are refused before decoding if the header states their size.
+    """
 
 
 class TooShort(ClipError):  # noqa: N818
-    """Fewer than two frames: no motion, no flow."""
+    """The clip has fewer than two frames, so it has no motion and no flow."""
 
 
 class BadRow(ClipError):  # noqa: N818
-    """A line or record of the list is damaged, or names nothing that can exist."""
+    """A line or record of the list is damaged, or names something that cannot exist."""
 
     verdict = "operator"
 
@@ -107,7 +113,7 @@ class DuplicateClip(ClipError):  # noqa: N818
 
 
 class VideoGone(ClipError):  # noqa: N818
-    """There is no such video any more: it was deleted, or the public lookup knows none."""
+    """The video no longer exists: it was deleted, or the public lookup does not know it."""
 
 
 class LookupFailed(ClipError):  # noqa: N818
@@ -123,108 +129,108 @@ class Network(ClipError):  # noqa: N818
 
 
 class RateLimited(ClipError):  # noqa: N818
-    """The host wants to be asked later, or less often."""
+    """The host asks for fewer requests, or for later ones."""
 
     verdict = "retryable"
 
 
 class Forbidden(ClipError):  # noqa: N818
-    """The host knows the address and refuses: credentials, a licence, a region, a kind of request."""
+    """The host refuses the request: it wants credentials, a licence, another region or another kind of request."""
 
     verdict = "operator"
 
 
 class ServerError(ClipError):
-    """The host has a fault of its own, or its answer contradicts itself."""
+    """The host has an internal error, or its answer contradicts itself."""
 
     verdict = "retryable"
 
 
 class SourceChanged(ClipError):  # noqa: N818
-    """The file became another one while it was being read."""
+    """The file was replaced by another one while it was being read."""
 
     verdict = "retryable"
 
 
 class TarMemberMissing(ClipError):  # noqa: N818
-    """No archive holds a member of the clip's name."""
+    """No archive holds a member with the clip's name."""
 
     verdict = "operator"
 
 
 class ArchiveBroken(ClipError):  # noqa: N818
-    """An archive is damaged or cut short: what lies behind that place is out of reach."""
+    """An archive is damaged or cut short: everything after that place cannot be read."""
 
     verdict = "retryable"
 
 
 class UnsafeMember(ClipError):  # noqa: N818
-    """A member of an archive that is no plain file, or whose name points out of the archive."""
+    """The member of an archive is not a plain file, or its name points out of the archive."""
 
 
 class EncodeError(ClipError):
-    """What was encoded does not decode to what it should."""
+    """The encoded clip does not decode to its frames or flow with the required accuracy."""
 
 
 class VideoPrivate(ClipError):  # noqa: N818
-    """Its owner shows it to nobody, or to invited accounts."""
+    """The owner shows the video to nobody, or only to invited accounts."""
 
 
 class CopyrightClaim(ClipError):  # noqa: N818
-    """Somebody else's copyright keeps it from being shown."""
+    """The video is not shown because of somebody else's copyright."""
 
 
 class TermsViolation(ClipError):  # noqa: N818
-    """YouTube removed it under its rules (spam, nudity, harassment, harm, its terms); the message says which."""
+    """YouTube removed the video under its rules (spam, nudity, harassment, harm, terms); the message says which."""
 
 
 class AccountTerminated(ClipError):  # noqa: N818
-    """The account that it belonged to was closed, and all its videos with it."""
+    """The account of the video was closed, and all its videos were removed."""
 
 
 class CountryBlocked(ClipError):  # noqa: N818
-    """It is not shown in the country from which it was asked for."""
+    """The video is not shown in the country from which it was requested."""
 
     verdict = "operator"
 
 
 class AgeRestricted(ClipError):  # noqa: N818
-    """It is shown only to an account of a known age."""
+    """The video is shown only to accounts with a confirmed age."""
 
     verdict = "operator"
 
 
 class SignInNeeded(ClipError):  # noqa: N818
-    """It is shown only to an account, or one that pays for it."""
+    """The video is shown only to accounts that are signed in, or that pay for it."""
 
     verdict = "operator"
 
 
 class LiveOrPremiere(ClipError):  # noqa: N818
-    """It is still to come, or still running: what there will be of it is not known yet."""
+    """The video is a live stream or premiere that is not over, so its final content is not known yet."""
 
     verdict = "retryable"
 
 
 class FormatUnavailable(ClipError):  # noqa: N818
-    """No file of it is offered that can be fetched: protected, or kept from this client; its message says why."""
+    """YouTube offers no file of the video that can be fetched: it is protected or withheld; the message says why."""
 
     verdict = "operator"
 
 
 class BotCheck(ClipError):  # noqa: N818
-    """YouTube wants proof of a person behind the request; it may ask less after a pause, or of cookies."""
+    """YouTube wants proof that a person makes the request; this may stop after a pause, or if cookies are given."""
 
     verdict = "retryable"
 
 
 class ExtractorOutdated(ClipError):  # noqa: N818
-    """The installed yt-dlp does not understand what the site answers: most often it is too old."""
+    """The installed yt-dlp does not understand the site's answer, most often because it is too old."""
 
     verdict = "operator"
 
 
 def error_named(name: str) -> type[ClipError]:
-    """The class of a name that a manifest or another process wrote; `ClipError` itself for one that is not known."""
+    """Return the class with a name that a manifest or another process wrote; `ClipError` if the name is unknown."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, ClipError) else ClipError

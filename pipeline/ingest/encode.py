@@ -1,4 +1,4 @@
-"""From frames and flow to the blobs of a shard row, each decoded again before it counts as stored."""
+"""Encoding of frames and flow to the blobs of a shard row; each blob is decoded again to check it."""
 
 import hashlib
 from typing import Any
@@ -13,20 +13,20 @@ from pipeline.shards.codec import FLOW_CODEC, VIDEO_CODEC, decode_flow, decode_v
 
 
 def encode_clip(frames: NDArray[np.uint8], fps: int, crf: int, gop: int, min_psnr: float) -> dict[str, Any]:
-    """The video columns of a shard row.
+    """Return the video columns of a shard row.
 
-    Half the colour resolution and the given quality do for camera clips. Where the worst frame falls below `min_psnr`
+    Half the colour resolution and quality `crf` are enough for camera clips. If the worst frame falls below `min_psnr`
     (saturated edges, screen recordings), full colour resolution and then better qualities are tried.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB.
-        fps: frames a second.
-        crf: quality to begin with.
-        gop: frames from key frame to key frame.
-        min_psnr: dB that every frame must keep.
+        frames: frames, (T, H, W, 3) uint8 RGB.
+        fps: frames per second.
+        crf: quality (constant rate factor) that is tried first; lower is better.
+        gop: number of frames from key frame to key frame.
+        min_psnr: peak signal-to-noise ratio in dB that every frame must reach.
 
     Raises:
-        EncodeError: even the best quality does not keep it.
+        EncodeError: a frame is below `min_psnr` even at the best quality.
     """
     for pixel_format, quality in (("yuv420p", crf), ("yuv444p", crf), ("yuv444p", crf // 2), ("yuv444p", 1)):
         video = encode_video(frames, fps, quality, gop, pixel_format)
@@ -51,16 +51,16 @@ def encode_clip(frames: NDArray[np.uint8], fps: int, crf: int, gop: int, min_psn
 
 
 def encode_flow_columns(flow: NDArray[np.float32], bound: float, fps: int, gop: int) -> dict[str, Any]:
-    """The flow columns of a shard row.
+    """Return the flow columns of a shard row.
 
     Args:
-        flow: (T, H, W, 2) float32 in pixels.
-        bound: displacement that the outermost of 256 levels stands for, in pixels.
-        fps: fields a second.
-        gop: fields from key frame to key frame.
+        flow: flow fields, (T, H, W, 2) float32 in pixels.
+        bound: displacement in pixels that the outermost of the 256 levels stands for.
+        fps: flow fields per second.
+        gop: number of flow fields from key frame to key frame.
 
     Raises:
-        EncodeError: the stored levels are not those that were encoded, to the bit.
+        EncodeError: the decoded levels are not identical to those that were encoded.
     """
     levels = quantise(flow, bound)
     encoded = encode_flow(levels, fps, gop)
@@ -77,7 +77,7 @@ def encode_flow_columns(flow: NDArray[np.float32], bound: float, fps: int, gop: 
 
 
 def worst_psnr(frames: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of the worst pair of frames, in dB; 100 where they are equal."""
+    """Return the peak signal-to-noise ratio of the worst pair of frames, in dB; 100 if all pairs are equal."""
     squared = max(cv2.norm(a, b, cv2.NORM_L2SQR) for a, b in zip(frames, decoded, strict=True))
     return 100.0 if squared == 0 else float(10 * np.log10(255.0**2 * frames[0].size / squared))
 

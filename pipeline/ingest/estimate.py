@@ -1,6 +1,7 @@
-"""What an ingest would come to, from its catalog alone: nothing is fetched, decoded or written, and Ray does not start.
+"""Estimate of an ingest from its catalog alone: nothing is fetched, decoded or written, and Ray is not started.
 
-The rates are those measured for the README, per pixel where pixels decide; a plan is right to a factor of two.
+The rates were measured for the README; rates that depend on the picture size are per pixel. An estimate is right to
+within a factor of two.
 """
 
 from collections import Counter
@@ -14,31 +15,34 @@ from pipeline.catalog.rows import ARCHIVES, YOUTUBE
 from pipeline.config import IngestConfig
 
 ASPECT = 4 / 3
-ASSUMED_SECONDS = 10.0  # of a clip without times, as long as those of Kinetics
+ASSUMED_SECONDS = 10.0  # length of a clip without times, as in Kinetics
 ARCHIVED_MB, ADDRESSED_MB, YOUTUBE_MB = 1.5, 1.5, 10.0
-"""Of a clip in the public archives (Kinetics-600: 779 GB / 530,266), of one at an address, of a whole video at 360p."""
+"""MB of a clip in the public archives (Kinetics-600: 779 GB / 530,266), a clip at an address, a whole video at 360p."""
 VIDEO_BYTES, FLOW_BYTES = 0.055, 0.18
-"""Stored of a pixel: 4.8 and 15.7 kB of a frame of 340x256."""
+"""Stored bytes per pixel: 4.8 and 15.7 kB per frame of 340x256."""
 RGB_PIXELS_PER_SECOND = 10e6
-"""Decoded, resized, encoded and checked by a core: 115 frames a second of 340x256."""
+"""Pixels that one core decodes, resizes, encodes and checks per second: 115 frames of 340x256."""
 FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 1.8e6, "auto": 1.8e6, "opencv": 0.086e6}
-"""Of TV-L1 by a core with OpenCV's parameters, encoded and checked: of 340x256 21 pairs a second, one with `opencv`."""
+"""Pixels per second for which one core computes TV-L1 with OpenCV's parameters and encodes and checks the flow.
+
+For frames of 340x256 these are 21 pairs per second, or one with `opencv`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an ingest would come to.
+    """The size and cost of an ingest.
 
     Attributes:
-        clips: the clips of each split; `bad` of them cannot be used, as far as the lists tell.
-        sources: clips by where they lie: local, address, archive, YouTube.
-        videos: on YouTube, each fetched once.
-        seconds: how much video all usable clips hold.
-        fetched_bytes: to be read from disks or fetched.
-        stored_bytes: the shard set.
-        rgb_core_hours: decoding and encoding.
-        flow_core_hours: TV-L1; None where its rate is not known (cuda).
-        youtube_hours: the hours of waiting at the rate that `ingest.fetch.youtube_per_hour` allows.
+        clips: number of clips of each split, unusable ones included.
+        bad: number of clips of each split that cannot be used according to the lists.
+        sources: number of usable clips for each kind of source: local, address, archive, YouTube.
+        videos: number of YouTube videos, each of which is fetched once.
+        seconds: seconds of video in all usable clips.
+        fetched_bytes: bytes to be read from disks or fetched.
+        stored_bytes: bytes of the shard set.
+        rgb_core_hours: core-hours of decoding and encoding.
+        flow_core_hours: core-hours of TV-L1; None if its rate is not known (cuda).
+        youtube_hours: hours of waiting at the rate that `ingest.fetch.youtube_per_hour` allows.
     """
 
     clips: dict[str, int]
@@ -54,7 +58,7 @@ class Estimate:
 
 
 def estimate(ingest: IngestConfig, catalog: pa.Table) -> Estimate:
-    """Add up a catalog."""
+    """Estimate the ingest of a catalog."""
     rows = catalog.to_pylist()
     good = [row for row in rows if row["error_class"] is None]
     sources = Counter(_kind(row["source"]) for row in good)
@@ -90,7 +94,7 @@ def _kind(source: str) -> str:
 
 
 def _seconds(row: dict[str, object]) -> float:
-    """Length of a clip: by its times, those in its id, or assumed."""
+    """Return the seconds of a clip, from its times, else from the times in its id, else `ASSUMED_SECONDS`."""
     start, end = row["start_s"], row["end_s"]
     if isinstance(start, float) and isinstance(end, float):
         return end - start

@@ -1,4 +1,4 @@
-"""Leaks: the same video, or the same pictures, in two splits of one shard set, which make every accuracy a lie."""
+"""Checks for leaks: the same video, or the same pictures, in two splits of a shard set, which make accuracies wrong."""
 
 from collections import defaultdict
 from typing import Any
@@ -12,10 +12,10 @@ _SHOWN = 3
 
 
 def check_videos(catalog: pa.Table, allowed: bool) -> None:
-    """Refuse a catalog of which a video has clips in two splits, before anything is fetched.
+    """Check, before anything is fetched, that no video has clips in two splits.
 
     Raises:
-        IngestError: naming some of them.
+        IngestError: there are such videos, and they are not allowed; the message names some of them.
     """
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for row in catalog.select(["clip_id", "split", "error_class"]).to_pylist():
@@ -31,10 +31,11 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
 
 
 def check_contents(shards: str, manifest: dict[str, Any], allowed: bool) -> None:
-    """Refuse a finished set with the same pictures in two splits, whatever their names.
+    """Check that a finished set does not have the same coded packets in two splits, even under different names.
 
     Raises:
-        IngestError: naming some of them; the set itself is sound.
+        IngestError: there are such clips, and they are not allowed; the message names some of them. The set itself is
+            complete and readable.
     """
     leaks = manifest["duplicates"]["across_splits"]
     if leaks["groups"] and not allowed:

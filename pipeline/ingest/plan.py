@@ -1,4 +1,7 @@
-"""What decides the content of a shard set, written into its folder first; a set made by another plan is refused."""
+"""The plan of a shard set: everything that decides its content.
+
+It is written into the set's folder first, and a folder with another plan is refused.
+"""
 
 import hashlib
 from dataclasses import replace
@@ -18,14 +21,16 @@ from pipeline.storage import exists, make_folder, read_json, write_json
 PLAN = "_plan.json"
 STAGING = "_staging"
 UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
-"""Settings of ingest that change where and how well it runs, not what comes out."""
+"""Ingest settings that change where or how an ingest runs, but not the content of the set."""
 
 
 def with_backend(config: Config) -> Config:
-    """The config with `auto` made definite: what the set was begun with, else cuda where there are GPUs, else cpu.
+    """Return the config with the flow backend `auto` replaced by a definite one.
+
+    It is the backend in the set's plan if there is one; otherwise cuda if there are GPUs, and cpu if there are none.
 
     Raises:
-        IngestError: clips are left to do with cuda, and the cluster has no GPU.
+        IngestError: clips remain to be done with cuda, and the cluster has no GPU.
     """
     shards, asked, there = config.ingest.shards, config.ingest.flow.backend, gpus(config.resources)
     if asked == "auto":
@@ -41,12 +46,12 @@ def with_backend(config: Config) -> Config:
 
 
 def gpus(resources: ResourcesConfig) -> int:
-    """GPUs that flow may use."""
+    """Return the number of GPUs that may compute flow."""
     return 0 if resources.gpu == "no" else int(ray.cluster_resources().get("GPU", 0))
 
 
 def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
-    """What decides the content of the set: clips and settings, not where they lie or how many workers make it."""
+    """Return what decides the content of the set: clips and settings, but no locations and no numbers of workers."""
     settings = {name: value for name, value in to_dict(ingest).items() if name not in UNDECISIVE}
     rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
     return {
@@ -61,10 +66,10 @@ def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
 
 
 def claim(shards: str, plan: dict[str, Any]) -> None:
-    """Write the plan, or check that the folder's plan is this one.
+    """Write the plan, or check that the plan in the folder is the same.
 
     Raises:
-        IngestError: it is another one.
+        IngestError: the folder has another plan.
     """
     complete = exists(f"{shards}/{MANIFEST}")
     if not complete:
@@ -74,7 +79,7 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
         return
     there = flatten(read_json(f"{shards}/{PLAN}"))
     for name, wanted in flatten(plan).items():
-        if name in ("encoding", "flow_version") and complete:  # nothing will be mixed
+        if name in ("encoding", "flow_version") and complete:  # no clips will be added to the set
             continue
         if there.get(name) != wanted:
             raise IngestError(

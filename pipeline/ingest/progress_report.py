@@ -1,4 +1,4 @@
-"""How a running ingest is doing: clips, failures by class, what each stage takes; for people and Ray's metrics."""
+"""Progress of a running ingest: clips, failures by class and rates of the stages, as text and as Ray metrics."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -9,14 +9,20 @@ from ray.util import metrics
 from pipeline.progress import Progress
 
 STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames"}
-"""Every stage, and what is counted of its work."""
+"""Every stage, and the unit in which its work is counted."""
 
 
 class Tally:
-    """Counts the status rows of clips as they come, prints the progress, and feeds the Ray dashboard's metrics."""
+    """A counter of the status rows of clips, which prints the progress and updates the metrics of Ray's dashboard."""
 
     def __init__(self, total: int, before: int, write: Callable[[str], object] | None) -> None:
-        """`before` of the `total` clips were done by an earlier run."""
+        """Start to count.
+
+        Args:
+            total: number of clips.
+            before: number of clips that an earlier run has done.
+            write: function that takes the lines of progress; if None, they go to the console.
+        """
         self.failed: Counter[str] = Counter()
         self.clips = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -51,16 +57,16 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Clips that are done, now or before."""
+        """Number of clips that are done, in this run or before."""
         return self._progress.done
 
     @property
     def total(self) -> int:
-        """All clips."""
+        """Number of all clips."""
         return self._progress.total
 
     def stages(self) -> dict[str, dict[str, float]]:
-        """Of each stage that had work: seconds over all workers, work done, and work a second and core."""
+        """Return, for each stage that ran, seconds over all workers, work done, and work per second and core."""
         return {
             stage: {
                 "seconds": round(self._seconds[stage], 2),
@@ -72,7 +78,7 @@ class Tally:
         }
 
     def note(self) -> str:
-        """Such as `a core: decode 905 frames/s, flow 24.3 pairs/s; 3 failed: Truncated 2, NotAVideo 1`."""
+        """Return rates and failures: `a core: decode 905 frames/s, flow 24.3 pairs/s; 3 failed: Truncated 2, ...`."""
         rates = ", ".join(
             f"{stage} {self._work[stage] / self._seconds[stage]:.3g} {unit}/s"
             for stage, unit in STAGES.items()

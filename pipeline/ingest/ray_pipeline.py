@@ -1,7 +1,7 @@
-"""The stages in Ray Data: every clip of a catalog to a file of its own.
+"""The stages in Ray Data, which write every clip of a catalog to its own file.
 
 videos -> fetch or unpack -> clips -> decode -> flow -> encode -> stage -> small status rows
-          (own tasks)        (one task: equal resources let Ray fuse them, and the frames never leave it)
+          (own tasks)        (one task: Ray fuses stages of equal resources, so frames are not sent between tasks)
 """
 
 from collections import defaultdict
@@ -31,13 +31,13 @@ from pipeline.ingest.videos import (
 )
 from pipeline.storage import list_files
 
-NO_PROGRESS_TIMEOUT_S = 24 * 3600  # Ray's 1800 s would end a run whose flow is slow, or whose YouTube rests
+NO_PROGRESS_TIMEOUT_S = 24 * 3600  # Ray's 1800 s would end a run with slow flow, or one that pauses for YouTube
 CONTENT_BYTES = 4 << 20
-"""Of a block of fetched videos: some eight clips, so that no task that decodes them is a straggler."""
+"""Target bytes of a block of fetched videos: about eight clips, so that no decoding task is much slower than others."""
 
 
 def stage_clips(config: Config, rows: list[Row], tally: Tally) -> None:
-    """Stage clips, each to a file; failures are staged as well."""
+    """Write each clip to its own file in the staging folder, failed clips included."""
     kinds: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[kind_of(row)].append(row)
@@ -52,7 +52,10 @@ def stage_clips(config: Config, rows: list[Row], tally: Tally) -> None:
 
 
 def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
-    """The archive of replacements first, since it overrides; then the others; then what none of them holds."""
+    """Stage clips from archives: replacements first, because they override, then the clips' own archives.
+
+    Clips that are in none of the archives are staged as failed.
+    """
     settings, staging = config.ingest.fetch, f"{config.ingest.shards}/{STAGING}"
     replacements = config.catalog.archives.get("replacements")
     broken: list[Row] = []
@@ -76,7 +79,7 @@ def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
 
 
 def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
-    """Why a clip is in no archive: it may have been in one that broke."""
+    """Return the error of a clip that was found in no archive; it may be in the unread part of a broken one."""
     where, stem = archives_of(row)
     if broken:
         return ArchiveBroken(f"{stem} was not met before an archive broke: {broken[0]['error_message']}")
@@ -84,7 +87,7 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
 
 
 def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
-    """Take videos through all stages; the rows that tell of broken archives, which are no clips."""
+    """Run videos through all stages and return the rows that report broken archives; these rows are not clips."""
     settings, cpus = config.ingest, config.resources.ingest_cpus
     rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
     if "flow" in settings.streams:
@@ -104,19 +107,27 @@ def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
 
 
 def dataset(rows: list[Video], rows_a_task: int) -> ray.data.Dataset:
-    """Rows as a dataset of small blocks: a task is a few clips, so that no worker waits for a straggler."""
+    """Return rows as a dataset of small blocks: a task has few clips, so that workers need not wait for slow tasks.
+
+    Args:
+        rows: at least one row.
+        rows_a_task: largest number of rows in a block.
+    """
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # `Progress` prints lines that a job log can hold
+    context.enable_progress_bars = False  # `Progress` prints lines that suit a job log
     context.print_on_execution_start = False
     context.execution_options.verbose_progress = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
     context.target_max_block_size = CONTENT_BYTES
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
     size = max(1, min(rows_a_task, len(rows) // (4 * cpus)))
-    # from_items makes its blocks here; from_arrow and range would start a task of a whole CPU for each.
+    # from_items makes its blocks in this process; from_arrow and range would start a task with a whole CPU for each.
     return ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size))
 
 
 def _fetchers() -> ray.data.TaskPoolStrategy:
-    """Transfers at a time: they wait for the network, and stop by themselves where decoding does not follow."""
+    """Return the pool of transfer tasks: half as many as CPUs, at least 4.
+
+    They mostly wait for the network, and Ray holds them back when decoding is slower.
+    """
     return ray.data.TaskPoolStrategy(size=max(4, int(ray.cluster_resources().get("CPU", 1)) // 2))

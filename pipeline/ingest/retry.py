@@ -1,4 +1,4 @@
-"""Failed clips are failed for good, unless asked for by the class of their error: then they are as if never tried."""
+"""Retry of failed clips: failures stay recorded, unless `--retry` names their error class and they are tried again."""
 
 from collections.abc import Callable, Collection
 
@@ -19,10 +19,13 @@ Chosen = Callable[[str], bool]
 
 
 def chosen_by(names: Collection[str]) -> Chosen:
-    """Which error classes are meant: by their own names, by a verdict (`retryable`), or `all`.
+    """Return a function that says whether an error class, given by its name, is to be tried again.
+
+    Args:
+        names: names of error classes, verdicts such as `retryable`, or `all`.
 
     Raises:
-        IngestError: there is no such class.
+        IngestError: a name is neither an error class nor a verdict nor `all`.
     """
     classes = {name for name in vars(errors) if errors.error_named(name).__name__ == name}
     verdicts = {errors.error_named(name).verdict for name in classes}
@@ -35,10 +38,10 @@ def chosen_by(names: Collection[str]) -> Chosen:
 
 
 def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:
-    """Forget the failures of the chosen classes; the number of clips to try again.
+    """Remove the failures of the chosen classes from the set, and return the number of clips to try again.
 
-    A complete set is unreadable from here until it is complete again. Each step may be the last one: what is done is
-    a state that the same command, or one without `--retry`, goes on from.
+    A complete set is unreadable from this point until it is complete again. The run may be killed after any step: the
+    same command, or one without `--retry`, can continue from there.
     """
     if exists(f"{shards}/{MANIFEST}"):
         clips = read_table(f"{shards}/{CLIPS}")
@@ -55,7 +58,7 @@ def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:
 
 
 def _reopen_shard(shards: str, name: str, chosen: Chosen) -> int:
-    """Stage the clips of a finished shard again, but for those that are meant."""
+    """Write a finished shard's clips back to staging, except for the chosen failures; return the number of these."""
     clips = read_table(list_of(shards, name)).cast(CLIPS_SCHEMA)
     meant = _meant(clips, chosen)
     if not meant:
@@ -73,7 +76,7 @@ def _reopen_shard(shards: str, name: str, chosen: Chosen) -> int:
 
 
 def _forget_parts(shards: str, chosen: Chosen) -> int:
-    """Remove staged failures that are meant, of shards that were never finished."""
+    """Remove the chosen failures from the staged clips of unfinished shards, and return their number."""
     staging, forgotten = f"{shards}/{STAGING}", 0
     for part in list_files(staging):
         if part.endswith(".parquet") and _meant(

@@ -1,12 +1,12 @@
-"""One ingest from catalog to a complete shard set, restartable at any point.
+"""One ingest from a catalog to a complete shard set, which can be restarted at any point.
 
     1. plan      the catalog and every setting, written first; a set made by another plan is refused
-    2. stage     Ray Data: fetch, decode, flow, encode, one file a clip (1:1), written whole or not at all
-    3. shards    Ray Data: the files of 64 clips become one shard (64:1), again whole or not at all
-    4. manifest  counts, failures, bytes and digest, written last: now the set is readable
+    2. stage     Ray Data: fetch, decode, flow, encode; one file per clip (1:1), written atomically
+    3. shards    Ray Data: the files of 64 clips become one shard (64:1), again written atomically
+    4. manifest  counts, failures, bytes and digest, written last; the set is readable from then on
 
-A clip counts as done when its file, or its shard, is there under its final name. So whatever is killed, and whenever,
-the same command does what is left, and the result is the one of an uninterrupted run.
+A clip counts as done when its file, or its shard, exists under its final name. So if the run is killed at any time, the
+same command does the remaining work, and the result is the same as that of an uninterrupted run.
 """
 
 import time
@@ -38,19 +38,20 @@ Write = Callable[[str], object]
 
 
 def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dict[str, Any]:
-    """Make, or finish, the shard set of a catalog.
+    """Make the shard set of a catalog, or finish one that an earlier run began.
 
     Args:
         config: a resolved config; `config.ingest.shards` is the folder or URI of the set.
         catalog: rows of `pipeline.catalog.CATALOG_SCHEMA`.
-        write: takes the lines of progress; stderr when None.
+        write: function that takes the lines of progress; if None, they go to the console.
 
     Returns:
         The manifest.
 
     Raises:
-        IngestError: the folder holds a set of another plan; more clips failed than `ingest.max_failed` allows; a video
-            is in two splits and `ingest.allow_leaks` is not set; or the disk, the store or the cluster gave up.
+        IngestError: the catalog is empty; the folder holds a set of another plan; more clips failed than
+            `ingest.max_failed` allows; a video, or the same packets, is in two splits and `ingest.allow_leaks` is not
+            set; or the disk, the store or the cluster failed.
     """
     start, shards = time.monotonic(), config.ingest.shards
     if not len(catalog):
@@ -83,7 +84,7 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
 
 
 def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> Tally:
-    """Stage every clip that is neither staged nor in a finished shard."""
+    """Stage every clip that is neither staged nor in a finished shard, and return the counts."""
     shards = config.ingest.shards
     there = set(list_files(f"{shards}/{STAGING}"))
     left = [
@@ -101,10 +102,10 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
 
 @contextmanager
 def _says_what_stays(shards: str, tally: Tally) -> Iterator[None]:
-    """Let Ctrl-C end the ingest in words.
+    """Turn Ctrl-C into an `Interrupted` whose message says how many clips are done.
 
     Raises:
-        Interrupted: nothing is lost.
+        Interrupted: the user pressed Ctrl-C; the clips that are done stay in the folder.
     """
     try:
         yield
@@ -113,7 +114,7 @@ def _says_what_stays(shards: str, tally: Tally) -> Iterator[None]:
 
 
 def _write_shards(shards: str, groups: Groups, cpus: float, write: Write | None) -> None:
-    """Make every shard whose clips are staged."""
+    """Write every shard that is not finished; its clips must be staged."""
     names = [name for name in groups if not finished(shards, name)]
     if not names:
         return

@@ -1,4 +1,4 @@
-"""What can stop a whole ingest: a full disk, a store that is away, a cluster out of memory; said in one line."""
+"""Errors that stop a whole ingest (full disk, unreachable store, cluster out of memory), as one-line messages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from pipeline.ingest.clip_errors import ClipError
 
 
 class IngestError(RuntimeError):
-    """An ingest that cannot go on; one line, for the user."""
+    """An error that stops the ingest; its message is one line for the user."""
 
 
 def stopped(act: Callable[[], Any]) -> str | None:
-    """Do something that writes, in a worker; what stopped it, or None.
+    """Call a function that writes, in a worker, and return the message of the OSError that stopped it, or None.
 
-    Ray Data keeps of an error in a worker only its text: so what ends a run comes home as a value.
+    It is a return value because Ray Data keeps only the text of an exception in a worker, not its type.
     """
     try:
         act()
@@ -26,10 +26,10 @@ def stopped(act: Callable[[], Any]) -> str | None:
 
 
 def check(stop: str | None) -> None:
-    """Raise, in the driver, what `stopped` brought home.
+    """Raise, in the driver, the error that `stopped` returned in a worker.
 
     Raises:
-        OSError: where there is something.
+        OSError: `stop` is not None.
     """
     if stop is not None:
         raise OSError(stop)
@@ -37,15 +37,15 @@ def check(stop: str | None) -> None:
 
 @contextmanager
 def explained(shards: str) -> Iterator[None]:
-    """Say what stopped the run, and that nothing is lost by it.
+    """Turn errors that stop a run into an `IngestError` that gives the reason and says that finished work is kept.
 
     Raises:
-        IngestError: for errors of the operating system, of an object store, and of a cluster that gives out; for
-            archives that cannot be listed. Bugs pass as they are.
+        IngestError: the operating system, an object store or the cluster failed, or archives cannot be listed.
+            Exceptions that come from bugs pass unchanged.
     """
     try:
         yield
-    except ClipError as error:  # of no clip of its own: a list of archives
+    except ClipError as error:  # it belongs to no single clip: archives cannot be listed
         raise IngestError(str(error)) from error
     except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
         raise _ended(
@@ -54,7 +54,7 @@ def explained(shards: str) -> Iterator[None]:
     except ray.exceptions.OutOfMemoryError as error:
         reason = "a node ran out of memory; raise resources.ingest_cpus, so that fewer clips are done at a time"
         raise _ended(shards, reason) from error
-    except ray.exceptions.RayTaskError:  # of our own code: a bug
+    except ray.exceptions.RayTaskError:  # raised by the pipeline's own code, so a bug
         raise
     except (OSError, ray.exceptions.RayError) as error:
         raise _ended(shards, _words(error)) from error

@@ -1,11 +1,12 @@
-"""The stages of ingest, each a plain function from row to row, usable and testable without Ray.
+"""The stages of ingest. Each is a plain function from row to row that can be used and tested without Ray.
 
-A row that has failed passes through the later stages untouched: clips in = clips stored + clips failed.
+A failed row passes through the later stages unchanged: number of clips in = clips stored + clips failed. The diagram
+shows the columns that each stage adds (+) and removes (-).
 
     clip -> decode -> + frames (T, H, W, 3), source facts; - content
          -> flow   -> + flow_field (T - 1, H, W, 2)
          -> encode -> + video, flow, their facts; - frames, flow_field
-         -> stage  -> a one-row Parquet file; only its small status row goes on
+         -> stage  -> writes a one-row Parquet file and returns only a small status row
 """
 
 import functools
@@ -33,7 +34,7 @@ Stage = Callable[[Row], Row]
 
 
 def make_decode(config: IngestConfig) -> Stage:
-    """Decode the clip to a constant rate and size, in a child process that can be killed."""
+    """Return the stage that decodes a clip to a constant rate and size, in a child process that can be killed."""
 
     def decode(row: Row) -> Row:
         content = row.pop("content", None)
@@ -52,7 +53,12 @@ def make_decode(config: IngestConfig) -> Stage:
 
 
 def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] = flow.tvl1) -> Stage:
-    """Compute TV-L1 from every frame to the next, in this process or by another way to `pipeline.flow.tvl1`."""
+    """Return the stage that computes TV-L1 flow from every frame to the next.
+
+    Args:
+        config: settings of ingest.
+        compute: `pipeline.flow.tvl1`, or a function with the same arguments that computes the flow elsewhere.
+    """
     parameters = config.flow.parameters
     recorded = {
         "flow_backend": flow.resolve_backend(config.flow.backend),
@@ -67,7 +73,7 @@ def make_flow(config: IngestConfig, compute: Callable[..., NDArray[np.float32]] 
 
 
 def make_encode(config: IngestConfig) -> Stage:
-    """Encode what is stored and let go of the arrays."""
+    """Return the stage that encodes frames and flow to the stored bytes and drops the arrays."""
 
     def encode(row: Row) -> Row:
         frames, field = row.pop("frames"), row.pop("flow_field", None)
@@ -80,9 +86,9 @@ def make_encode(config: IngestConfig) -> Stage:
 
 
 def make_stage(folder: str) -> Stage:
-    """Write the row, good or failed, to a file of its own: from here on the clip survives any crash.
+    """Return the stage that writes each row, good or failed, to its own file, so that the clip survives any crash.
 
-    A row without a clip, which tells of a broken archive, is not written.
+    A row without a clip id reports a broken archive and is not written.
     """
 
     def stage(row: Row) -> Row:
@@ -100,14 +106,14 @@ def make_stage(folder: str) -> Stage:
 
 
 def part_name(clip_id: str) -> str:
-    """File of a staged clip: a digest, so that no id can name a path."""
+    """Return the file name of a staged clip. It is a digest, so that no clip id can act as a path."""
     return f"{hashlib.sha256(clip_id.encode()).hexdigest()[:32]}.parquet"
 
 
 def _guarded(name: str, stage: Stage) -> Stage:
-    """Turn what goes wrong with one clip into that clip's status, and note how long the stage took.
+    """Wrap a stage so that an exception becomes the status of its clip, and so that the stage's seconds are recorded.
 
-    One clip never stops a run.
+    One clip therefore never stops a run.
     """
 
     @functools.wraps(stage)
@@ -117,7 +123,7 @@ def _guarded(name: str, stage: Stage) -> Stage:
         start = time.perf_counter()
         try:
             done = stage(row)
-        except Exception as error:  # a bug met by one clip is that clip's row as well, under its own class
+        except Exception as error:  # a bug that one clip triggers is recorded too, under the name of its own class
             message = str(error) if isinstance(error, ClipError) else f"in {stage.__name__}: {error}"
             kept = {key: value for key, value in row.items() if key not in ("content", "frames", "flow_field")}
             done = {**kept, "status": "failed", "error_class": type(error).__name__, "error_message": message}

@@ -1,7 +1,7 @@
-"""A complete shard set alone: clips, classes, splits and the settings that made it are in it, and no catalog is needed.
+"""Use of a complete shard set without a catalog: the set holds its clips, classes, splits and settings.
 
-So a set may be carried anywhere and trained on there. Its settings become the run's, so that the model that comes of it
-prepares videos as its clips were.
+So a set can be copied to another machine and used for training there. The run takes over the settings of the set, so
+that the trained model prepares videos in the same way as the clips were prepared.
 """
 
 from collections.abc import Collection
@@ -14,16 +14,16 @@ from pipeline.shards.manifest import MANIFEST, read_manifest
 from pipeline.storage import exists
 
 SOURCES = ("annotations", "videos", "archives", "motion_shapes", "groups", "fold")
-"""Fields of the catalog that say where clips come from: whoever gives one wants them ingested."""
+"""Catalog fields that say where clips come from; if the command line sets one, the clips are to be ingested."""
 
 
 def is_alone(config: Config, given: Collection[str], section: str = "") -> bool:
-    """Whether a job is to be done on its shard set, without a look at a catalog.
+    """Return whether a job uses its shard set alone and reads no catalog.
 
     Args:
-        config: resolved.
+        config: a resolved config.
         given: names of the fields that the command line sets.
-        section: where the config lies among the job's fields.
+        section: prefix of the config's fields among the job's fields, such as `base.`.
     """
     names = [name.removeprefix(section) for name in given]
     if any(name.startswith(tuple(f"catalog.{source}" for source in SOURCES)) for name in names) or config.retry:
@@ -35,16 +35,16 @@ def is_alone(config: Config, given: Collection[str], section: str = "") -> bool:
 
 
 def with_stored(config: Config, given: Collection[str], section: str = "") -> Config:
-    """The config with the settings that its shard set was made with.
+    """Return the config with the settings that its shard set was made with.
 
     Args:
-        config: resolved.
+        config: a resolved config.
         given: names of the fields that the command line sets.
-        section: where the config lies among the job's fields.
+        section: prefix of the config's fields among the job's fields, such as `base.`.
 
     Raises:
         ShardError: the set is not complete.
-        ConfigError: the command line asks for what the set has not, or the config cannot go with it.
+        ConfigError: the command line asks for something that the set does not have, or the config does not fit it.
     """
     shards, manifest = config.ingest.shards, read_manifest(config.ingest.shards)
     known = {field.name for field in fields(IngestConfig)} - set(UNDECISIVE)

@@ -1,4 +1,4 @@
-"""What an ingest says at its end, or with `--plan` before it begins: a table, what failed, what to do next."""
+"""Text that an ingest prints at its end, or with `--plan` before it begins."""
 
 from collections import Counter
 from typing import Any
@@ -12,7 +12,10 @@ from pipeline.table import size, table
 
 
 def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
-    """Clips expected, present and failed in each split, the first failures, and what to do next."""
+    """Return the text for a finished ingest.
+
+    It gives the clips expected, present and failed in each split, the first failures, and what to do next.
+    """
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames"]]
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]
@@ -46,7 +49,7 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
 
 
 def planned(config: Config, plan: Estimate, cores: int) -> str:
-    """What an ingest would come to."""
+    """Return the text of an estimate, for `--plan`."""
     rows: list[list[object]] = [["split", "clips", "unusable"]]
     rows += [[split, count, plan.bad.get(split, 0)] for split, count in plan.clips.items()]
     where = ", ".join(f"{count:,} {kind}" for kind, count in sorted(plan.sources.items())) or "none"

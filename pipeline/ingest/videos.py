@@ -1,13 +1,13 @@
-"""Clips and the videos that hold them: a video is fetched once, wherever it lies, and all its clips are cut from it.
+"""Grouping of clips by the video that holds them: a video is fetched once, and all its clips are cut from it.
 
-A source, and how it gets here:
+Sources, and how each is read:
 
-    /path                     a local file: decoding reads it where it is
+    /path                     a local file, which the decoder reads in place
     https://, s3://, gs://    a file, fetched whole into memory
-    https://www.youtube.com/  a video, fetched by yt-dlp as politely as the limiter says
-    archives:WHERE#STEM       the member STEM of one of the archives WHERE, which are read as streams, once each
+    https://www.youtube.com/  a video, fetched by yt-dlp at the rate that the limiter allows
+    archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream
 
-Content never touches a disk of ours: it goes as bytes to the task that decodes it.
+Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a temporary folder.
 """
 
 import json
@@ -30,19 +30,22 @@ from pipeline.ingest.fetch.youtube import fetch_video
 from pipeline.ingest.stages import Row, part_name
 from pipeline.storage import exists
 
-SCRATCH = "video-fetch"  # below the system's folder of temporary files: where yt-dlp writes
+SCRATCH = "video-fetch"  # folder in which yt-dlp writes, inside the system's temporary folder
 
 Video = dict[str, Any]
-"""`source`, `content` (bytes, None for local files), `clips` (rows as JSON), `fetch_s`."""
+"""A row with `source`, `content` (bytes; None for local files), `clips` (rows as JSON) and `fetch_s` (seconds)."""
 
 
 def video(source: str | None, clips: list[Row], content: bytes | None = None, seconds: float = 0.0) -> Video:
-    """One video as a row of a dataset; its clips travel as JSON, in which no column is without a type."""
+    """Return one video as a row of a dataset.
+
+    Its clips are stored as JSON, so that a column with only None does not lack a type.
+    """
     return {"source": source, "content": content, "clips": json.dumps(clips), "fetch_s": seconds}
 
 
 def clips_of(video: Video) -> Iterator[Row]:
-    """The clips of a video, each with the content, and the time of fetching with the first."""
+    """Yield the clips of a video, each with the video's content; the first also gets the bytes and seconds fetched."""
     fetched, seconds = len(video["content"] or b""), video["fetch_s"]
     for clip in json.loads(video["clips"]):
         yield {**clip, "content": video["content"], "fetched": fetched, "fetch_s": seconds}
@@ -50,12 +53,12 @@ def clips_of(video: Video) -> Iterator[Row]:
 
 
 def local(rows: Iterable[Row]) -> list[Video]:
-    """Local files, and clips that have failed already: a clip each."""
+    """Return one video per clip, for local files and for clips that have failed already."""
     return [video(row["source"], [row]) for row in rows]
 
 
 def remote(rows: Iterable[Row]) -> list[Video]:
-    """Files elsewhere: each once, with all its clips."""
+    """Return each remote file once, with all its clips."""
     clips: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         clips[row["source"]].append(row)
@@ -63,7 +66,7 @@ def remote(rows: Iterable[Row]) -> list[Video]:
 
 
 def kind_of(row: Row) -> str:
-    """`local`, `remote` or `archived`."""
+    """Return how a clip is read: `local`, `remote` or `archived`; failed clips count as `local`."""
     source = row["source"] or ""
     if row["status"] == "failed" or ("://" not in source and not source.startswith(ARCHIVES)):
         return "local"
@@ -71,7 +74,7 @@ def kind_of(row: Row) -> str:
 
 
 def make_fetch(settings: FetchConfig, limiter: Limiter) -> Callable[[Video], Video]:
-    """Fetch a whole file; where that fails, its clips have failed, each on its own row."""
+    """Return a function that fetches a whole file; if that fails, it marks each of the file's clips as failed."""
 
     def fetch_content(one: Video) -> Video:
         start, source = time.monotonic(), one["source"]
@@ -88,11 +91,11 @@ def make_fetch(settings: FetchConfig, limiter: Limiter) -> Callable[[Video], Vid
 
 
 def make_unpack(settings: FetchConfig, wanted: Any, staging: str) -> Callable[[Row], Iterator[Video]]:
-    """Read an archive as a stream and hand on the members that are wanted and not yet staged.
+    """Return a function that reads an archive as a stream and yields the wanted members that are not yet staged.
 
     Args:
-        settings: the settings of fetching.
-        wanted: reference to the rows in Ray's object store, by their stems.
+        settings: settings of fetching.
+        wanted: reference to a dictionary in Ray's object store, from member stem to row.
         staging: folder of staged clips.
     """
 
@@ -114,16 +117,16 @@ def make_unpack(settings: FetchConfig, wanted: Any, staging: str) -> Callable[[R
 
 
 def row_names(rows: Mapping[str, Row]) -> list[str]:
-    """The names of a row's columns: of a row without a clip, which tells of a broken archive."""
+    """Return the names of a row's columns; they are needed for a row without a clip that reports a broken archive."""
     return list(next(iter(rows.values())))
 
 
 def failed(row: Row, error: ClipError) -> Row:
-    """A row that has failed."""
+    """Return the row, marked as failed with this error."""
     return {**row, "status": "failed", "error_class": type(error).__name__, "error_message": str(error)}
 
 
 def archives_of(row: Row) -> tuple[str, str]:
-    """WHERE and STEM of an archived row."""
+    """Return WHERE and STEM of an archived row."""
     where, _, stem = row["source"].removeprefix(ARCHIVES).rpartition("#")
     return where, stem

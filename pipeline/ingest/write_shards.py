@@ -1,4 +1,4 @@
-"""From staged clips, a file each, to shards of some 64: which clips go where, and the step that joins them."""
+"""Writing of shards: which clips go into which shard, and the step that joins the staged files of its clips."""
 
 from typing import Any
 
@@ -15,7 +15,11 @@ Groups = dict[str, list[dict[str, Any]]]
 
 
 def groups_of(catalog: pa.Table, size: int) -> Groups:
-    """Name of each shard to the rows of its clips: by split, in the order of a digest, which mixes the classes."""
+    """Return a dictionary from the name of each shard to the rows of its clips.
+
+    A shard has clips of one split, at most `size` of them. They are in the order of a digest of their ids, which mixes
+    the classes.
+    """
     rows: Groups = {}
     for row in sorted(catalog.to_pylist(), key=lambda row: part_name(row["clip_id"])):
         rows.setdefault(row["split"], []).append(row)
@@ -27,17 +31,17 @@ def groups_of(catalog: pa.Table, size: int) -> Groups:
 
 
 def finished(shards: str, name: str) -> bool:
-    """A shard is finished when its list of clips is there, which is written after the shard itself."""
+    """Return whether a shard is finished: its list of clips, which is written after the shard itself, exists."""
     return exists(list_of(shards, name))
 
 
 def list_of(shards: str, name: str) -> str:
-    """The list of the clips of a finished shard, until the manifest is written."""
+    """Return the path of the list of a finished shard's clips; the list exists until the manifest is written."""
     return f"{shards}/{STAGING}/{name}.clips"
 
 
 def write_shard(shards: str, name: str, parts: list[str]) -> None:
-    """Join staged clips into one shard; then, and only then, let go of them."""
+    """Join staged clips into one shard, and then remove the staged files."""
     staging = f"{shards}/{STAGING}"
     table = pa.concat_tables(read_table(f"{staging}/{part}") for part in parts).cast(SHARD_SCHEMA)
     good = table.filter(pc.field("status") == "ok")

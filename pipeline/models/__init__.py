@@ -1,7 +1,7 @@
-"""The networks of the three papers, plain torch.nn.
+"""The networks of the papers, in plain torch.nn.
 
-``create_model(name, num_classes, **options)`` builds one, ``list_models(pattern)`` says which there are,
-``load_published(model, file)`` fills one with published weights, inflating those of 2D networks.
+`create_model(name, num_classes, **options)` builds a network, `list_models(pattern)` lists the available ones, and
+`load_published(model, file)` fills one with published weights, inflating those of 2D networks.
 """
 
 from pipeline.models.inflation import imagenet_weights

@@ -1,10 +1,11 @@
-"""Class-activation maps over space and time: where a clip speaks for a class, and when.
+"""Class-activation maps over space and time, which show where and when a clip supports a class.
 
-Zhou et al., Learning Deep Features for Discriminative Localization (arXiv 1512.04150): the last volume of features
-times the classifier's weights. It is computed here as volume times gradient of the logit, summed over channels
-(HiResCAM, arXiv 2011.08891). Wherever the logit is an affine function of the volume, through any pooling, that is the
-same; and it is defined for C3D's fully connected layers and for an LSTM too. Grad-CAM (arXiv 1610.02391) averages the
-gradient over all places first, which again is the same under global average pooling, but loses the place elsewhere.
+Zhou et al., Learning Deep Features for Discriminative Localization (arXiv 1512.04150), multiply the last volume of
+features by the classifier's weights. Here the volume is multiplied by the gradient of the logit and summed over
+channels (HiResCAM, arXiv 2011.08891). Both give the same wherever the logit is an affine function of the volume,
+through any pooling; but the gradient is also defined for C3D's fully connected layers and for an LSTM. Grad-CAM
+(arXiv 1610.02391) first averages the gradient over all places. Under global average pooling this again gives the same;
+with other networks it loses the place.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIDE = 4  # places a side with which a map can be read: 28 x 28 pixels leave I3D one at the end, and four in Mixed_3c
+SIDE = 4  # places per side of a readable map; for 28 x 28 pixels I3D's last map is 1 x 1, that of Mixed_3c is 4 x 4
 
 
 @dataclass(frozen=True)
 class Activation:
-    """The map of one stream.
+    """The maps of one stream.
 
     Attributes:
-        layer: whose output it is made of, as `named_modules` has it.
-        maps: (N, classes, T', H', W') float32. Where the rest of the network is affine, the mean over all places, plus
-            the classifier's bias, is the logit; in networks of two streams the means of both add up to it.
+        layer: name (as in `named_modules`) of the layer from whose output the maps are computed.
+        maps: (N, classes, T', H', W') float32. If the rest of the network is affine, the mean over all places plus the
+            classifier's bias is the logit; in two-stream networks the means of both streams add up to it.
     """
 
     layer: str
@@ -36,13 +37,13 @@ class Activation:
 def class_activation(
     network: nn.Module, clips: Mapping[str, Tensor], classes: Sequence[int], layers: Sequence[str] = ()
 ) -> tuple[Tensor, list[Activation]]:
-    """Maps of some classes for a batch of clips.
+    """Compute the maps of some classes for a batch of clips.
 
     Args:
-        network: a network of `create_model`, in evaluation mode; it stays as it is.
-        clips: what `forward` takes, by its names, each (N, C, T, H, W).
-        classes: whose maps are wanted.
-        layers: for each stream, the layer whose output is mapped; by default as `map_layers` chooses.
+        network: a network of `create_model`, in evaluation mode; it is not changed.
+        clips: the inputs of `forward` by name, each (N, C, T, H, W).
+        classes: indices of the classes to map.
+        layers: for each stream, the layer whose output is mapped; `map_layers` chooses them by default.
 
     Returns:
         Logits (N, num_classes), and an `Activation` for each of `network.trunks`.
@@ -57,7 +58,7 @@ def class_activation(
 
     def cut(name: str, module: nn.Module, inputs: object, output: Tensor) -> Tensor:  # noqa: ARG001 - torch's signature
         volumes[name] = output.detach().requires_grad_()
-        return volumes[name].clone()  # what follows may write into it
+        return volumes[name].clone()  # later layers may write into it
 
     with _frozen(network), _hooked(network, layers, cut), torch.enable_grad():
         logits = network(**clips)
@@ -73,14 +74,16 @@ def class_activation(
 
 @torch.no_grad()
 def map_layers(network: nn.Module, clips: Mapping[str, Tensor]) -> list[str]:
-    """The last stage of each stream that has four places a side or more, else the last of those that have most.
+    """Return, for each stream, the last stage whose map has at least four places per side.
+
+    If no stage has so many, it is the last of those with the most places per side.
 
     Args:
         network: a network of `create_model`.
-        clips: as in `class_activation`; the first of each is run through the network.
+        clips: as in `class_activation`; only the first clip of the batch is run through the network.
     """
     trunks = [_stages(network, trunk) for trunk in _trunks(network)]
-    sides: dict[str, int] = {}  # in the order in which they run
+    sides: dict[str, int] = {}  # in the order of execution
 
     def note(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001 - torch's signature
         if output.ndim == 5:
@@ -93,17 +96,17 @@ def map_layers(network: nn.Module, clips: Mapping[str, Tensor]) -> list[str]:
 
 
 def upsample(maps: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Maps (N, classes, T', H', W') at the size (T, H, W) of the clip, trilinear."""
+    """Resize maps (N, classes, T', H', W') to the size (T, H, W) of the clip, trilinearly."""
     return F.interpolate(maps, size=size, mode="trilinear", align_corners=False)
 
 
 def _trunks(network: nn.Module) -> tuple[str, ...]:
-    """Prefixes of the names of each stream's modules."""
+    """Return the prefix of the module names of each stream."""
     return getattr(network, "trunks", ("",))
 
 
 def _stages(network: nn.Module, trunk: str) -> list[str]:
-    """Names of the modules that one stream goes through, one behind the other."""
+    """Return the names of the modules that one stream passes through, in order."""
     body, prefix = network.get_submodule(trunk.rstrip(".")), trunk
     if isinstance(inner := getattr(body, "features", None), nn.Sequential):
         body, prefix = inner, f"{trunk}features."
@@ -123,7 +126,7 @@ def _hooked(network: nn.Module, names: Sequence[str], hook: Callable[..., Tensor
 
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    """No gradients of parameters: the graph then begins at the volume, and costs no memory before it."""
+    """Switch off gradients of parameters, so that the graph begins at the volume and takes no memory before it."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
         for parameter in trained:

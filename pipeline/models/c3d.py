@@ -1,8 +1,9 @@
 """The 3D ConvNet of Quo Vadis (arXiv 1705.07750, section 2.2, Table 1 b): C3D, with batch norm.
 
-Eight convolutions, five poolings, two fully connected layers. What differs from C3D (Tran et al., arXiv 1412.0767):
-batch norm after every convolution and fully connected layer, and temporal stride 2 in the first pooling. The paper
-leaves open how 7x7 maps and the single frame that is left are pooled at the end: with SAME padding, as in I3D.
+The network has eight convolutions, five poolings and two fully connected layers. It differs from C3D (Tran et al.,
+arXiv 1412.0767) in two ways: batch norm follows every convolution and fully connected layer, and the first pooling has
+temporal stride 2. The paper does not say how the last pooling handles 7x7 maps and the single remaining frame; here it
+uses SAME padding, as in I3D.
 """
 
 from typing import ClassVar
@@ -14,7 +15,7 @@ from pipeline.models.checks import check_clip
 from pipeline.models.i3d import BatchNorm, init_weights
 from pipeline.models.layers import SameMaxPool3d
 
-# Widths of the 3x3x3 convolutions before each 2x2x2 pooling. On the right the output of the pooling for 16 x 112 x 112.
+# Widths of the 3x3x3 convolutions before each 2x2x2 pooling. The comments give the pooling's output for 16 x 112 x 112.
 TABLE = {
     "conv1": (64,),  # 8 x 56 x 56
     "conv2": (128,),  # 4 x 28 x 28
@@ -23,21 +24,21 @@ TABLE = {
     "conv5": (512, 512),  # 1 x 4 x 4
 }
 FULLY_CONNECTED = 4096  # fc6 and fc7
-STRIDE = 32  # of the five poolings together, in time, height and width
+STRIDE = 32  # total stride of the five poolings, in time, height and width
 
 
 class C3D(nn.Module):
     """C3D with batch norm, for square clips of one size; 16 frames of 112x112 in the paper.
 
-    Fully connected layers see one step in time, up to 32 frames; of longer clips they see each step, and the logits
-    are averaged.
+    With up to 32 frames, the fully connected layers see a single step in time. With longer clips they run on each step,
+    and the logits are averaged over the steps.
 
     Args:
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
-        size: height and width of the clips, which fix the width of fc6; 97 to 128 come to the same.
+        size: height and width of the clips in pixels, which determine fc6; 97 to 128 give the same network.
         dropout: probability of dropping a value after fc6 and fc7.
-        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -74,22 +75,22 @@ class C3D(nn.Module):
         self.apply(init_weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes), averaged over time."""
+        """Compute logits (N, num_classes), averaged over time, of a clip (N, C, T, H, W)."""
         return self.logits_over_time(x).mean(dim=2)
 
     def logits_over_time(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes, ceil(T / 32))."""
+        """Compute logits (N, num_classes, ceil(T / 32)) of a clip (N, C, T, H, W)."""
         return self.fc8(self._fc7(x)).transpose(1, 2)
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> fc7 averaged over time, (N, 4096)."""
+        """Compute fc7 (N, 4096), averaged over time, of a clip (N, C, T, H, W)."""
         return self._fc7(x).mean(dim=1)
 
     def _fc7(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> fc7 of each step (N, T', 4096).
+        """Compute fc7 (N, T', 4096) of each step of a clip (N, C, T, H, W).
 
         Raises:
-            ValueError: for a clip whose map is not of the size that fc6 was made for.
+            ValueError: the clip's last map does not have the size that fc6 was made for.
         """
         check_clip("c3d", x, self.in_channels)
         height, width = x.shape[3:]
@@ -102,5 +103,5 @@ class C3D(nn.Module):
 
 
 def _over_steps(norm: nn.Module, x: Tensor) -> Tensor:
-    """Batch norm of (N, T, C) over clips and steps."""
+    """Apply batch norm to (N, T, C) over clips and steps."""
     return norm(x.transpose(1, 2)[..., None, None])[..., 0, 0].transpose(1, 2)

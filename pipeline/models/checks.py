@@ -1,4 +1,4 @@
-"""What a network refuses, in one line that says why."""
+"""Checks of a network's input, with error messages of one line."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ from pipeline.models.layers import Triple
 
 
 def check_clip(model: str, x: Tensor, channels: int, minimum: Triple = (1, 1, 1), name: str = "clip") -> None:
-    """Refuse an input that is not (N, channels, T, H, W), or too small for the network's strides.
+    """Refuse an input that is not (N, channels, T, H, W), or that is too small for the network's strides.
 
     Raises:
-        ValueError: naming the network, the input and both shapes.
+        ValueError: the input is refused; the message names the network, the input and both shapes.
     """
     if x.ndim != 5 or x.shape[1] != channels:
         raise ValueError(f"{model}: {name} must be (N, {channels}, T, H, W), got {tuple(x.shape)}")

@@ -1,8 +1,9 @@
 """ConvNet + LSTM of Quo Vadis (arXiv 1705.07750, section 2.1, Table 1 a).
 
-Inception-v1 on each frame, then an LSTM of 512 with batch norm, then a classifier. The paper says no more of the batch
-norm than its source, Cooijmans et al., Recurrent Batch Normalization (arXiv 1603.09025), whose equations 6 to 8 these
-are: statistics of their own for each step, the scale (0.1 at first) and offset shared by all steps.
+Inception-v1 runs on each frame, followed by an LSTM of width 512 with batch norm and by a classifier. For the batch
+norm the paper only names its source, Cooijmans et al., Recurrent Batch Normalization (arXiv 1603.09025). This module
+implements equations 6 to 8 of that source: each step has its own statistics; all steps share the scale (0.1 at first)
+and the offset.
 """
 
 from typing import ClassVar
@@ -18,14 +19,14 @@ FRAMES_AT_A_TIME = 128
 
 
 class StepwiseBatchNorm(nn.Module):
-    """Batch norm over the clips, with running statistics for each step; steps beyond the last take the last one's.
+    """Batch norm over the clips, with separate running statistics for each step.
 
     Args:
         channels: width of the input.
-        steps: steps that have statistics of their own.
-        offset: learn an offset too.
-        momentum: share of the newest batch in the running statistics.
-        eps: added to the variance.
+        steps: number of steps with their own statistics; later steps use those of the last one.
+        offset: whether an offset is learned too.
+        momentum: weight of the newest batch in the running statistics.
+        eps: constant added to the variance.
     """
 
     running_mean: Tensor
@@ -40,20 +41,20 @@ class StepwiseBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(steps, channels))
 
     def forward(self, x: Tensor, step: int) -> Tensor:
-        """(N, channels) of one step, counted from 0 -> (N, channels)."""
+        """Normalise the values (N, channels) of one step, counted from 0."""
         step = min(step, len(self.running_mean) - 1)
         mean, var = self.running_mean[step], self.running_var[step]
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
 
 class BatchNormLSTM(nn.Module):
-    """LSTM with batch norm on both of its inputs and on the cell's output.
+    """LSTM with batch norm on the projected input, on the projected state and on the cell's output.
 
     Args:
         inputs: width of the input.
-        hidden: width of state and output.
-        steps: steps with statistics of their own, as many as training clips have.
-        momentum: see ``StepwiseBatchNorm``.
+        hidden: width of the state and of the output.
+        steps: number of steps with their own statistics; equals the number of steps of the training clips.
+        momentum: see `StepwiseBatchNorm`.
     """
 
     def __init__(self, inputs: int, hidden: int, steps: int, momentum: float) -> None:
@@ -69,7 +70,7 @@ class BatchNormLSTM(nn.Module):
         nn.init.orthogonal_(self.weight_hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, inputs) -> outputs of all steps (N, T, hidden)."""
+        """Compute the outputs (N, T, hidden) of all steps from inputs (N, T, inputs)."""
         state = x.new_zeros(x.shape[0], self.hidden)
         cell = x.new_zeros(x.shape[0], self.hidden)
         outputs = []
@@ -83,18 +84,18 @@ class BatchNormLSTM(nn.Module):
 
 
 class ConvNetLSTM(nn.Module):
-    """Inception-v1 and LSTM. Clips keep one frame in five: 25 frames (5 s) in training, 50 (10 s) in test.
+    """Inception-v1 and LSTM. Clips contain every fifth frame: 25 frames (5 s) in training, 50 (10 s) in test.
 
-    The paper trains with the loss on all steps: ``model(x, every_step=True)`` gives their logits, and
-    ``loss_on_every_step`` says so to a training loop. In test only the last step counts: ``model(x)``.
+    The paper computes the training loss on all steps: `model(x, every_step=True)` gives their logits, and the attribute
+    `loss_on_every_step` tells the training loop to use them. In test only the last step counts: `model(x)`.
 
     Args:
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         dropout: probability of dropping a feature before the LSTM and before the classifier.
-        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``; of the LSTM too.
-        steps: steps of the LSTM that have statistics of their own, as many as training clips have.
-        stem_padding: see ``pipeline.models.i3d.I3D``.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`; it applies to the LSTM too.
+        steps: number of LSTM steps with their own statistics; equals the number of frames of the training clips.
+        stem_padding: see `pipeline.models.i3d.I3D`.
     """
 
     loss_on_every_step: ClassVar[bool] = True
@@ -119,28 +120,28 @@ class ConvNetLSTM(nn.Module):
         init_weights(self.fc)
 
     def forward(self, x: Tensor, every_step: bool = False) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits of the last step (N, num_classes), or of every step (N, num_classes, T).
+        """Compute logits of a clip (N, C, T, H, W): (N, num_classes) of the last step, or (N, num_classes, T) of all.
 
         Raises:
-            ValueError: for a single clip in training: the LSTM takes its statistics over the clips of a batch.
+            ValueError: a training batch has only one clip, but the LSTM needs statistics over the clips of a batch.
         """
         x = self._lstm_outputs(x)
         x = self.fc(self.dropout(x if every_step else x[:, -1]))
         return x.transpose(1, 2) if every_step else x
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> the LSTM's last output (N, 512)."""
+        """Compute the LSTM's last output (N, 512) for a clip (N, C, T, H, W)."""
         return self._lstm_outputs(x)[:, -1]
 
     def _lstm_outputs(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> (N, T, 512)."""
+        """Compute the LSTM's outputs (N, T, 512) for a clip (N, C, T, H, W)."""
         if self.training and x.shape[0] < 2:
             raise ValueError("convnet_lstm: training needs 2 clips a batch or more, for the LSTM's batch norm")
-        # Without gradients some frames at a time, which know nothing of each other: a long clip takes no more memory.
+        # Frames do not depend on each other here. Without gradients they run some at a time, to limit the memory.
         frames = x.split(FRAMES_AT_A_TIME, dim=2) if not torch.is_grad_enabled() else [x]
         features = torch.cat([self.inception(some).mean(dim=(3, 4)) for some in frames], dim=2)
-        return self.lstm(self.dropout(features.transpose(1, 2)))  # of (N, T, 1024)
+        return self.lstm(self.dropout(features.transpose(1, 2)))  # input (N, T, 1024)
 
     def logits_over_time(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits of every step (N, num_classes, T)."""
+        """Compute the logits of every step (N, num_classes, T) for a clip (N, C, T, H, W)."""
         return self(x, every_step=True)

@@ -1,9 +1,9 @@
-"""3D DenseNets, of two papers that differ in the stem.
+"""3D DenseNets of two papers, which differ in the stem.
 
-DenseNet3D of Diba et al., Temporal 3D ConvNets (arXiv 1711.08200), Table 1: conv 3x7x7 of stride 2, then a pooling
-that leaves time alone. DenseNet of Hara et al. (arXiv 1711.09577), section 3.2: conv 7x7x7 that leaves time alone, then
-a pooling of stride 2. Both are DenseNet-BC: growth 32, bottleneck 4 x growth, half the channels after each transition.
-Modules bear torchvision's names.
+DenseNet3D of Diba et al., Temporal 3D ConvNets (arXiv 1711.08200), Table 1, has a 3x7x7 convolution with stride 2, then
+a pooling with stride 1 in time. The DenseNet of Hara et al. (arXiv 1711.09577), section 3.2, has a 7x7x7 convolution
+with stride 1 in time, then a pooling with stride 2. Both are DenseNet-BC: growth 32, bottleneck 4 x growth, half the
+channels after each transition. Module names are torchvision's.
 """
 
 from collections import OrderedDict
@@ -24,7 +24,7 @@ MINIMUM: Triple = (15, 29, 29)  # the smallest clip that leaves one step after t
 
 @dataclass(frozen=True)
 class Stem:
-    """Convolution of 64 filters and 3x3x3 max pooling, (time, height, width), padded by half the kernel."""
+    """Convolution of 64 filters and 3x3x3 max pooling, padded by half the kernel; sizes are (time, height, width)."""
 
     kernel: Triple
     stride: Triple
@@ -32,7 +32,7 @@ class Stem:
 
     @property
     def padding(self) -> Triple:
-        """Half the kernel."""
+        """Return half the kernel size."""
         time, height, width = self.kernel
         return time // 2, height // 2, width // 2
 
@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[Stem, Depths]] = {
 
 
 class DenseLayer(nn.Module):
-    """BN - ReLU - conv 1x1x1 - BN - ReLU - conv 3x3x3; its output joins its input."""
+    """BN - ReLU - conv 1x1x1 - BN - ReLU - conv 3x3x3; the output is concatenated to the input."""
 
     def __init__(self, inputs: int, growth: int, dropout: float) -> None:
         super().__init__()
@@ -60,14 +60,14 @@ class DenseLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C + growth, T, H, W)."""
+        """Map (N, C, T, H, W) to (N, C + growth, T, H, W)."""
         y = self.conv1(F.relu(self.norm1(x), inplace=True))
         y = self.conv2(F.relu(self.norm2(y), inplace=True))
         return torch.cat([x, self.dropout(y)], dim=1)
 
 
 class DenseBlock(nn.Sequential):
-    """Dense layers, each fed with the outputs of all before it."""
+    """Dense layers, each of which takes the outputs of all layers before it."""
 
     def __init__(self, inputs: int, depth: int, growth: int, dropout: float) -> None:
         layers = [DenseLayer(inputs + i * growth, growth, dropout) for i in range(depth)]
@@ -75,7 +75,7 @@ class DenseBlock(nn.Sequential):
 
 
 class Transition(nn.Sequential):
-    """BN - ReLU - conv 1x1x1 - average pooling 2x2x2 of stride 2."""
+    """BN - ReLU - conv 1x1x1 - average pooling 2x2x2 with stride 2."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         layers: dict[str, nn.Module] = {
@@ -90,17 +90,17 @@ class Transition(nn.Sequential):
 class DenseNet3D(nn.Module):
     """A 3D DenseNet for clips of at least 15 frames of 29x29.
 
-    Output sizes at 32 x 224 x 224 with ``DIBA_STEM``: conv 16x112x112, pool and block 1 16x56x56, block 2 8x28x28,
-    block 3 4x14x14, block 4 2x7x7; at 16 x 112 x 112 with ``HARA_STEM``: 16x56x56, 8x28x28, 4x14x14, 2x7x7, 1x3x3.
+    Output sizes at 32 x 224 x 224 with `DIBA_STEM`: conv 16x112x112, pool and block 1 16x56x56, block 2 8x28x28,
+    block 3 4x14x14, block 4 2x7x7; at 16 x 112 x 112 with `HARA_STEM`: 16x56x56, 8x28x28, 4x14x14, 2x7x7, 1x3x3.
 
     Args:
-        stem: ``DIBA_STEM`` or ``HARA_STEM``.
-        depths: layers in the four dense blocks.
+        stem: `DIBA_STEM` or `HARA_STEM`.
+        depths: number of layers in each of the four dense blocks.
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         growth: channels that each dense layer adds.
         dropout: probability of dropping a value of a dense layer's output.
-        time_padding: "zeros" is the published network; see ``pipeline.models.layers``.
+        time_padding: "zeros" is the published network; see `pipeline.models.layers`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -137,37 +137,37 @@ class DenseNet3D(nn.Module):
         set_time_padding(self, time_padding)
 
     def transition(self, channels: int, number: int) -> tuple[nn.Module, int]:  # noqa: ARG002
-        """What stands before dense block ``number + 1``, with its output channels."""
+        """Build the layer before dense block `number + 1`; return it with its number of output channels."""
         return Transition(channels, channels // 2), channels // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of a clip (N, C, T, H, W)."""
         return self.classifier(self.pooled_features(x))
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> what the classifier sees, (N, C')."""
+        """Compute the classifier's input (N, C') from a clip (N, C, T, H, W)."""
         check_clip("3D DenseNet", x, self.in_channels, MINIMUM)
         return self.pool(F.relu(self.features(x), inplace=True), x)
 
     def pool(self, x: Tensor, clip: Tensor) -> Tensor:  # noqa: ARG002
-        """Last map (N, C, T', H', W') and the clip that it comes from -> (N, C), the mean over time and space."""
+        """Average the last map (N, C, T', H', W') over time and space to (N, C); `clip` is the network's input."""
         return x.mean(dim=(2, 3, 4))
 
 
 class HaraDenseNet3D(DenseNet3D):
-    """A DenseNet of Hara et al.; options of ``DenseNet3D`` and one more.
+    """A DenseNet of Hara et al.; its options are those of `DenseNet3D` without `growth`, and `pool_all`.
 
-    The published code averages over floor(size / 32) places a side. That is all of them unless the size is 29, 30 or
-    31 above a multiple of 32, where the last row and column stay out.
+    The published code averages over floor(size / 32) places per side. That is all of them unless the size is 29, 30 or
+    31 above a multiple of 32; then the last row and column are left out.
 
     Args:
-        stem: as in ``DenseNet3D``, like all that follow but the last.
-        depths: layers in the four dense blocks.
+        stem: `DIBA_STEM` or `HARA_STEM`.
+        depths: number of layers in each of the four dense blocks.
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         dropout: probability of dropping a value of a dense layer's output.
-        time_padding: see ``pipeline.models.layers``.
-        pool_all: average over all places at any size.
+        time_padding: see `pipeline.models.layers`.
+        pool_all: whether to average over all places at any size.
     """
 
     def __init__(
@@ -184,13 +184,13 @@ class HaraDenseNet3D(DenseNet3D):
         self.pool_all = pool_all
 
     def pool(self, x: Tensor, clip: Tensor) -> Tensor:
-        """Last map (N, C, T', H', W') and the clip that it comes from -> (N, C)."""
+        """Average the last map (N, C, T', H', W') to (N, C), by default over the same places as the published code."""
         if not self.pool_all:
             x = x[..., : max(clip.shape[3] // 32, 1), : max(clip.shape[4] // 32, 1)]
         return super().pool(x, clip)
 
 
 def init_weights(module: nn.Module) -> None:
-    """He's rule by fan-out for convolutions; batch norm starts as the identity, the classifier as torch has it."""
+    """Initialise convolutions by He's rule with fan-out; leave batch norm and the classifier to torch."""
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

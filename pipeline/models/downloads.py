@@ -1,4 +1,7 @@
-"""Weights files from the web: resumed where they broke off, checked by the digest in their name, never half there."""
+"""Download of weights files, with resumption after an interruption and a check of the digest in the file name.
+
+A file appears under its own name only when it is complete.
+"""
 
 import fcntl
 import hashlib
@@ -10,25 +13,26 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-TIMEOUT_S = 30.0  # without a byte
+TIMEOUT_S = 30.0  # longest wait without receiving a byte
 TRIES = 3
-_DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # of sha256, its first digits: resnet18-f37072fd.pth
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # first digits of the sha256: resnet18-f37072fd.pth
 _CHUNK = 2**20
 
 
 def download(url: str, folder: Path, timeout_s: float = TIMEOUT_S, tries: int = TRIES) -> Path:
-    """The file behind an address, from `folder` where it is there already.
+    """Return the path of a file from the web; download it into `folder` unless it is already there.
 
-    What has come of it lies in NAME.part, where another call goes on; of several processes one downloads.
+    The bytes received so far are kept in NAME.part, and a later call continues from there. If several processes ask for
+    the same file, only one downloads it.
 
     Args:
-        url: that ends in the file's name, with a digest in it as PyTorch's weights have one.
-        folder: made where there is none.
-        timeout_s: longest wait for a byte.
-        tries: connections in all.
+        url: address that ends with the file's name, which may contain a digest as the names of PyTorch's weights do.
+        folder: folder for the file; created if it does not exist.
+        timeout_s: longest wait for a byte, in seconds.
+        tries: total number of connection attempts.
 
     Raises:
-        ConnectionError: it cannot be had, or is not what its name says; one line.
+        ConnectionError: the download fails or the content does not match the digest; the message has one line.
     """
     name = url.rpartition("/")[2]
     path, part = folder / name, folder / f"{name}.part"
@@ -37,7 +41,7 @@ def download(url: str, folder: Path, timeout_s: float = TIMEOUT_S, tries: int = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with part.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # whoever waited here finds it done
+            fcntl.flock(file, fcntl.LOCK_EX)  # a process that waited here finds the file complete
             if path.is_file():
                 part.unlink(missing_ok=True)
                 return path
@@ -56,7 +60,7 @@ def _complete(url: str, file: IO[bytes], timeout_s: float, tries: int) -> None:
         try:
             return _append(url, file, timeout_s)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # all of it is there, or more
+            if error.code == 416:  # the part file already has all bytes, or more
                 return None
             if error.code < 500 or number == tries:
                 raise
@@ -68,7 +72,7 @@ def _complete(url: str, file: IO[bytes], timeout_s: float, tries: int) -> None:
 
 
 def _append(url: str, file: IO[bytes], timeout_s: float) -> None:
-    """Ask for what is missing, and write it behind what is there."""
+    """Request the missing bytes and append them; start over if the server sends the whole file."""
     have = file.seek(0, 2)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - ours
     with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310

@@ -1,8 +1,8 @@
 """I3D: Inception-v1 inflated to 3D. Carreira and Zisserman, Quo Vadis, Action Recognition? (arXiv 1705.07750).
 
-Layer by layer as google-deepmind/kinetics-i3d publishes it: every convolution and pooling pads as TensorFlow's SAME,
-every convolution is followed by batch norm (eps 1e-3) and ReLU, and where GoogLeNet has a 5x5 convolution there is a
-3x3x3. Modules bear the names of the PyTorch port piergiaj/pytorch-i3d, so that state dicts go both ways.
+The layers are those of google-deepmind/kinetics-i3d: every convolution and max pooling uses TensorFlow's SAME padding,
+every convolution is followed by batch norm (eps 1e-3) and ReLU, and a 3x3x3 convolution replaces each 5x5 convolution
+of GoogLeNet. Module names are those of the PyTorch port piergiaj/pytorch-i3d, so state dicts can be exchanged with it.
 """
 
 import math
@@ -22,13 +22,13 @@ StemPadding = Literal["same", "symmetric"]
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Batch norm of the networks of this paper.
+    """Batch norm settings of the networks of this paper.
 
     Attributes:
-        momentum: share of the newest batch in the running statistics; Sonnet's decay of 0.999 is 0.001 here. Runs of
-            a few hundred steps need about 0.1, else the statistics are still those of the start.
-        scale: learn the scale too. DeepMind's networks learn the offset only.
-        eps: added to the variance.
+        momentum: weight of the newest batch in the running statistics; Sonnet's decay of 0.999 is 0.001 here. Runs of
+            a few hundred steps need about 0.1, or the statistics stay close to their initial values.
+        scale: whether the scale is learned too. DeepMind's networks learn only the offset.
+        eps: constant added to the variance.
     """
 
     momentum: float = 0.001
@@ -36,20 +36,21 @@ class BatchNorm:
     eps: float = 1e-3
 
     def build(self, channels: int) -> nn.BatchNorm3d:
-        """Batch norm over (N, channels, T, H, W)."""
+        """Build batch norm over (N, channels, T, H, W)."""
         norm = nn.BatchNorm3d(channels, eps=self.eps, momentum=self.momentum)
-        norm.weight.requires_grad_(self.scale)  # frozen at one, but kept: the state dict is the same either way
+        norm.weight.requires_grad_(self.scale)  # frozen at one but kept, so that the state dict has the same entries
         return norm
 
 
 @dataclass(frozen=True)
 class Style:
-    """What all rows of the table share.
+    """Settings shared by all rows of the table.
 
     Attributes:
         norm: the batch norm after each convolution.
-        inflated: kernels and strides reach over time as over space; False leaves the 2D network, frame by frame.
-        stem_padding: how the first convolution is padded; "symmetric" is torchvision's GoogLeNet.
+        inflated: whether kernels and strides extend over time as over space; False gives the 2D network, which runs on
+            each frame separately.
+        stem_padding: padding of the first convolution; "symmetric" is that of torchvision's GoogLeNet.
     """
 
     norm: BatchNorm
@@ -57,7 +58,7 @@ class Style:
     stem_padding: StemPadding = "same"
 
     def reach(self, size: Triple) -> Triple:
-        """A kernel or stride (time, height, width), cut to one frame in the 2D network."""
+        """Return a kernel or stride (time, height, width), reduced to one frame in the 2D network."""
         return size if self.inflated else (1, *size[1:])
 
 
@@ -75,7 +76,7 @@ class Unit3D(nn.Module):
         self.bn = style.norm.build(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         return F.relu(self.bn(self.conv3d(x)), inplace=True)
 
 
@@ -87,40 +88,40 @@ class Classifier(nn.Module):
         self.conv3d = nn.Conv3d(inputs, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, num_classes, T, H, W)."""
+        """Map (N, C, T, H, W) to (N, num_classes, T, H, W)."""
         return self.conv3d(x)
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A row of the table: SAME convolution of cubic kernel and stride."""
+    """A row of the table: a SAME convolution with the same kernel size and stride on all three axes."""
 
     outputs: int
     kernel: int
     stride: int = 1
 
     def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
-        """The module and its output channels."""
+        """Build the module; return it with its number of output channels."""
         return Unit3D(inputs, self.outputs, self.kernel, self.stride, style), self.outputs
 
 
 @dataclass(frozen=True)
 class MaxPool:
-    """A row of the table: SAME max pooling, (time, height, width)."""
+    """A row of the table: SAME max pooling with kernel and stride as (time, height, width)."""
 
     kernel: Triple
     stride: Triple
 
     def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
-        """The module and its output channels."""
+        """Build the module; return it with its number of output channels."""
         return SameMaxPool3d(style.reach(self.kernel), style.reach(self.stride)), inputs
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """A row of the table: an Inception block, its widths in GoogLeNet's order.
+    """A row of the table: an Inception block, with its widths in GoogLeNet's order.
 
-    ``b1`` and ``b2`` are (1x1x1 reduction, 3x3x3), ``b3`` is the 1x1x1 after the pooling.
+    `b1` and `b2` are (1x1x1 reduction, 3x3x3 convolution), `b3` is the 1x1x1 convolution after the pooling.
     """
 
     b0: int
@@ -129,12 +130,12 @@ class Mixed:
     b3: int
 
     def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
-        """The module and its output channels."""
+        """Build the module; return it with its number of output channels."""
         return MixedBlock(inputs, self, style), self.b0 + self.b1[1] + self.b2[1] + self.b3
 
 
 class MixedBlock(nn.Module):
-    """Four branches side by side, concatenated by channels in the order b0, b1, b2, b3."""
+    """Four parallel branches, concatenated along the channels in the order b0, b1, b2, b3."""
 
     def __init__(self, inputs: int, row: Mixed, style: Style) -> None:
         super().__init__()
@@ -147,11 +148,11 @@ class MixedBlock(nn.Module):
         self.b3b = Unit3D(inputs, row.b3, 1, 1, style)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T, H, W)."""
+        """Map (N, C, T, H, W) to (N, C', T, H, W)."""
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
 
 
-# Section 2.4 and Figure 3. On the right the output for 64 frames of 224x224, time x height x width.
+# Section 2.4 and Figure 3. The comments give the output size for 64 frames of 224x224, time x height x width.
 TABLE: dict[str, Conv | MaxPool | Mixed] = {
     "Conv3d_1a_7x7": Conv(64, kernel=7, stride=2),  # 32 x 112 x 112
     "MaxPool3d_2a_3x3": MaxPool((1, 3, 3), (1, 2, 2)),  # 32 x 56 x 56
@@ -170,12 +171,12 @@ TABLE: dict[str, Conv | MaxPool | Mixed] = {
     "Mixed_5b": Mixed(256, (160, 320), (32, 128), 128),
     "Mixed_5c": Mixed(384, (192, 384), (48, 128), 128),
 }
-AVERAGE_POOL = (2, 7, 7)  # stride 1, VALID: 7 x 1 x 1
+AVERAGE_POOL = (2, 7, 7)  # stride 1, VALID; output 7 x 1 x 1
 FEATURES = 1024
 
 
 class Inception(nn.Module):
-    """The rows of ``TABLE``, without classifier: inflated for I3D, or the 2D Inception-v1 on each frame alone."""
+    """The rows of `TABLE` without a classifier: inflated for I3D, or as 2D Inception-v1 on each frame separately."""
 
     def __init__(self, in_channels: int, style: Style) -> None:
         super().__init__()
@@ -187,14 +188,14 @@ class Inception(nn.Module):
         self.apply(init_weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> last feature map (N, 1024, T', H', W')."""
+        """Compute the last feature map (N, 1024, T', H', W') of a clip (N, C, T, H, W)."""
         return self.endpoints(x)["Mixed_5c"]
 
     def endpoints(self, x: Tensor, names: tuple[str, ...] = ("Mixed_5c",)) -> dict[str, Tensor]:
-        """Feature maps (N, C, T, H, W) by the names of ``TABLE``, in its order.
+        """Compute the feature maps (N, C, T, H, W) with these names of `TABLE`, in the table's order.
 
         Raises:
-            ValueError: for a name that the table lacks or a clip of the wrong shape.
+            ValueError: a name is not in the table, or the clip has the wrong shape.
         """
         if unknown := set(names) - set(TABLE):
             raise ValueError(f"no endpoint {', '.join(sorted(unknown))}: there are {', '.join(TABLE)}")
@@ -210,20 +211,21 @@ class Inception(nn.Module):
 class I3D(Inception):
     """Inception-v1 I3D, one stream.
 
-    Any T, H and W work, one frame of one pixel included. The final average pooling is the paper's 2x7x7, VALID, where
-    the map is at least that large (up to 224x224 it leaves one place; beyond, the logits of all places are averaged);
-    on a smaller axis it takes what is there: all of the space, min(2, T') in time.
+    Any T, H and W work, even one frame of one pixel. The final average pooling is the paper's 2x7x7, VALID, on every
+    axis where the map is at least that large. Up to 224x224 it leaves one place; for larger frames the logits of all
+    places are averaged. On a smaller axis it covers the whole axis: all of the height or width, min(2, T') in time.
 
     Args:
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         dropout: probability of dropping a feature before the classifier (0.5 in the published training).
-        batch_norm_momentum: see ``BatchNorm``.
-        batch_norm_scale: see ``BatchNorm``.
+        batch_norm_momentum: see `BatchNorm`.
+        batch_norm_scale: see `BatchNorm`.
         stem_padding: "same" is the published network; "symmetric" pads the first convolution as torchvision's
-            GoogLeNet does, half a stride apart, so that inflated weights give the 2D network's very features at 224.
-        time_padding: "zeros" is the published network; with "replicate" a repeated image gives one and the same
-            feature at all times, also at the ends of the clip.
+            GoogLeNet does. This shifts its grid by half a stride (one pixel), so that inflated weights reproduce the
+            2D network's features at 224x224.
+        time_padding: "zeros" is the published network; with "replicate" a repeated image gives the same feature at all
+            times, also at the ends of the clip.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -249,30 +251,36 @@ class I3D(Inception):
         set_time_padding(self, time_padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) in [-1, 1] -> logits (N, num_classes), averaged over time."""
+        """Compute logits (N, num_classes), averaged over time, of a clip (N, C, T, H, W) in [-1, 1]."""
         return self.logits_over_time(x).mean(dim=2)
 
     def logits_over_time(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes, T'); T' is 7 for 64 frames, 9 for 79, 31 for 250."""
+        """Compute logits (N, num_classes, T') of a clip (N, C, T, H, W).
+
+        T' is 7 for 64 frames, 9 for 79, 31 for 250.
+        """
         x = self.dropout(self.features(x))
         return self.logits(x).mean(dim=(3, 4))
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> features averaged over time and space, (N, 1024)."""
+        """Compute features (N, 1024), averaged over time and space, of a clip (N, C, T, H, W)."""
         return self.features(x).mean(dim=(2, 3, 4))
 
     def features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> what the classifier sees, (N, 1024, T', H', W'); H' = W' = 1 up to 224x224."""
+        """Compute the classifier's input (N, 1024, T', H', W') from a clip (N, C, T, H, W).
+
+        H' = W' = 1 for frames of up to 224x224 pixels.
+        """
         x = super().forward(x)
         kernel = [min(paper, axis) for paper, axis in zip(AVERAGE_POOL, x.shape[2:], strict=True)]
         return F.avg_pool3d(x, kernel, stride=1)
 
 
 class TwoStreamI3D(nn.Module):
-    """Two I3D networks, one on RGB and one on flow, trained apart; their logits are averaged (Table 1 e).
+    """Two I3D networks, one for RGB and one for flow, trained separately; their logits are averaged (Table 1 e).
 
-    Takes the options of ``I3D`` but ``in_channels``, for both streams. Published weights are loaded stream by
-    stream, ``load_published(model.rgb, ...)`` and ``load_published(model.flow, ...)``.
+    It takes the options of `I3D`, except `in_channels`, for both streams. Load published weights into one stream at a
+    time: `load_published(model.rgb, ...)` and `load_published(model.flow, ...)`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("rgb.", "flow.")
@@ -293,16 +301,16 @@ class TwoStreamI3D(nn.Module):
         self.flow = I3D(num_classes, 2, *options)
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
-        """Clips rgb (N, 3, T, H, W) and flow (N, 2, T, H, W), in [-1, 1] -> logits (N, num_classes).
+        """Compute logits (N, num_classes) of clips rgb (N, 3, T, H, W) and flow (N, 2, T, H, W), both in [-1, 1].
 
-        The published program adds the logits where this takes their mean: the order of the classes is the same, the
-        probabilities of the sum are sharper. ``2 * model(rgb, flow)`` gives its numbers.
+        The published program adds the logits of the streams; this method averages them. The order of the classes is
+        the same, but the probabilities of the sum are sharper. `2 * model(rgb, flow)` gives the published numbers.
         """
         return (self.rgb(rgb) + self.flow(flow)) / 2
 
 
 def init_weights(module: nn.Module) -> None:
-    """Sonnet's rule: normal of standard deviation 1 / sqrt(inputs), cut at two deviations; no bias."""
+    """Initialise by Sonnet's rule: normal with deviation 1 / sqrt(inputs), cut at two deviations; biases are zero."""
     if isinstance(module, nn.Conv3d | nn.Linear):
         std = 1 / math.sqrt(module.weight[0].numel())
         nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)

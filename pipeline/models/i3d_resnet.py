@@ -1,8 +1,8 @@
-"""I3D on ResNet-50, what "I3D" means in most of today's model zoos.
+"""I3D on ResNet-50, the network that most of today's model zoos call "I3D".
 
-Wang et al., Non-local Neural Networks (arXiv 1711.07971), Table 1 and section 4, as PySlowFast and pytorchvideo
-build it: ResNet-50 whose first convolution spans 5 frames, and where every second 1x1 reduction (every one in res2)
-spans 3. Modules bear torchvision's names, so that a 2D ResNet-50 inflates name by name.
+It is that of Wang et al., Non-local Neural Networks (arXiv 1711.07971), Table 1 and section 4, as PySlowFast and
+pytorchvideo build it: a ResNet-50 whose first convolution spans 5 frames, and in which every second 1x1 reduction
+(every one in res2) spans 3 frames. Module names are torchvision's, so a 2D ResNet-50 can be inflated name by name.
 """
 
 from typing import ClassVar
@@ -15,9 +15,9 @@ from pipeline.models.layers import Conv3d, TimePadding, set_time_padding
 from pipeline.models.resnet3d import init_weights
 
 # Channels inside the blocks, spatial stride, and the frames that the first convolution of each block spans.
-# On the right the output for 8 frames of 224x224, after conv1 and pooling 8 x 56 x 56.
+# The comments give the output for 8 frames of 224x224; conv1 and the first pooling give 8 x 56 x 56.
 TABLE: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    "layer1": (64, 1, (3, 3, 3)),  # res2: 8 x 56 x 56, then a pooling of two frames: 4 x 56 x 56
+    "layer1": (64, 1, (3, 3, 3)),  # res2: 8 x 56 x 56, then pooling over two frames: 4 x 56 x 56
     "layer2": (128, 2, (3, 1, 3, 1)),  # res3: 4 x 28 x 28
     "layer3": (256, 2, (3, 1, 3, 1, 3, 1)),  # res4: 4 x 14 x 14
     "layer4": (512, 2, (1, 3, 1)),  # res5: 4 x 7 x 7
@@ -42,7 +42,7 @@ class InflatedBottleneck(nn.Module):
             self.downsample = nn.Sequential(conv, nn.BatchNorm3d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T, H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T, H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
@@ -56,7 +56,7 @@ class I3DResNet50(nn.Module):
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         dropout: probability of dropping a feature before the classifier.
-        time_padding: "zeros" is the published network; see ``pipeline.models.layers``.
+        time_padding: "zeros" is the published network; see `pipeline.models.layers`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -84,15 +84,15 @@ class I3DResNet50(nn.Module):
         set_time_padding(self, time_padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of a clip (N, C, T, H, W)."""
         return self.fc(self.dropout(self.pooled_features(x)))
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> what the classifier sees, (N, 2048)."""
+        """Compute the classifier's input (N, 2048) from a clip (N, C, T, H, W)."""
         return self.features(x).mean(dim=(2, 3, 4))
 
     def features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> res5 (N, 2048, floor(T/2), ceil(H/32), ceil(W/32))."""
+        """Compute res5 (N, 2048, floor(T/2), ceil(H/32), ceil(W/32)) of a clip (N, C, T, H, W)."""
         check_clip("i3d_resnet50", x, self.in_channels, minimum=(2, 1, 1))
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         for name in TABLE:

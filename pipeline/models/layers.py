@@ -1,11 +1,11 @@
-"""Convolution and pooling over (N, C, T, H, W) with the padding that PyTorch lacks.
+"""Convolution and pooling over (N, C, T, H, W) with paddings that PyTorch lacks.
 
-SAME, TensorFlow's padding: the output has ceil(n / stride) steps, and the padding depends on the input's length n;
-where an odd number of steps is to be padded, the extra one goes to the end. Fixed symmetric padding would shift the
-grid and break equality with networks that were trained in TensorFlow.
+SAME is TensorFlow's padding: the output has ceil(n / stride) steps, and the padding depends on the input's length n.
+If the number of steps to pad is odd, the extra one goes to the end. Fixed symmetric padding would shift the grid, so
+networks trained in TensorFlow would give different results.
 
-Time padding: zeros, as everywhere, or repetition of the first and last frame. Only with repetition does a network
-inflated from 2D see no border in a video that repeats one image (Quo Vadis, section 2.4).
+Padding in time uses either zeros, as usual, or repetitions of the first and last frame. Only with repetition does a
+network inflated from 2D see no border in a video that repeats one image (Quo Vadis, section 2.4).
 """
 
 from typing import Literal, get_args
@@ -19,27 +19,27 @@ TimePadding = Literal["zeros", "replicate"]
 
 
 def same_padding(n: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Steps to pad before and after an axis of length n."""
+    """Return the numbers of steps to pad before and after an axis of length n."""
     steps = -(-n // stride)
     total = max((steps - 1) * stride + kernel - n, 0)
     return total // 2, total - total // 2
 
 
 class Conv3d(nn.Conv3d):
-    """3D convolution whose padding in time may repeat the border frames; see ``set_time_padding``."""
+    """3D convolution whose padding in time may repeat the border frames; see `set_time_padding`."""
 
     time_padding: TimePadding = "zeros"
 
     def pads(self, x: Tensor) -> Pads:  # noqa: ARG002
-        """Steps to pad before and after each axis of a clip (N, C, T, H, W)."""
+        """Return the numbers of steps to pad before and after each axis of a clip (N, C, T, H, W)."""
         return [(int(p), int(p)) for p in self.padding]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         (t0, t1), (h0, h1), (w0, w1) = self.pads(x)
         if self.time_padding == "replicate" and t0 + t1 > 0:
             x, t0, t1 = F.pad(x, (0, 0, 0, 0, t0, t1), mode="replicate"), 0, 0
-        if (t0, h0, w0) != (t1, h1, w1):  # the convolution itself pads both ends alike
+        if (t0, h0, w0) != (t1, h1, w1):  # F.conv3d can only pad both ends alike
             x, t0, h0, w0 = F.pad(x, (w0, w1, h0, h1, t0, t1)), 0, 0, 0
         return F.conv3d(x, self.weight, self.bias, self.stride, (t0, h0, w0), self.dilation, self.groups)
 
@@ -48,15 +48,15 @@ class SameConv3d(Conv3d):
     """3D convolution with SAME padding."""
 
     def pads(self, x: Tensor) -> Pads:
-        """Steps to pad before and after each axis of a clip (N, C, T, H, W)."""
+        """Return the numbers of steps to pad before and after each axis of a clip (N, C, T, H, W)."""
         return [same_padding(n, k, s) for n, k, s in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)]
 
 
 class SameMaxPool3d(nn.Module):
     """3D max pooling with SAME padding by minus infinity.
 
-    PyTorch pads both sides with minus infinity, and ``ceil_mode`` one step more at the end: together just what SAME
-    asks for, without a padded copy. Only an even kernel with stride 1 is out of its reach.
+    PyTorch pads both sides with minus infinity, and `ceil_mode` adds one more step at the end. Together this is SAME
+    padding without a padded copy of the input. It does not work for an even kernel with stride 1.
     """
 
     def __init__(self, kernel: Triple, stride: Triple) -> None:
@@ -66,20 +66,20 @@ class SameMaxPool3d(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C, ceil(T/s), ceil(H/s), ceil(W/s))."""
+        """Map (N, C, T, H, W) to (N, C, ceil(T/s), ceil(H/s), ceil(W/s))."""
         before = [same_padding(n, k, s)[0] for n, k, s in zip(x.shape[2:], self.kernel, self.stride, strict=True)]
         return F.max_pool3d(x, self.kernel, self.stride, before, ceil_mode=True)
 
     def extra_repr(self) -> str:
-        """Shown by ``print(model)``."""
+        """Return what `print(model)` shows of this layer."""
         return f"kernel={self.kernel}, stride={self.stride}"
 
 
 def set_time_padding(model: nn.Module, time_padding: TimePadding) -> None:
-    """Let every ``Conv3d`` of a network pad in time with zeros or with its border frames.
+    """Make every `Conv3d` of a network pad in time with zeros or with its border frames.
 
     Raises:
-        ValueError: for another word.
+        ValueError: `time_padding` is neither "zeros" nor "replicate".
     """
     if time_padding not in get_args(TimePadding):
         raise ValueError(f'time_padding is "{time_padding}", must be one of {get_args(TimePadding)}')

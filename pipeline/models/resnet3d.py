@@ -1,8 +1,8 @@
 """3D ResNets. Hara, Kataoka and Satoh, Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?
 
-arXiv 1711.09577, section 3.2 and Table 1. As branch CVPR2018 of kenshohara/3D-ResNets-PyTorch has them, module names
-included. Where that code has a quirk that published weights depend on, the quirk is the default and an option leaves
-it; the one exception is the gradient through shortcut A, which that code cuts and this one keeps.
+arXiv 1711.09577, section 3.2 and Table 1. The networks and the module names are those of branch CVPR2018 of
+kenshohara/3D-ResNets-PyTorch. If published weights depend on a quirk of that code, the quirk is the default and an
+option switches it off. The one exception is the gradient through shortcut A: that code cuts it, this one keeps it.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,11 @@ class Variant:
     """A column of Table 1.
 
     Attributes:
-        block: two 3x3x3 ("basic"), or 1x1x1, 3x3x3, 1x1x1 ("bottleneck"; "preact" with BN and ReLU before each).
-        depths: blocks in conv2_x, conv3_x, conv4_x, conv5_x.
+        block: two 3x3x3 convolutions ("basic"), or 1x1x1, 3x3x3, 1x1x1 ("bottleneck"; "preact" has BN and ReLU before
+            each convolution).
+        depths: number of blocks in conv2_x, conv3_x, conv4_x, conv5_x.
         width: channels inside the blocks of conv2_x; doubled in each later stage.
-        expansion: a block's output channels over its inner ones.
+        expansion: ratio of a block's output channels to its inner channels.
         shortcut: the shortcut of the published weights.
         cardinality: groups of the 3x3x3 convolution.
     """
@@ -54,12 +55,12 @@ TABLE = {
 
 
 class ShortcutA(nn.Module):
-    """Every second step of each axis, new channels zero: no parameters.
+    """Shortcut without parameters: every stride-th step of each axis, with zeros in the new channels.
 
     Args:
-        outputs: channels after padding with zeros.
-        stride: the stride of time, height and width.
-        gradient: False cuts the gradient, as the published code does.
+        outputs: number of channels after padding with zeros.
+        stride: the stride in time, height and width.
+        gradient: whether the gradient passes; False cuts it, as the published code does.
     """
 
     def __init__(self, outputs: int, stride: int, gradient: bool) -> None:
@@ -67,7 +68,7 @@ class ShortcutA(nn.Module):
         self.outputs, self.stride, self.gradient = outputs, stride, gradient
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, outputs, ceil(T/s), ceil(H/s), ceil(W/s))."""
+        """Map (N, C, T, H, W) to (N, outputs, ceil(T/s), ceil(H/s), ceil(W/s))."""
         x = x[:, :, :: self.stride, :: self.stride, :: self.stride]
         x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.outputs - x.shape[1]))
         return x if self.gradient else x.detach()
@@ -92,14 +93,14 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """conv 1x1x1 - conv 3x3x3 (stride, groups) - conv 1x1x1, each with BN and ReLU, plus shortcut before the last."""
+    """conv 1x1x1 - conv 3x3x3 (stride, groups) - conv 1x1x1, each with BN and ReLU; shortcut added before last ReLU."""
 
     def __init__(self, inputs: int, width: int, variant: Variant, stride: int, downsample: nn.Module | None) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
@@ -121,7 +122,7 @@ class Bottleneck(nn.Module):
 
 
 class PreActivationBottleneck(nn.Module):
-    """BN - ReLU before each of conv 1x1x1, conv 3x3x3 (stride), conv 1x1x1; plus shortcut, from the raw input."""
+    """BN - ReLU before each of conv 1x1x1, conv 3x3x3 (stride), conv 1x1x1; the shortcut starts from the raw input."""
 
     def __init__(self, inputs: int, width: int, variant: Variant, stride: int, downsample: nn.Module | None) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ class PreActivationBottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.conv1(F.relu(self.bn1(x), inplace=True))
         x = self.conv2(F.relu(self.bn2(x), inplace=True))
@@ -147,19 +148,19 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck, "preact": PreActivation
 class ResNet3D(nn.Module):
     """A 3D ResNet for clips of any length and size; the paper's are 16 x 112 x 112.
 
-    Output sizes there: conv1 16x56x56, max pool and conv2_x 8x28x28, conv3_x 4x14x14, conv4_x 2x7x7, conv5_x 1x4x4,
-    then the mean over all that is left.
+    Output sizes for such clips: conv1 16x56x56, max pool and conv2_x 8x28x28, conv3_x 4x14x14, conv4_x 2x7x7,
+    conv5_x 1x4x4, followed by the mean over all places.
 
     Args:
-        variant: a row of ``TABLE``.
+        variant: a row of `TABLE`.
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
-        shortcut: "A" (no parameters) or "B" (1x1x1 convolution); by default as in the published weights.
-        shortcut_gradient: let the gradient flow through shortcut A. The published code does not.
-        stem_width: channels of conv1: 64, but 128 for wide and ResNeXt networks of that repository's 2020 rewrite.
-        stem_depth: frames that conv1 spans: 7, but 3 in torchvision's r3d_18.
-        stem_pool: max pooling after conv1; torchvision's r3d_18 has none.
-        time_padding: "zeros" is the published network; see ``pipeline.models.layers``.
+        shortcut: "A" (no parameters) or "B" (1x1x1 convolution); by default the one of the published weights.
+        shortcut_gradient: whether the gradient flows through shortcut A; in the published code it does not.
+        stem_width: channels of conv1: 64, but 128 for the wide and ResNeXt networks of kenshohara's 2020 rewrite.
+        stem_depth: frames that conv1 spans, an odd number: 7, but 3 in torchvision's r3d_18.
+        stem_pool: whether max pooling follows conv1; torchvision's r3d_18 has none.
+        time_padding: "zeros" is the published network; see `pipeline.models.layers`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -198,15 +199,15 @@ class ResNet3D(nn.Module):
         set_time_padding(self, time_padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of a clip (N, C, T, H, W)."""
         return self.fc(self.pooled_features(x))
 
     def pooled_features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> what the classifier sees, (N, C')."""
+        """Compute the classifier's input (N, C') from a clip (N, C, T, H, W)."""
         return self.features(x).mean(dim=(2, 3, 4))
 
     def features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32))."""
+        """Compute conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32)) of a clip (N, C, T, H, W)."""
         check_clip("3D ResNet", x, self.in_channels)
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
@@ -233,19 +234,19 @@ class ResNet3D(nn.Module):
 
 
 class PreActResNet3D(ResNet3D):
-    """Pre-activation ResNet; options of ``ResNet3D`` and one more.
+    """Pre-activation ResNet; its options are those of `ResNet3D` without the stem's, and `final_norm`.
 
-    The published network keeps BN and ReLU after conv1, feeds shortcuts from the raw input of a block, and has no BN
-    and ReLU after the last block. He et al. (arXiv 1603.05027) do end with them: ``final_norm=True``.
+    The published network keeps BN and ReLU after conv1, starts shortcuts from the raw input of a block, and has no BN
+    and ReLU after the last block. The network of He et al. (arXiv 1603.05027) does end with them: `final_norm=True`.
 
     Args:
-        variant: a row of ``TABLE``.
+        variant: a row of `TABLE`.
         num_classes: width of the classifier.
-        final_norm: BN and ReLU after the last block, which the published weights do not have.
-        in_channels: as in ``ResNet3D``, like all that follow.
-        shortcut: as in ``ResNet3D``.
-        shortcut_gradient: as in ``ResNet3D``.
-        time_padding: as in ``ResNet3D``.
+        final_norm: whether BN and ReLU follow the last block; the published weights do not have them.
+        in_channels: as in `ResNet3D`.
+        shortcut: as in `ResNet3D`.
+        shortcut_gradient: as in `ResNet3D`.
+        time_padding: as in `ResNet3D`.
     """
 
     def __init__(
@@ -262,12 +263,12 @@ class PreActResNet3D(ResNet3D):
         self.norm = nn.Sequential(nn.BatchNorm3d(self.channels), nn.ReLU(inplace=True)) if final_norm else nn.Identity()
 
     def features(self, x: Tensor) -> Tensor:
-        """Clip (N, C, T, H, W) -> conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32))."""
+        """Compute conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32)) of a clip (N, C, T, H, W)."""
         return self.norm(super().features(x))
 
 
 def init_weights(module: nn.Module) -> None:
-    """He's rule by fan-out for convolutions; batch norm starts as the identity, the classifier as torch has it."""
+    """Initialise convolutions by He's rule with fan-out, batch norm as the identity; leave the classifier to torch."""
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.BatchNorm3d):

@@ -1,8 +1,8 @@
-"""A long clip through I3D a slice at a time: the logits of the whole clip, in the memory of a slice.
+"""I3D on a long clip one slice at a time: the logits of the whole clip with the memory of a slice.
 
-I3D takes a whole clip and averages its logits over time. Each step of these sees no more than 110 frames, so that
-slices which overlap by as many, and begin where the strides do (every 8 frames), give the same steps as the whole clip.
-SAME padding depends on the parity of a length: all slices are as long as the clip up to multiples of 8.
+I3D takes a whole clip and averages its logits over time. Each step of the logits sees at most 110 frames. Slices that
+overlap enough and begin at multiples of the stride (8 frames) therefore give the same steps as the whole clip. SAME
+padding depends on the parity of a length, so the lengths of all slices equal that of the clip modulo 8.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.models.i3d import I3D, TwoStreamI3D
 
 LONGEST = 512
-"""Frames of a slice. A clip of no more goes through the network at once; of 224 x 224 that takes 3 GB."""
+"""Most frames of a slice. A clip with no more frames is not cut; at 224 x 224 pixels such a clip takes 3 GB."""
 
 STRIDE = 8  # frames from one step of the logits to the next
 BEFORE, BEHIND = 47, 62  # step j sees the frames from 8 j - BEFORE to 8 j + BEHIND
@@ -24,8 +24,8 @@ class Slice:
     """Frames that go through the network together.
 
     Attributes:
-        frames: the frames of the clip.
-        steps: the steps of the slice's own logits over time, those that are the clip's.
+        frames: the slice's frames within the clip.
+        steps: those steps of the slice's logits over time that equal steps of the whole clip.
     """
 
     frames: slice
@@ -33,20 +33,20 @@ class Slice:
 
 
 def slices(length: int, longest: int = LONGEST) -> list[Slice]:
-    """Slices of a clip whose steps are together those of the clip, each once and in their order.
+    """Cut a clip into slices whose steps, taken together, are those of the clip, each once and in order.
 
     Args:
-        length: frames of the clip.
-        longest: frames of a slice, more than 128 + 2 * 8.
+        length: number of frames of the clip.
+        longest: largest number of frames of a slice, at least 128 + 2 * 8.
     """
     if length <= longest:
         return [Slice(slice(0, length), slice(None))]
     found: list[Slice] = []
     size = (longest - length % STRIDE) // STRIDE * STRIDE + length % STRIDE
-    skipped = -(-BEFORE // STRIDE)  # steps at the beginning of a slice that see what is not there
+    skipped = -(-BEFORE // STRIDE)  # first steps of a slice, which see frames before it
     start = 0
     while start + size < length:
-        last = (size - 1 - BEHIND) // STRIDE  # the last step that sees no frame behind the slice
+        last = (size - 1 - BEHIND) // STRIDE  # the last step that sees no frame after the slice
         first = skipped if start else 0
         found.append(Slice(slice(start, start + size), slice(first, last + 1)))
         start += (last + 1 - skipped) * STRIDE
@@ -54,7 +54,7 @@ def slices(length: int, longest: int = LONGEST) -> list[Slice]:
 
 
 def sliceable(network: nn.Module, streams: Sequence[str]) -> dict[str, I3D]:
-    """The I3D of each stream whose logits over time make, averaged, those of a network; empty for other networks."""
+    """Return, for each stream, the I3D whose averaged logits over time are the network's; empty for other networks."""
     if isinstance(network, TwoStreamI3D):
         return {"rgb": network.rgb, "flow": network.flow}
     return dict.fromkeys(streams, network) if isinstance(network, I3D) else {}

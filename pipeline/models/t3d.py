@@ -1,8 +1,8 @@
 """T3D: DenseNet3D with temporal transition layers. Diba et al., Temporal 3D ConvNets (arXiv 1711.08200), Table 1.
 
-The table leaves open the filters of a branch (128 here, as in the authors' released code), the growth (32) and the
-stem's filters (64). It prints stride 1 for the pooling of the stem, but its sizes need (1, 2, 2) in time, height and
-width. As in its Figure 1 the branches' concatenation is pooled at once, without a 1x1x1 convolution between.
+The table does not state the number of filters of a branch (128 here, as in the authors' released code), the growth (32)
+and the stem's filters (64). It prints stride 1 for the stem's pooling, but its sizes need (1, 2, 2) in time, height and
+width. As in the paper's Figure 1, the concatenated branches are pooled directly, without a 1x1x1 convolution between.
 """
 
 from collections import OrderedDict
@@ -23,20 +23,20 @@ TEMPORAL_DEPTHS = ((1, 3, 6), (1, 3, 4), (1, 3, 4))
 
 
 class TemporalTransition(nn.Module):
-    """Temporal transition layer: branches of several temporal depths side by side, concatenated, pooled (Figure 1).
+    """Temporal transition layer: parallel branches of several temporal depths, concatenated and pooled (Figure 1).
 
-    Each branch is BN - ReLU - convolution, with a spatial kernel of 1x1 where its temporal depth is 1, else of 3x3.
-    Even depths pad as TensorFlow's SAME does, one step more after than before. It stands in any 3D network, for
-    example between the stages of a ResNet: ``TemporalTransition(256, widths=(64, 64, 128))``.
+    Each branch is BN - ReLU - convolution, with a spatial kernel of 1x1 if its temporal depth is 1, else of 3x3. Even
+    depths pad as TensorFlow's SAME does, one step more after than before. The layer can be used in any 3D network, for
+    example between the stages of a ResNet: `TemporalTransition(256, widths=(64, 64, 128))`.
 
     Args:
-        inputs: channels that come in.
-        depths: frames that each branch's kernel spans.
-        widths: filters of each branch, or one number for all.
-        pool: kernel and stride of the average pooling in time and space; 1 leaves the size alone.
+        inputs: number of input channels.
+        depths: number of frames that each branch's kernel spans.
+        widths: number of filters of each branch, or one number for all.
+        pool: kernel and stride of the average pooling in time and space; 1 means no pooling.
 
     Attributes:
-        outputs: channels that go out, the sum of the widths.
+        outputs: number of output channels, the sum of the widths.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TemporalTransition(nn.Module):
         return nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, outputs, floor(T/pool), floor(H/pool), floor(W/pool))."""
+        """Map (N, C, T, H, W) to (N, outputs, floor(T/pool), floor(H/pool), floor(W/pool))."""
         return self.pool(torch.cat([branch(x) for branch in self.branches], dim=1))
 
 
@@ -69,17 +69,17 @@ class T3D(DenseNet3D):
     """DenseNet3D whose transitions are temporal transition layers; clips of at least 15 frames of 29x29.
 
     Output sizes at 32 x 224 x 224: conv 16x112x112, pool and block 1 16x56x56, TTL 1 and block 2 8x28x28, TTL 2 and
-    block 3 4x14x14, TTL 3 and block 4 2x7x7, then the mean over all that is left.
+    block 3 4x14x14, TTL 3 and block 4 2x7x7, followed by the mean over all places. TTL is a temporal transition layer.
 
     Args:
-        depths: layers in the four dense blocks.
+        depths: number of layers in each of the four dense blocks.
         num_classes: width of the classifier.
         in_channels: 3 for RGB, 2 for flow.
         growth: channels that each dense layer adds.
         dropout: probability of dropping a value of a dense layer's output.
         temporal_depths: for each of the three transitions, the frames that its branches' kernels span.
         branch_width: filters of each branch, or one number for each of the branches.
-        time_padding: "zeros" is the published network; see ``pipeline.models.layers``.
+        time_padding: "zeros" is the published network; see `pipeline.models.layers`.
     """
 
     def __init__(
@@ -99,6 +99,6 @@ class T3D(DenseNet3D):
         super().__init__(DIBA_STEM, depths, num_classes, in_channels, growth, dropout, time_padding)
 
     def transition(self, channels: int, number: int) -> tuple[nn.Module, int]:
-        """What stands before dense block ``number + 1``, with its output channels."""
+        """Build the layer before dense block `number + 1`; return it with its number of output channels."""
         layer = TemporalTransition(channels, self.temporal_depths[number - 1], self.branch_width)
         return layer, layer.outputs

@@ -1,9 +1,9 @@
-"""The table of networks, as markdown: ``python -m pipeline.models.table [--measure cpu cuda] [--rates FILE]``.
+"""The table of networks, as markdown: `python -m pipeline.models.table [--measure cpu cuda] [--rates FILE]`.
 
-Rates are clips per second of the forward pass in evaluation, on the paper's clip size: on a GPU eight clips at a time
-in bfloat16, channels last; on the CPU one clip in float32 on one core, by the processor time it takes, so that what
-else runs on the machine counts little. ``--rates`` keeps them in a JSON file, so that those of several machines come
-into one table.
+Rates are clips per second of the forward pass in evaluation, on the paper's clip size. On a GPU they are measured with
+eight clips at a time in bfloat16, channels last. On the CPU they are measured with one clip in float32 on one core, by
+processor time, so that other programs on the machine have little effect. `--rates` keeps the rates in a JSON file, so
+that the table can show those of several machines.
 """
 
 import argparse
@@ -52,7 +52,7 @@ PUBLISHED: dict[str, tuple[str, str]] = {
 
 
 def render(infos: Sequence[ModelInfo], rates: Rates) -> str:
-    """The table, one row a network, one column of rates a device."""
+    """Render the table, with a row for each network and a column of rates for each device."""
     titles = ["Network", "Paper", "Clip", "Parameters", "GMACs", "Published", "Of"]
     titles += [f"Clips/s, {device}" for device in rates]
     rows = [titles, ["---"] * len(titles)]
@@ -73,7 +73,7 @@ def _rate(clips_per_second: float | None) -> str:
 
 
 def measure(info: ModelInfo, device: str, seconds: float = 2.0) -> float:
-    """Clips per second of a network's forward pass: the best of the passes that fit into some seconds, at least one."""
+    """Measure a network's forward pass in clips per second: the best pass within `seconds`, but at least one pass."""
     cuda = device.startswith("cuda")
     batch = 8 if cuda else 1
     with torch.device(device):
@@ -104,7 +104,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure where asked, print the table."""
+    """Measure the requested devices and print the table."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.models.table", description=__doc__)
     parser.add_argument("--pattern", default="*", help='networks to show, for example "resnet3d*"')
     parser.add_argument("--measure", nargs="*", default=[], metavar="DEVICE", help="cpu, cuda")

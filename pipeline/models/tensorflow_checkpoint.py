@@ -1,8 +1,8 @@
-"""Reading TensorFlow checkpoints (``.index`` and ``.data-00000-of-00001``) without TensorFlow.
+"""Reader of TensorFlow checkpoints (`.index` and `.data-00000-of-00001`) that does not need TensorFlow.
 
-The index is a LevelDB table, uncompressed, from a tensor's name to a BundleEntryProto: type, shape, shard, offset,
-size and checksum. The data files are the raw bytes of the tensors, little-endian. Every checksum (CRC-32C, masked as
-LevelDB does) is verified.
+The index is an uncompressed LevelDB table that maps a tensor's name to a BundleEntryProto: type, shape, shard, offset,
+size and checksum. The data files hold the raw bytes of the tensors, little-endian. Every checksum (CRC-32C, masked as
+in LevelDB) is verified, unless the caller switches this off for the tensors.
 Formats: tensorflow/core/lib/io/table_format.txt and tensorflow/core/protobuf/tensor_bundle.proto.
 """
 
@@ -27,7 +27,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one tensor lies: a BundleEntryProto."""
+    """Location, type and shape of one tensor: a BundleEntryProto."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -39,11 +39,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint: ``entries`` by name, ``read(name)`` for the values.
+    """An opened checkpoint; `read(name)` returns the values of a tensor.
 
     Attributes:
-        prefix: path without ``.index``.
-        entries: every tensor by its name.
+        prefix: path without `.index`.
+        entries: entry of every tensor, by the tensor's name.
         shards: number of data files.
     """
 
@@ -52,10 +52,11 @@ class Checkpoint:
     shards: int
 
     def read(self, name: str, verify: bool = True) -> NDArray[np.generic]:
-        """The values of one tensor.
+        """Read the values of one tensor.
 
         Raises:
-            CheckpointError: for an unknown type, a data file that is missing or too short, or a wrong checksum.
+            CheckpointError: the type is unknown, the size does not match the shape, the data file is missing or too
+                short, or the checksum is wrong.
         """
         entry = self.entries[name]
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
@@ -77,7 +78,10 @@ class Checkpoint:
 
 
 def find_prefix(path: Path) -> Path | None:
-    """The checkpoint that a path names: its index, a data file or their common prefix; None where there is none."""
+    """Return the prefix of the checkpoint that a path names, or None if it names none.
+
+    The path may be that of the index, of a data file, or their common prefix.
+    """
     if not path.name:
         return None
     name = re.sub(r"\.index$|\.data-\d{5}-of-\d{5}$", "", path.name) or path.name
@@ -90,10 +94,10 @@ def open_checkpoint(prefix: Path) -> Checkpoint:
     """Read the index of a checkpoint.
 
     Args:
-        prefix: path without ``.index``.
+        prefix: path without `.index`.
 
     Raises:
-        CheckpointError: where the index is missing or broken.
+        CheckpointError: the index is missing or broken, or was written on a big-endian machine.
     """
     path = prefix.with_name(f"{prefix.name}.index")
     if not path.is_file():
@@ -112,10 +116,10 @@ def open_checkpoint(prefix: Path) -> Checkpoint:
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of some bytes, by columns of many lanes at once, as Python's loop is too slow.
+    """Compute the CRC-32C (Castagnoli) of some bytes in many parallel lanes, as a Python loop is too slow.
 
-    A CRC is linear: that of two parts in a row is the first one's, moved on by as many zero bytes as the second has,
-    plus (exclusive or) the second one's. Zero bytes in front change nothing.
+    A CRC is linear: the CRC of two parts in a row is the CRC of the first, advanced by as many zero bytes as the second
+    part has, exclusive-or the CRC of the second. Leading zero bytes change nothing.
     """
     values = np.frombuffer(data, np.uint8).copy()
     if len(values) < 4:
@@ -153,7 +157,7 @@ _TABLE = _make_table()
 
 
 def _one_zero_byte() -> NDArray[np.uint32]:
-    """What one zero byte does to each bit of the register: the columns of a 32x32 matrix over {0, 1}."""
+    """Return the effect of one zero byte on each bit of the register: the columns of a 32x32 matrix over {0, 1}."""
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
     return _TABLE[bits & 0xFF] ^ (bits >> np.uint32(8))
 
@@ -179,11 +183,11 @@ def _mask(checksum: int) -> int:
 
 
 def _read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a LevelDB table, in the order of the keys."""
+    """Yield the keys and values of a LevelDB table, in the order of the keys."""
     if len(data) < FOOTER_SIZE or struct.unpack("<Q", data[-8:])[0] != MAGIC:
         raise CheckpointError("not a TensorFlow index, or cut short")
     footer = data[-FOOTER_SIZE:]
-    _, position = _handle(footer, 0)  # of the block of meta data, which is empty
+    _, position = _handle(footer, 0)  # skip the handle of the metadata block, which is empty
     index, _ = _handle(footer, position)
     for _, value in _read_block(data, *index):
         block, _ = _handle(value, 0)
@@ -231,7 +235,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _fields(data: bytes) -> dict[int, list[int | bytes]]:
-    """Fields of a protocol buffer message by their numbers."""
+    """Parse a protocol buffer message into its fields, by field number."""
     fields: dict[int, list[int | bytes]] = {}
     position = 0
     while position < len(data):
@@ -256,7 +260,7 @@ def _fields(data: bytes) -> dict[int, list[int | bytes]]:
 
 
 def _number(fields: dict[int, list[int | bytes]], field: int) -> int:
-    """A number of a message; protocol buffers leave zeros out."""
+    """Return a number field of a message; 0 if it is absent, as protocol buffers omit zeros."""
     value = fields.get(field, [0])[-1]
     if not isinstance(value, int):
         raise CheckpointError("broken index")

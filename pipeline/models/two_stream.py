@@ -1,7 +1,7 @@
 """Two-Stream and 3D-Fused networks of Quo Vadis (arXiv 1705.07750, section 2.3, Table 1 c and d).
 
 Both run Inception-v1 on snapshots: one RGB frame, and the 10 flow frames around it stacked as 20 channels. Two-Stream
-averages the two streams' logits; 3D-Fused joins their last maps by a 3D convolution. Both train end to end.
+averages the two streams' logits; 3D-Fused joins their last maps by a 3D convolution. Both are trained end to end.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ STACK = 10  # flow frames for each RGB frame
 
 
 class Streams(nn.Module):
-    """Inception-v1 on RGB frames (``rgb``) and on stacks of flow frames (``flow``)."""
+    """Inception-v1 on RGB frames (`rgb`) and on stacks of flow frames (`flow`)."""
 
     trunks: ClassVar[tuple[str, ...]] = ("rgb.", "flow.")
 
@@ -28,10 +28,10 @@ class Streams(nn.Module):
         self.flow = Inception(2 * STACK, self.style)
 
     def maps(self, rgb: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> two last maps (N, 1024, S, H', W').
+        """Compute both last maps (N, 1024, S, H', W') of frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W).
 
         Raises:
-            ValueError: for other shapes.
+            ValueError: the inputs have other shapes.
         """
         check_clip("two-stream network", rgb, 3, name="rgb")
         check_clip("two-stream network", flow, 2, name="flow")
@@ -40,19 +40,19 @@ class Streams(nn.Module):
                 f"two-stream network: {rgb.shape[2]} RGB frames need {STACK * rgb.shape[2]} flow frames, {STACK} each, "
                 f"got {flow.shape[2]}"
             )
-        # channels of a stack in the order of time, x before y: x1 y1 x2 y2 ...
+        # the channels of a stack are in time order, x before y: x1 y1 x2 y2 ...
         stacks = flow.unflatten(2, (-1, STACK)).transpose(2, 3).transpose(1, 2).flatten(1, 2)
         return self.rgb(rgb), self.flow(stacks)
 
 
 class TwoStream(Streams):
-    """One RGB frame and 10 flow frames in training; of several snapshots (25 in test) the logits are averaged.
+    """Two-stream network: one snapshot in training; in test the logits of several snapshots (25) are averaged.
 
     Args:
         num_classes: width of the classifiers.
         dropout: probability of dropping a feature before a classifier.
-        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``.
-        stem_padding: see ``pipeline.models.i3d.I3D``.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`.
+        stem_padding: see `pipeline.models.i3d.I3D`.
     """
 
     head: ClassVar[str] = "logits.conv3d"
@@ -70,11 +70,14 @@ class TwoStream(Streams):
         self.flow.logits = Classifier(FEATURES, num_classes).apply(init_weights)
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
-        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W)."""
         return self.logits_over_time(rgb, flow).mean(dim=2)
 
     def logits_over_time(self, rgb: Tensor, flow: Tensor) -> Tensor:
-        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes, S), averaged over both."""
+        """Compute logits (N, num_classes, S), averaged over both streams, but not over the S snapshots.
+
+        The inputs are frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W).
+        """
         rgb_map, flow_map = self.maps(rgb, flow)
         return (self._classify(self.rgb, rgb_map) + self._classify(self.flow, flow_map)) / 2
 
@@ -84,18 +87,19 @@ class TwoStream(Streams):
 
 
 class FusedTwoStream(Streams):
-    """Five RGB frames, 10 apart, and the 50 flow frames around them in training; any number in test.
+    """3D-Fused network: five RGB frames, 10 apart, and the 50 flow frames around them in training; any number in test.
 
-    The last maps (5x7x7) of both streams go through a 3x3x3 convolution of 512 and a 3x3x3 max pooling to the
-    classifier. The paper leaves open how; its 39M parameters settle most of it. Streams are concatenated (their sum
-    would come to 26M), the classifier sees 512 features, the mean over what the pooling leaves (all of its places would
-    come to 41M or more). Open remains the stride: 1 for the convolution and 2 for the pooling, SAME, as I3D's has.
+    The last maps (5x7x7) of both streams go through a 3x3x3 convolution with 512 filters and a 3x3x3 max pooling to the
+    classifier. The paper omits details, but its 39M parameters settle most of them: the streams are concatenated (their
+    sum would give 26M), and the classifier sees 512 features, the mean over all places that the pooling leaves (feeding
+    it each place would give 41M or more). The strides are our choice: 1 for the convolution and 2 for the pooling, with
+    SAME padding as in I3D.
 
     Args:
         num_classes: width of the classifier.
         dropout: probability of dropping a feature before the classifier.
-        batch_norm_momentum: see ``pipeline.models.i3d.BatchNorm``.
-        stem_padding: see ``pipeline.models.i3d.I3D``.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`.
+        stem_padding: see `pipeline.models.i3d.I3D`.
     """
 
     head: ClassVar[str] = "fc"
@@ -112,14 +116,14 @@ class FusedTwoStream(Streams):
         self.pool = SameMaxPool3d((3, 3, 3), (2, 2, 2))
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(512, num_classes)
-        for new in (self.fusion.conv3d, self.fc):  # the paper starts new layers from Gaussian noise
+        for new in (self.fusion.conv3d, self.fc):  # the paper initialises new layers with Gaussian noise
             nn.init.normal_(new.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
-        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> logits (N, num_classes)."""
+        """Compute logits (N, num_classes) of frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W)."""
         return self.fc(self.dropout(self.pooled_features(rgb, flow)))
 
     def pooled_features(self, rgb: Tensor, flow: Tensor) -> Tensor:
-        """Frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W) -> what the classifier sees, (N, 512)."""
+        """Compute the classifier's input (N, 512) from frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W)."""
         return self.pool(self.fusion(torch.cat(self.maps(rgb, flow), dim=1))).mean(dim=(2, 3, 4))

@@ -1,7 +1,7 @@
-"""Files of weights: read in one place, and what they are of written in them.
+"""Reading and writing of weights files, which carry the provenance of the weights.
 
-A file of ours is a state dict, as `torch.load` gives it to any network; its provenance is in the metadata that PyTorch
-keeps with a state dict. Files of others do not have it: then nothing is known but the numbers.
+A file written here is a state dict that `torch.load` can read for any network; its provenance is in the metadata that
+PyTorch keeps with a state dict. Files from other projects have no provenance; only their tensors are known.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-_PROVENANCE = "provenance"  # among the names of modules, of which none is called so
+_PROVENANCE = "provenance"  # key in the metadata, beside module names; no module has this name
 
 
 class WeightsError(ValueError):
@@ -23,16 +23,16 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What weights are of.
+    """Provenance of weights: their classes, data set, network and input.
 
     Attributes:
-        labels: class names in the order of the logits; empty where there are no classes, or none are known.
-        dataset: name of the data set that trained them.
-        digest: the digest of its shard set.
+        labels: class names in the order of the logits; empty if there are no classes or they are unknown.
+        dataset: name of the data set that the weights were trained on.
+        digest: digest of the shard set of this data set.
         model: name of the network.
         stream: rgb, flow, or two_stream for a network that takes both.
-        input: what the network expects: frames, stride, fps, short_side, crop, rgb_every; levels of RGB; flow_bound and
-            flow_backend of flow.
+        input: what the network expects: frames, stride, fps, short_side, crop, rgb_every; levels for RGB; flow_bound
+            and flow_backend for flow.
     """
 
     labels: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Provenance:
     input: dict[str, Any] = field(default_factory=dict)
 
     def rows(self, labels: Sequence[str]) -> list[int] | None:
-        """For each of these classes its place among those of the weights; None where they are not the same names."""
+        """Return for each of these classes its index among the weights' classes; None if the sets of names differ."""
         at = {name: place for place, name in enumerate(self.labels)}
         if len(labels) != len(self.labels) or at.keys() != set(labels):
             return None
@@ -51,22 +51,22 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Provenance":
-        """From plain values, of which a later version may have more."""
+        """Build from plain values; unknown keys, which a later version may have added, are ignored."""
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         return cls(**{**known, "labels": tuple(known.get("labels", ()))})
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values."""
         return {**asdict(self), "labels": list(self.labels)}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds.
+    """Content of a weights file.
 
     Attributes:
-        state: entry to tensor.
-        provenance: what they are of; empty where the file does not say.
+        state: tensors by entry name.
+        provenance: provenance of the tensors; empty if the file does not state it.
     """
 
     state: dict[str, Tensor]
@@ -74,19 +74,19 @@ class Weights:
 
 
 def with_provenance(state: Mapping[str, Tensor], provenance: Provenance) -> "OrderedDict[str, Tensor]":
-    """A state dict that says what it is of, to be stored by `torch.save`."""
+    """Return a state dict that carries its provenance and can be stored by `torch.save`."""
     named = OrderedDict(state)
     named._metadata = {**getattr(state, "_metadata", {}), _PROVENANCE: provenance.to_dict()}  # type: ignore[attr-defined]
     return named
 
 
 def save_weights(state: Mapping[str, Tensor], provenance: Provenance, file: str | Path | IO[bytes]) -> None:
-    """Store a state dict and what it is of."""
+    """Store a state dict with its provenance."""
     torch.save(with_provenance(state, provenance), file)
 
 
 def read_weights(path: str | Path, device: torch.device | str = "cpu") -> Weights:
-    """Read a file of weights: ours, or any state dict.
+    """Read a weights file, written by this project or by another.
 
     Raises:
         WeightsError: there is no such file, it is broken, or it holds something else.
@@ -97,7 +97,7 @@ def read_weights(path: str | Path, device: torch.device | str = "cpu") -> Weight
 
 
 def read_tensors(path: str | Path, device: torch.device | str = "cpu") -> Any:
-    """What `torch.save` stored of tensors, numbers, texts, lists and dicts; nothing in the file is run.
+    """Read tensors, numbers, texts, lists and dicts that `torch.save` stored; no code in the file is run.
 
     Raises:
         WeightsError: there is no such file, it is broken, or it holds something else.
@@ -111,7 +111,7 @@ def read_tensors(path: str | Path, device: torch.device | str = "cpu") -> Any:
 
 
 def unwrapped(content: Any) -> Any:
-    """The state dict in a file's content, which may be wrapped: {"epoch": ..., "state_dict": {...}}."""
+    """Return the state dict in a file's content, which may be wrapped: {"epoch": ..., "state_dict": {...}}."""
     for wrapper in ("state_dict", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -119,10 +119,10 @@ def unwrapped(content: Any) -> Any:
 
 
 def plain_tensors(name: str, content: object) -> dict[str, Tensor]:
-    """See that content is a state dict.
+    """Check that content is a state dict and return it.
 
     Raises:
-        WeightsError: it is not.
+        WeightsError: the content is not a state dict.
     """
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{name}: holds no state dict but {type(content).__name__}")
@@ -133,19 +133,19 @@ def plain_tensors(name: str, content: object) -> dict[str, Tensor]:
 
 
 def in_rows(network: nn.Module, state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
-    """A state dict of a network with the classes of its classifier in another order.
+    """Return a network's state dict with the classes of its classifier in another order.
 
     Args:
-        network: whose classifier it is.
-        state: the state of the network.
-        rows: for each class the place that it has in `state`.
+        network: the network that the state belongs to.
+        state: the state dict.
+        rows: for each class, its index in `state`.
     """
     heads = classifier(network)
     return {name: value[list(rows)] if name in heads else value for name, value in state.items()}
 
 
 def classifier(network: nn.Module) -> frozenset[str]:
-    """The entries of a network's state dict that have a row for each class."""
+    """Return the names of the entries of a network's state dict that have a row for each class."""
     head = str(getattr(network, "head", "fc"))
     places = [trunk + head for trunk in (*getattr(network, "trunks", ()), "")]
     return frozenset(f"{place}.{value}" for place in places for value in ("weight", "bias"))
@@ -156,7 +156,7 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file, without PyTorch's advice to run what is in it."""
+    """Describe what is wrong with a file, without PyTorch's advice to run the code in it."""
     text = str(error).strip()
     if "TorchScript" in text:
         return "cannot be read as weights: a TorchScript archive; store model.state_dict() with torch.save"

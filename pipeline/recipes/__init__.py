@@ -1,4 +1,4 @@
-"""Recipes: functions that return a whole config, one module a paper; named after what they reproduce.
+"""Recipes: functions that return a whole config, named after what they reproduce; one module per paper.
 
 PRETRAIN is for `jobs/pretrain_kinetics.py`, FINE_TUNE for `jobs/finetune.py`, TRANSFER for
 `jobs/transfer_youtube8m.py`, SWEEP for `jobs/sweep.py`.
@@ -46,7 +46,7 @@ def _named(*recipes: Recipe) -> dict[str, Recipe]:
 
 
 def _fine_tunings(recipe: Recipe, fine_tuned: Callable[..., Config], *modes: str) -> dict[str, Recipe]:
-    """NETWORK_ucf101 and NETWORK_hmdb51, with _MODE behind it where there are several, from NETWORK_kinetics."""
+    """Return the recipes NETWORK_ucf101 and NETWORK_hmdb51, or one of each per mode, named NETWORK_DATASET_MODE."""
     found: dict[str, Recipe] = {}
     for dataset in ("ucf101", "hmdb51"):
         for mode in modes or (None,):

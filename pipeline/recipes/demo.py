@@ -1,4 +1,4 @@
-"""The demonstration: the main job, whole, on two cores in minutes."""
+"""The demonstration, which runs the whole main job in minutes on two cores."""
 
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ from pipeline.config import (
 
 
 def demo() -> Config:
-    """Two-stream I3D on motion shapes: rendered clips in 8 classes that motion alone tells apart.
+    """Two-stream I3D on motion shapes: rendered clips in 8 classes that differ in their motion only.
 
-    The networks are the paper's, at full width; the clips are 64 x 64 instead of 256 high. What follows from that:
-    flow bound 20 px * 64 / 256 = 5 px; windows resized to 32 x 32, so that 16 frames cost what 4 would at 64 x 64,
-    since motion is seen better for longer than larger; no flip, which would turn left into right; batch-norm momentum
-    0.1, since Sonnet's 0.001 takes thousands of steps; a plateau is one epoch without a better validation loss, and
-    the second one ends the training.
+    The networks are the paper's, at full width; the clips are 64 x 64 pixels instead of 256 high. The flow bound is
+    therefore 20 px * 64 / 256 = 5 px. Windows are resized to 32 x 32, so that 16 frames cost as much as 4 at 64 x 64:
+    more frames show motion better than larger ones. There is no flip, because it would turn left into right. The
+    batch-norm momentum is 0.1, because Sonnet's 0.001 needs thousands of steps. One epoch without a better validation
+    loss is a plateau, and the second plateau ends the training.
     """
     return Config(
         catalog=CatalogConfig(
@@ -46,7 +46,7 @@ def demo() -> Config:
 
 
 def demo_sweep() -> SweepConfig:
-    """Temporal depth, stride and resolution of the flow stream on the demo's shards: 2 * 2 * 2 = 8 short trials."""
+    """A sweep of temporal depth, stride and resolution for flow on the demo's shards: 2 * 2 * 2 = 8 short trials."""
     base = demo()
     return SweepConfig(
         base=replace(

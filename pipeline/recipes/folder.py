@@ -1,10 +1,10 @@
-"""Sets of one's own, of tens to thousands of clips, in a folder for each class; for a laptop as for a GPU.
+"""Recipes for your own data sets: tens to thousands of clips in one folder per class, on a laptop or a GPU.
 
-Of no paper. Clips are stored with a shorter side of 128 pixels, which makes flow, decoding and networks a quarter as
-dear as 256; the bound of flow follows, 20 px * 128 / 256 = 10 px. Windows are 16 frames, every second one: 1.3 seconds.
-Few clips are learned by heart in few epochs, so that the recipes begin with a small learning rate, end with the cosine
-and keep the checkpoint of the lowest validation loss. By the rates that `--plan` reckons with, 300 clips cost a
-core some 40 minutes a network.
+They follow no paper. Clips are stored with a shorter side of 128 pixels, so that flow, decoding and networks cost a
+quarter of what they cost at 256; the flow bound is therefore 20 px * 128 / 256 = 10 px. Windows are 16 frames, every
+second one: 1.3 seconds. Networks overfit to few clips within few epochs, so the recipes use a small learning rate with
+a cosine schedule and keep the checkpoint of the lowest validation loss. With the rates that `--plan` assumes, 300 clips
+take one core about 40 minutes per network.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ from pipeline.config import (
 
 
 def resnet3d18_folder() -> Config:
-    """3D ResNet-18 on RGB of a folder of one's own, from scratch or from `--model.weights.rgb`, all of it trained."""
+    """3D ResNet-18 on RGB of your own folder, from scratch or from `--model.weights.rgb`; all layers are trained."""
     return Config(
         catalog=CatalogConfig(dataset="folder"),
         ingest=IngestConfig(short_side=128, streams=("rgb",), flow=FlowConfig(bound=20 * 128 / 256)),
@@ -40,9 +40,10 @@ def resnet3d18_folder() -> Config:
 
 
 def i3d_folder() -> Config:
-    """Two-stream I3D on RGB and flow of a folder of one's own, from scratch or from `--model.weights`.
+    """Two-stream I3D on RGB and flow of your own folder, from scratch or from `--model.weights`.
 
-    For sets that motion tells apart. Batch-norm momentum 0.1, since Sonnet's 0.001 takes thousands of steps.
+    It is meant for classes that differ in motion. The batch-norm momentum is 0.1, because Sonnet's 0.001 needs
+    thousands of steps.
     """
     base = resnet3d18_folder()
     return replace(
@@ -54,10 +55,11 @@ def i3d_folder() -> Config:
 
 
 def resnet3d18_folder_full() -> Config:
-    """All of torchvision's r3d_18, which knows Kinetics-400 and is downloaded by its name, on a folder of one's own.
+    """A 3D ResNet-18 pretrained on Kinetics-400 (torchvision's r3d_18), with all layers fine-tuned on your own folder.
 
-    Its levels are those of its training, its first convolution is 3 frames deep and no pooling follows: five times the
-    work of `resnet3d18_folder` for each clip, in a third of the epochs.
+    The weights are downloaded by their name, and the input levels are those of their training. The first convolution is
+    3 frames deep and no pooling follows it, so each clip is five times the work that it is in `resnet3d18_folder`; the
+    training has a third of the epochs.
     """
     base = resnet3d18_folder()
     return replace(
@@ -76,9 +78,10 @@ def resnet3d18_folder_full() -> Config:
 
 
 def i3d_folder_full() -> Config:
-    """All of a published two-stream I3D on a folder of one's own, from `--model.weights.rgb` and `.flow` FILE.
+    """A published two-stream I3D, from `--model.weights.rgb` and `.flow` FILE, fine-tuned on your own folder.
 
-    32 frames of 25 a second, in the middle between cost and the 64 that the published networks saw.
+    All layers are trained. Windows are 32 frames at 25 a second, a compromise between cost and the 64 frames with which
+    the published networks were trained.
     """
     base = i3d_folder()
     return replace(

@@ -1,4 +1,4 @@
-"""A training as one would do it today; of no paper, so that there is no number to compare with."""
+"""A training with current methods; it follows no paper, so there is no published accuracy to compare with."""
 
 from pipeline.config import (
     CatalogConfig,
@@ -17,10 +17,10 @@ from pipeline.config import (
 def i3d_resnet50_modern() -> Config:
     """I3D on ResNet-50 from inflated ImageNet weights: bf16, AdamW, cosine with warm-up, EMA, smoothing, mixup.
 
-    8 frames, 8 apart (the network is that of Non-local Neural Networks, Table 1); batches of 512,
-    16 at a time, so that 240,000 clips are 468 steps an epoch, 5 epochs of warm-up 2,340 steps, and the average's
-    decay of 0.9998 a memory of 5,000 steps, some 11 epochs. Batch-norm statistics are of 16 clips in a step and are
-    taken anew from 200 batches a worker before each evaluation.
+    Windows are 8 frames, 8 apart (the network is that of Non-local Neural Networks, Table 1). A step has 512 clips, 16
+    at a time, so 240,000 clips make 468 steps per epoch, and 5 epochs of warm-up are 2,340 steps. The moving average of
+    the weights has a decay of 0.9998, so it spans 5,000 steps or about 11 epochs. Batch-norm statistics in training are
+    of 16 clips; before each evaluation they are computed again from 200 batches per worker.
     """
     return Config(
         catalog=CatalogConfig(dataset="kinetics400"),

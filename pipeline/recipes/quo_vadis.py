@@ -1,13 +1,13 @@
 """Carreira and Zisserman, Quo Vadis, Action Recognition? (arXiv 1705.07750): five architectures on Kinetics-400.
 
-Table 3 has each with and without ImageNet; here NAME_kinetics starts from scratch and NAME_imagenet_kinetics from an
-inflated GoogLeNet of torchvision's. Its weights take levels from -1 to 1, as these networks do, and pad the first
-convolution on both sides alike (`stem_padding`). They are of another training than DeepMind's.
+Table 3 lists each with and without ImageNet weights; here NAME_kinetics starts from scratch and NAME_imagenet_kinetics
+from the inflated weights of torchvision's GoogLeNet. These weights take levels from -1 to 1, as these networks do, and
+need equal padding on both sides of the first convolution (`stem_padding`). DeepMind inflated other weights.
 
-Section 2.5, for all: SGD with momentum 0.9, learning rate divided by 10 when the validation loss saturates, 110k steps
-on 32 GPUs, 64 for the 3D ConvNets. A training set of 240,000 clips makes of that, with b clips a GPU,
-110,000 * 32 * b / 240,000 epochs. Not stated, and taken from kinetics-i3d's README: learning rate 0.1, weight decay
-1e-7, 6 clips a GPU.
+Section 2.5 trains all of them with SGD with momentum 0.9, a learning rate that is divided by 10 when the validation
+loss saturates, and 110k steps on 32 GPUs (64 for the 3D ConvNets). With 240,000 training clips and b clips per GPU
+these steps are 110,000 * 32 * b / 240,000 epochs. The paper does not state learning rate, weight decay and clips per
+GPU; 0.1, 1e-7 and 6 are from kinetics-i3d's README.
 """
 
 from dataclasses import replace
@@ -31,9 +31,9 @@ from pipeline.config import (
 def i3d_kinetics() -> Config:
     """Two-stream I3D on Kinetics-400 from scratch, section 2.5 and kinetics-i3d's README.
 
-    64 frames at 25 a second, shorter side 256, random 224 crop and flip; SGD with momentum 0.9, learning rate 0.1,
-    weight decay 1e-7, divided by 10 when the validation loss saturates; 6 clips a replica on 64 replicas.
-    Deviations: DDP batch norm is per worker, as theirs was; epochs instead of 115k (RGB) and 155k (flow) steps:
+    64 frames at 25 a second, shorter side 256, random 224 crop and flip; SGD with momentum 0.9, weight decay 1e-7, and
+    learning rate 0.1, divided by 10 when the validation loss saturates; 6 clips per replica on 64 replicas. Batch norm
+    is per worker, as in the paper. Deviation: the length is in epochs instead of 115k (RGB) and 155k (flow) steps:
     115,000 steps * 384 clips / 240,000 clips = 184 epochs.
     """
     return Config(
@@ -52,16 +52,16 @@ def i3d_kinetics() -> Config:
 def i3d_imagenet_kinetics() -> Config:
     """Two-stream I3D on Kinetics-400 from inflated ImageNet weights, Table 3: 74.2 top-1 on the test set.
 
-    Section 2.4 inflates; batch norm was not frozen (kinetics-i3d, issue 46). The flow stream takes the mean of the
-    filters over RGB for both of its channels.
+    Section 2.4 describes the inflation; batch norm was not frozen (kinetics-i3d, issue 46). In the flow stream, both
+    input channels get the mean of the filters over RGB.
     """
     return _from_imagenet(i3d_kinetics())
 
 
 def i3d_rgb_kinetics() -> Config:
-    """I3D on RGB of Kinetics-400 from scratch by the steps of kinetics-i3d's README; Table 3: 68.4 top-1.
+    """I3D on RGB of Kinetics-400 from scratch, with the schedule of kinetics-i3d's README; Table 3: 68.4 top-1.
 
-    115k steps: learning rate 0.1, from 97k on 0.01, from 108k on 0.001.
+    115k steps; the learning rate is 0.1, from step 97k on 0.01, from 108k on 0.001.
     """
     base = i3d_kinetics()
     return replace(
@@ -69,16 +69,16 @@ def i3d_rgb_kinetics() -> Config:
         ingest=replace(base.ingest, streams=("rgb",)),
         model=replace(base.model, streams=("rgb",)),
         schedule=ScheduleConfig(name="step", unit="steps", milestones=(97_000, 108_000), rates=(0.01, 0.001)),
-        training=replace(base.training, epochs=185, steps=115_000),  # 115,000 * 384 / 240,000 = 184 epochs and a rest
+        training=replace(base.training, epochs=185, steps=115_000),  # 115,000 * 384 / 240,000 = 184 epochs; 1 spare
         tracking=replace(base.tracking, registered_model="video-i3d-rgb"),
     )
 
 
 def i3d_flow_kinetics() -> Config:
-    """I3D on flow of Kinetics-400 from scratch by the steps of kinetics-i3d's README; Table 3: 61.5 top-1.
+    """I3D on flow of Kinetics-400 from scratch, with the schedule of kinetics-i3d's README; Table 3: 61.5 top-1.
 
-    155k steps: learning rate 0.1, from 97k on 0.01, from 104.5k on 0.001; again 0.1 from 115k on, 0.01 from 140k on,
-    0.001 from 150k on.
+    155k steps; the learning rate is 0.1, from step 97k on 0.01, from 104.5k on 0.001, from 115k on 0.1 again, from 140k
+    on 0.01, from 150k on 0.001.
     """
     base = i3d_kinetics()
     return replace(
@@ -98,8 +98,8 @@ def i3d_flow_kinetics() -> Config:
 def convnet_lstm_kinetics() -> Config:
     """ConvNet + LSTM on Kinetics-400 from scratch, section 2.1 and Table 1 (a); Table 3: 53.9 top-1.
 
-    25 frames, one in five of 25 a second: 5 seconds; the loss on the outputs of all time steps. 110,000 * 32 * 6 /
-    240,000 = 88 epochs.
+    25 frames, every fifth one at 25 a second, which are 5 seconds. The loss is computed on the outputs of all time
+    steps. 110,000 * 32 * 6 / 240,000 = 88 epochs.
     """
     base = i3d_kinetics()
     return replace(
@@ -121,9 +121,9 @@ def convnet_lstm_imagenet_kinetics() -> Config:
 def c3d_kinetics() -> Config:
     """3D ConvNet (C3D with batch norm) on Kinetics-400 from scratch, section 2.2 and Table 1 (b); Table 3: 56.1 top-1.
 
-    16 frames, crops of 112 x 112, 15 clips a GPU on 64 GPUs: 110,000 * 960 / 240,000 = 440 epochs. Not stated, and
-    taken from C3D: the shorter side of 128 of which the crop is taken. The paper has no row from ImageNet: there is no
-    2D network to inflate.
+    16 frames, crops of 112 x 112, 15 clips per GPU on 64 GPUs: 110,000 * 960 / 240,000 = 440 epochs. The paper does not
+    state the shorter side before the crop; 128 is C3D's. The paper has no result from ImageNet weights, because there
+    is no 2D network to inflate.
     """
     base = i3d_kinetics()
     return replace(
@@ -140,8 +140,8 @@ def c3d_kinetics() -> Config:
 def two_stream_kinetics() -> Config:
     """Two-Stream on Kinetics-400 from scratch, section 2.3 and Table 1 (c); Table 3: 62.8 top-1.
 
-    One RGB frame and the 10 flow frames around it, trained end to end including the averaging of both streams. 88
-    epochs, as `convnet_lstm_kinetics`.
+    One RGB frame and the 10 flow frames around it; training is end to end, including the averaging of both streams. 88
+    epochs, like `convnet_lstm_kinetics`.
     """
     base = i3d_kinetics()
     return replace(
@@ -162,7 +162,7 @@ def two_stream_imagenet_kinetics() -> Config:
 def fused_two_stream_kinetics() -> Config:
     """3D-Fused Two-Stream on Kinetics-400 from scratch, section 2.3 and Table 1 (d); Table 3: 62.7 top-1.
 
-    5 RGB frames, 10 apart, and the 50 flow frames around them, trained end to end. 88 epochs, as
+    5 RGB frames, 10 apart, and the 50 flow frames around them, trained end to end. 88 epochs, like
     `convnet_lstm_kinetics`.
     """
     base = two_stream_kinetics()
@@ -188,13 +188,13 @@ def _from_imagenet(base: Config) -> Config:
 def fine_tuned(
     pretrained: Config, dataset: Literal["ucf101", "hmdb51"], mode: Literal["original", "fixed", "full"]
 ) -> Config:
-    """A training on UCF-101 or HMDB-51 as Table 4 has it; `--catalog.split_number` takes split 1, 2 or 3.
+    """Train on UCF-101 or HMDB-51 as in Table 4; `--catalog.split_number` chooses split 1, 2 or 3.
 
-    Up to 5,000 steps on 16 GPUs (section 2.5). With 6 clips a GPU that is 5,000 * 96 / 9,537 = 50.3 passes over split
-    1 of UCF-101, and 5,000 * 96 / 3,570 = 134.5 over one of HMDB-51. Deviations: the paper has the learning rate
-    adapted "similarly" and says no more; here a new classifier and a new network start at 0.1, trained weights at
-    0.01, divided by 10 at 3,000 and 4,500 steps. No video is held out for validation, so that nothing is chosen by the
-    validation loss, which is of the test split: the last checkpoint counts.
+    Up to 5,000 steps on 16 GPUs (section 2.5). With 6 clips per GPU these are 5,000 * 96 / 9,537 = 50.3 epochs on split
+    1 of UCF-101, and 5,000 * 96 / 3,570 = 134.5 on a split of HMDB-51. Deviations: the paper says only that the
+    learning rate was adapted "similarly"; here it starts at 0.1 for a new classifier or a new network and at 0.01 if
+    all pretrained weights are trained, and is divided by 10 at 3,000 and 4,500 steps. No videos are held out for
+    validation: the validation loss is of the test split, so it selects nothing, and the last checkpoint is used.
     """
     clips = {"ucf101": 9_537, "hmdb51": 3_570}[dataset]  # training clips of split 1
     steps, batch = 5_000, 16 * pretrained.training.batch_size
@@ -223,7 +223,7 @@ def fine_tuned(
 
 
 def i3d_sweep() -> SweepConfig:
-    """Temporal depth, stride and resolution of I3D's RGB stream, 10 epochs a trial: 3 * 2 * 2 = 12 trials."""
+    """A sweep of temporal depth, stride and resolution of I3D's RGB stream: 3 * 2 * 2 = 12 trials of 10 epochs."""
     base = i3d_kinetics()
     return SweepConfig(
         base=replace(

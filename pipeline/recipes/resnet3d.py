@@ -1,13 +1,14 @@
 """Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet? (arXiv 1711.09577).
 
-Section 3.3 and 3D-ResNets-PyTorch, branch CVPR2018 (`opts.py`, `main.py`). Eleven networks, one recipe: 16 frames; a
-square from one of the four corners or the centre, of a side of 1, 2^-1/4, 2^-1/2, 2^-3/4 or 1/2 of the shorter side,
-resized to 112; mirrored half of the time; levels from 0 to 255 less the mean of ActivityNet. SGD with momentum 0.9,
-dampening 0.9 (Torch7's default, which makes steps ten times as small in the long run) and weight decay 1e-3; learning
-rate 0.1, divided by 10 after 10 epochs without a better validation loss; batches of 128; 200 epochs.
+The sources are section 3.3 and 3D-ResNets-PyTorch, branch CVPR2018 (`opts.py`, `main.py`). Eleven networks share one
+recipe. Windows are 16 frames; the crop is a square at one of the four corners or the centre, with a side of 1, 2^-1/4,
+2^-1/2, 2^-3/4 or 1/2 of the shorter side, resized to 112 and mirrored half of the time; levels are from 0 to 255 minus
+the mean of ActivityNet. SGD has momentum 0.9, dampening 0.9 (Torch7's default, which makes steps ten times smaller in
+the long run) and weight decay 1e-3; the learning rate is 0.1, divided by 10 after 10 epochs without a better validation
+loss; batches of 128; 200 epochs.
 
 Deviations: frames are stored at 25 a second with a shorter side of 256, where theirs were 240 high at the video's own
-rate; the validation loss is of one window a video, where theirs was of three.
+rate; the validation loss is of one window per video, where theirs was of three.
 """
 
 from dataclasses import replace
@@ -28,7 +29,7 @@ from pipeline.config import (
 
 
 def _kinetics(name: str) -> Config:
-    """The module's recipe for one network: batches of 128, 16 at a time."""
+    """Return the module's recipe for one network, with batches of 128, 16 at a time."""
     return Config(
         catalog=CatalogConfig(dataset="kinetics400"),
         ingest=IngestConfig(short_side=256, fps=25, streams=("rgb",)),
@@ -43,64 +44,64 @@ def _kinetics(name: str) -> Config:
 
 
 def resnet3d18_kinetics() -> Config:
-    """3D ResNet-18 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 66.1."""
+    """3D ResNet-18 on Kinetics-400 from scratch; section 4.2: 66.1 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d18")
 
 
 def resnet3d34_kinetics() -> Config:
-    """3D ResNet-34 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 71.0."""
+    """3D ResNet-34 on Kinetics-400 from scratch; section 4.2: 71.0 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d34")
 
 
 def resnet3d50_kinetics() -> Config:
-    """3D ResNet-50 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 72.2."""
+    """3D ResNet-50 on Kinetics-400 from scratch; section 4.2: 72.2 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d50")
 
 
 def resnet3d101_kinetics() -> Config:
-    """3D ResNet-101 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 73.3."""
+    """3D ResNet-101 on Kinetics-400 from scratch; section 4.2: 73.3 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d101")
 
 
 def resnet3d152_kinetics() -> Config:
-    """3D ResNet-152 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 73.7."""
+    """3D ResNet-152 on Kinetics-400 from scratch; section 4.2: 73.7 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d152")
 
 
 def resnet3d200_kinetics() -> Config:
-    """3D ResNet-200 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 73.7."""
+    """3D ResNet-200 on Kinetics-400 from scratch; section 4.2: 73.7 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnet3d200")
 
 
 def preact_resnet3d200_kinetics() -> Config:
-    """Pre-activation 3D ResNet-200 on Kinetics-400, from scratch; mean of top-1 and top-5, section 4.2: 73.4."""
+    """Pre-activation 3D ResNet-200 on Kinetics-400 from scratch; section 4.2: 73.4 (mean of top-1 and top-5)."""
     return _kinetics("preact_resnet3d200")
 
 
 def wide_resnet3d50_kinetics() -> Config:
-    """3D Wide ResNet-50 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 74.7."""
+    """3D Wide ResNet-50 on Kinetics-400 from scratch; section 4.2: 74.7 (validation, mean of top-1 and top-5)."""
     return _kinetics("wide_resnet3d50")
 
 
 def resnext3d101_kinetics() -> Config:
-    """3D ResNeXt-101 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 75.4."""
+    """3D ResNeXt-101 on Kinetics-400 from scratch; section 4.2: 75.4 (validation, mean of top-1 and top-5)."""
     return _kinetics("resnext3d101")
 
 
 def hara_densenet3d121_kinetics() -> Config:
-    """3D DenseNet-121 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 70.8."""
+    """3D DenseNet-121 on Kinetics-400 from scratch; section 4.2: 70.8 (validation, mean of top-1 and top-5)."""
     return _kinetics("hara_densenet3d121")
 
 
 def hara_densenet3d201_kinetics() -> Config:
-    """3D DenseNet-201 on Kinetics-400 from scratch; validation, mean of top-1 and top-5, section 4.2: 72.3."""
+    """3D DenseNet-201 on Kinetics-400 from scratch; section 4.2: 72.3 (validation, mean of top-1 and top-5)."""
     return _kinetics("hara_densenet3d201")
 
 
 def resnext3d101_64f_kinetics() -> Config:
-    """3D ResNeXt-101 on 64 frames of Kinetics-400; test set, mean of top-1 and top-5, abstract: 78.4.
+    """3D ResNeXt-101 on 64 frames of Kinetics-400; the abstract reports 78.4 (test set, mean of top-1 and top-5).
 
-    The same batch of 128, 4 at a time.
+    The batch is 128 too, but 4 at a time.
     """
     base = resnext3d101_kinetics()
     return replace(
@@ -113,11 +114,11 @@ def resnext3d101_64f_kinetics() -> Config:
 
 
 def fine_tuned(pretrained: Config, dataset: Literal["ucf101", "hmdb51"]) -> Config:
-    """conv5_x and the classifier on UCF-101 or HMDB-51, section 4.4; `--catalog.split_number` takes split 1, 2 or 3.
+    """Train conv5_x and the classifier on UCF-101 or HMDB-51, section 4.4; `--catalog.split_number` chooses the split.
 
-    Learning rate 0.001, weight decay 1e-5, up to 300 epochs (the author, 3D-ResNets-PyTorch, issues 47 and 70); batch
-    norm goes on counting in all layers. As published, the plateau is that of the loss on the test split; deviation: the
-    last checkpoint counts, not the best one by that loss.
+    Learning rate 0.001, weight decay 1e-5, up to 300 epochs (the author, 3D-ResNets-PyTorch, issues 47 and 70). Batch
+    norm keeps updating its statistics in all layers. As published, the learning rate falls when the loss on the test
+    split stops falling. Deviation: the last checkpoint is used, not the one with the lowest test loss.
     """
     return replace(
         pretrained,

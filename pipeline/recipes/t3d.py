@@ -1,8 +1,9 @@
-"""Diba et al., Temporal 3D ConvNets (arXiv 1711.08200): T3D and DenseNet3D on Kinetics-400, fine-tuning.
+"""Diba et al., Temporal 3D ConvNets (arXiv 1711.08200): T3D and DenseNet3D on Kinetics-400, transfer, fine-tuning.
 
-Section 4: 32 frames of 224 x 224, mean-subtracted, cut from the four corners or the centre of a shorter side of 256,
-mirrored at random; SGD with Nesterov momentum 0.9, weight decay 1e-4, batches of 64, learning rate 0.1 divided by 10
-when the validation loss saturates, 200 epochs. Table 6 finds every second frame best.
+Section 4 has 32 frames of 224 x 224 with the mean subtracted, cropped at the four corners or the centre after a resize
+to a shorter side of 256 and mirrored at random; SGD with Nesterov momentum 0.9, weight decay 1e-4, batches of 64,
+learning rate 0.1, divided by 10 when the validation loss saturates, and 200 epochs. In Table 6 every second frame is
+best.
 """
 
 from dataclasses import replace
@@ -25,8 +26,8 @@ from pipeline.config import (
 def t3d121_kinetics() -> Config:
     """T3D-121 on Kinetics-400 from scratch, section 4.3; Table 9: 62.2 top-1 (T3D, as a survey quotes it).
 
-    64 clips a step, 8 at a time. Deviations: the mean and deviation are ImageNet's (the paper subtracts a mean and does
-    not say which); how many epochs without a better loss count as saturated is not stated: 5.
+    64 clips per step, 8 at a time. Deviations: mean and standard deviation are ImageNet's (the paper subtracts a mean
+    and does not say which); the loss counts as saturated after 5 epochs without a better one (the paper does not say).
     """
     return Config(
         catalog=CatalogConfig(dataset="kinetics400"),
@@ -42,7 +43,7 @@ def t3d121_kinetics() -> Config:
 
 
 def t3d169_kinetics() -> Config:
-    """T3D-169 on Kinetics-400 from scratch, Table 1; Table 2 finds the deeper network slightly better."""
+    """T3D-169 on Kinetics-400 from scratch, Table 1; in Table 2 the deeper network is slightly better."""
     return _network("t3d169")
 
 
@@ -54,10 +55,10 @@ def densenet3d121_kinetics() -> Config:
 def t3d121_youtube8m() -> Config:
     """Supervision transfer from DenseNet-121 of ImageNet to T3D-121 on unlabelled YouTube-8M, sections 3.2 and 4.
 
-    32 frames; batches of 32, 4 at a time; learning rate 0.1, divided by 10 every 30 epochs, 150 epochs
-    at most; weight decay 1e-4. Some 500,000 clips. Deviations: one window of 10 s is taken of each video, since the
-    paper does not say which clips; every second frame, as on Kinetics. The records of the validation are those of
-    YouTube-8M's split `validate`, given as `--catalog.annotations.val`.
+    32 frames; batches of 32, 4 at a time; learning rate 0.1, divided by 10 every 30 epochs, 150 epochs at most; weight
+    decay 1e-4; about 500,000 clips. Deviations: one window of 10 s is used from each video, because the paper does not
+    say which clips; every second frame is used, as on Kinetics. The validation set is YouTube-8M's split `validate`,
+    whose records are given as `--catalog.annotations.val`.
     """
     base = t3d121_kinetics()
     return replace(
@@ -71,11 +72,12 @@ def t3d121_youtube8m() -> Config:
 
 
 def fine_tuned(pretrained: Config, dataset: Literal["ucf101", "hmdb51"]) -> Config:
-    """All of a network on UCF-101 or HMDB-51, Table 10; `--catalog.split_number` takes split 1, 2 or 3.
+    """Train all layers on UCF-101 or HMDB-51, Table 10; `--catalog.split_number` chooses split 1, 2 or 3.
 
-    Weights are those of Kinetics (T3D: 90.3 and 59.2, mean of three splits) or of supervision transfer. Deviations:
-    learning rate, epochs and what is frozen are not known; here everything is trained for 60 epochs from 0.01 on,
-    divided by 10 after 30 and 50. Nothing is chosen by the validation loss, which is of the test split.
+    The initial weights come from Kinetics (T3D: 90.3 and 59.2, mean of three splits) or from supervision transfer.
+    Deviations: the paper does not state learning rate, epochs and frozen layers; here all layers are trained for 60
+    epochs, with a learning rate of 0.01 that is divided by 10 after 30 and 50. The validation loss is of the test
+    split, so it selects nothing, and the last checkpoint is used.
     """
     return replace(
         pretrained,

@@ -1,10 +1,14 @@
-"""Registered models: a video classifier, what it needs where it is served, and how it comes into MLflow's registry.
+"""Registered models: a video classifier, its requirements, and its registration in MLflow.
 
-video_classifier  encoded video in, actions out         videos        decoding and flow of several videos at a time
-requirements      the packages that it needs            summary       answers as text
-pyfunc            the classifier as MLflow loads it     model_versions log, register and find versions
-register          the model of a finished run           model_card    what it is, stands on, and was not tested for
-descriptions      what runs and models say of themselves in MLflow
+video_classifier  encoded video in, actions out
+videos            decoding and flow of several videos at a time
+requirements      the packages that the classifier needs
+summary           answers as text
+pyfunc            the classifier as MLflow loads it
+model_versions    logging, registration and look-up of versions
+register          registration of the model of a finished run
+model_card        description, data and limits of a registered model
+descriptions      descriptions of runs in MLflow
 
-The first four import neither Ray nor MLflow: they are what a served model runs.
+The first four import neither Ray nor MLflow.
 """

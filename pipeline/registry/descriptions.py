@@ -1,4 +1,4 @@
-"""How the runs of trainings and tests describe themselves in MLflow: what they are, came to, and what to do next."""
+"""Descriptions of training and test runs for MLflow: what the run is, its results, and the next commands."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ WHERE = (
 def training_note(
     config: Config, manifest: Mapping[str, Any], worth: Mapping[str, Analysis] | None = None, version: str | None = None
 ) -> list[Paragraph]:
-    """Of a whole training; without results while it goes on."""
+    """Describe a whole training; without `worth`, as one that is still running."""
     networks = " and ".join(f"`{name}`" for name in network_inputs(config.model))
     recipe = f", recipe `{config.recipe}`" if config.recipe else ""
     tracking, name, model = config.tracking, config.name, config.tracking.registered_model
@@ -42,7 +42,7 @@ def training_note(
 def network_note(
     config: Config, name: str, manifest: Mapping[str, Any], trained: Trained | None = None
 ) -> list[Paragraph]:
-    """Of the training of one network; without results while it goes on."""
+    """Describe the training of one network; without `trained`, as one that is still running."""
     about = [f"Network `{name}` of `{config.name}`: **{config.model.name}**.", data_line(config, manifest)]
     if trained is None:
         return [*about]
@@ -57,7 +57,7 @@ def network_note(
 
 
 def tested_note(title: str, scores: Scores, worth: Mapping[str, Analysis]) -> list[Paragraph]:
-    """Of a test."""
+    """Describe a test."""
     return [
         f"Test of `{title}` on split `{scores.split}`, data digest `{scores.digest}`, {scores.missing} clips missing. "
         f"Protocol: {scores.protocol}.",
@@ -66,7 +66,7 @@ def tested_note(title: str, scores: Scores, worth: Mapping[str, Analysis]) -> li
 
 
 def accuracies(worth: Mapping[str, Analysis]) -> list[str]:
-    """A row a network."""
+    """Return a Markdown table of accuracies, with one row per network."""
     rows: list[Sequence[object]] = [["network", "top-1 %", "top-5 %", "clips"]]
     for name, one in worth.items():
         accuracy = one.accuracy
@@ -77,7 +77,7 @@ def accuracies(worth: Mapping[str, Analysis]) -> list[str]:
 
 
 def data_line(config: Config, manifest: Mapping[str, Any]) -> str:
-    """Which shards, and how many clips of them are for what."""
+    """Say which shard set is used, and for what and with how many clips each split is used."""
     used = {config.training.train_split: "trains", config.training.val_split: "validates"}
     used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "tests"]))
     counts = [f"`{split}` ({manifest['splits'][split]['present']} clips) {what}" for split, what in used.items()]

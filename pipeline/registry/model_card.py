@@ -1,6 +1,6 @@
-"""The model card: what a registered model is, what it stands on, and what it was not tested for. Markdown.
+"""The model card, in Markdown: what a registered model is, its data, and what it was not tested for.
 
-After Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993); every number in it is of this run.
+It follows Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993). Every number in it is of this run.
 """
 
 import shlex
@@ -17,7 +17,7 @@ from pipeline.training.classes import some
 from pipeline.training.splits import unseen
 from pipeline.training.trainer import Trained
 
-SHOWN = 40  # classes that are listed
+SHOWN = 40  # largest number of classes that are listed
 _MODES = {
     "full": "all of it trained on",
     "fixed": "a new classifier trained on its frozen features",
@@ -34,15 +34,15 @@ def model_card(
     scores: Scores,
     analyses: Mapping[str, Analysis],
 ) -> str:
-    """The card of the model that a run ends with.
+    """Write the card of the model that a run has trained.
 
     Args:
-        config: resolved.
-        run: that trained it.
-        manifest: the manifest of the shard set.
-        trained: each network.
-        scores: the scores of the test.
-        analyses: the analyses of the test: every stream, and the fusion last.
+        config: the resolved config.
+        run: the MLflow run that trained the model.
+        manifest: manifest of the shard set.
+        trained: the trained networks by name.
+        scores: scores of the test.
+        analyses: analyses of every stream and, last, of the fusion.
     """
     sections = [
         _what(config, manifest, scores),
@@ -113,7 +113,7 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _decides(schedule: ScheduleConfig, training: TrainingConfig) -> list[str]:
-    """What the validation split decides."""
+    """Say what the validation split decides."""
     steers = ["steers the learning rate"] if schedule.name == "plateau" else []
     return steers + (["picks the checkpoint"] if training.keep == "best" else [])
 
@@ -139,7 +139,7 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
 
 
 def _origin(model: ModelConfig, name: str) -> str:
-    """Where a network's weights come from."""
+    """Say where a network's initial weights come from."""
     if name in model.weights:
         return f"from `{model.weights[name]}`, {_MODES.get(model.fine_tune, model.fine_tune)}"
     if model.inflate:

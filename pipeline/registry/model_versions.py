@@ -1,4 +1,4 @@
-"""Trained networks into MLflow's model registry, as models that take video."""
+"""Logging, registration and loading of trained networks as MLflow models that take video."""
 
 import dataclasses
 import json
@@ -24,20 +24,20 @@ from pipeline.registry.video_classifier import Asked, VideoClassifier
 from pipeline.tracking.runs import Run, use
 
 CARD = "model_card.md"
-REGISTERED = "registered_model"  # tag of a run: NAME/VERSION
-SHOWN = 20  # models that a message names
-MAX_DESCRIPTION = 5000  # characters, of MLflow's tables; the whole card is an artifact anyway
+REGISTERED = "registered_model"  # tag of a run, with the value NAME/VERSION
+SHOWN = 20  # largest number of models that a message names
+MAX_DESCRIPTION = 5000  # characters, the limit of MLflow's tables; the whole card is also an artifact
 
 
 class RegistryError(LookupError):
-    """There is no such model; one line, for the user."""
+    """There is no such model; the message is one line for the user."""
 
 
 def load_classifier(tracking_uri: str, model_uri: str) -> VideoClassifier:
-    """A registered model, ready to classify videos.
+    """Load a registered model, ready to classify videos.
 
     Raises:
-        RegistryError: the registry knows no such model, version or alias, or it is not one that this package reads.
+        RegistryError: the registry knows no such model, version or alias, or this package cannot read the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         stored = fetch(tracking_uri, model_uri, Path(folder))
@@ -48,7 +48,7 @@ def load_classifier(tracking_uri: str, model_uri: str) -> VideoClassifier:
 
 
 def newest(tracking_uri: str, alias: str = "candidate") -> str:
-    """URI of the model that an alias was given to last, whatever its name.
+    """Return the URI of the newest model version, of any name, that has an alias.
 
     Raises:
         RegistryError: no model of the registry has the alias.
@@ -71,9 +71,9 @@ class Registered:
 
     Attributes:
         labels: class names in the order of the logits.
-        config: with which it was trained, as a dict.
+        config: the config of its training, as a dict.
         weights: local state dict file of each stream.
-        version: the version of this package that logged them; empty where it is not known.
+        version: version of this package that logged the model; empty if it is not known.
     """
 
     labels: tuple[str, ...]
@@ -83,15 +83,15 @@ class Registered:
 
 
 def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
-    """Download what `register` stored.
+    """Download a model that `log_classifier` stored.
 
     Args:
-        tracking_uri: the tracking URI of the registry.
-        model_uri: such as `models:/video-i3d-two-stream@candidate`.
-        folder: to download to.
+        tracking_uri: tracking URI of the registry.
+        model_uri: URI of the model, such as `models:/video-i3d-two-stream@candidate`.
+        folder: folder to download to.
 
     Raises:
-        RegistryError: the registry knows no such model, or it is not one that this package registered.
+        RegistryError: the registry knows no such model, or this package did not register it.
     """
     use(tracking_uri)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
@@ -109,7 +109,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
 
 
 def _known(tracking_uri: str) -> str:
-    """The models that there are, for the message that one is not; empty where the registry does not say."""
+    """List the registered models, for an error message; return an empty string if the registry does not answer."""
     try:
         models = MlflowClient(tracking_uri, tracking_uri).search_registered_models(max_results=SHOWN)
     except mlflow.MlflowException:
@@ -124,7 +124,7 @@ def _known(tracking_uri: str) -> str:
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model in a run, not in the registry yet."""
+    """A model that is logged to a run and need not be registered yet."""
 
     model_id: str
     uri: str
@@ -136,7 +136,7 @@ def log_classifier(
     """Log a video classifier to the run that trained it.
 
     Args:
-        run: the run of MLflow.
+        run: the MLflow run.
         weights: state dict file of each stream.
         labels: class names in the order of the logits.
         config: the resolved config, as a dict.
@@ -151,22 +151,22 @@ def log_classifier(
         described.write_text(json.dumps({**about, "config": masked(dict(config))}))
         stored = from_dict(Config, config)
         with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Decorate your function")  # it checks each video itself
+            warnings.filterwarnings("ignore", "Decorate your function")  # `predict` checks each video itself
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
                 artifacts={"model": str(described), **weights},
                 code_paths=[str(Path(pipeline.__file__).parent)],
                 pip_requirements=requirements(stored.ingest, stored.model),
-                input_example=([example], dataclasses.asdict(Asked())),  # which states the parameters' defaults too
+                input_example=([example], dataclasses.asdict(Asked())),  # this also states the default parameters
             )
-    run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # leaving it has ended it, too early
-    mlflow.clear_active_model()  # trying the example made it one: system metrics would be logged as the model's
+    run.client.update_run(run.run_id, RunStatus.to_string(RunStatus.RUNNING))  # `start_run` has ended it too early
+    mlflow.clear_active_model()  # trying the example activated it; system metrics would be logged as the model's
     return LoggedModel(info.model_id, info.model_uri)
 
 
 def logged_before(run: Run) -> LoggedModel | None:
-    """The model that a run has logged whole, before it was interrupted; None where there is none."""
+    """Return the complete model that a run logged before it was interrupted; None if there is none."""
     outputs = run.client.get_run(run.run_id).outputs
     models = [run.client.get_logged_model(one.model_id) for one in (outputs.model_outputs if outputs else [])]
     whole = [model for model in models if model.status == LoggedModelStatus.READY]
@@ -174,7 +174,7 @@ def logged_before(run: Run) -> LoggedModel | None:
 
 
 def registered_before(run: Run, name: str) -> str | None:
-    """The version as which a run has registered its model, before it was interrupted; None where it has not."""
+    """Return the version that a run registered before it was interrupted; None if there is none."""
     if not name or REGISTERED not in run.client.get_run(run.run_id).data.tags:
         return None
     return _version_of(run, name)
@@ -189,17 +189,17 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
     """Register a logged model as a new version with its card, and move the alias to it.
 
     Args:
-        run: that trained it.
-        model: logged to that run.
-        name: the name of the registered model.
-        alias: such as `candidate`.
-        card: Markdown; the version's description, and `model_card.md` of the run and of the model.
-        tags: the tags of the version, and of the logged model.
+        run: the MLflow run that trained the model.
+        model: the model logged to that run.
+        name: name of the registered model.
+        alias: alias of the version, such as `candidate`.
+        card: Markdown text for the version's description and for `model_card.md` of the run and of the model.
+        tags: tags of the version and of the logged model.
 
     Returns:
         The version.
     """
-    use(run.uri)  # MLflow looks for the logged model there, and not where the client is
+    use(run.uri)  # MLflow looks for the logged model there, not at the URI of the client
     client = run.client
     texts, card = {key: masked(str(value)) for key, value in tags.items()}, masked(card)
     client.set_logged_model_tags(model.model_id, {**texts, MLFLOW_RUN_NOTE: card[:MAX_DESCRIPTION]})
@@ -217,7 +217,7 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
         ).version
     )
     versions = json.dumps([{"name": name, "version": int(version)}])
-    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})  # the page of the logged model
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: versions})  # for the page of the logged model
     client.set_registered_model_alias(name, alias, version)
-    run.set_tags({REGISTERED: f"{name}/{version}"})  # last: a run without it is registered when it goes on
+    run.set_tags({REGISTERED: f"{name}/{version}"})  # set last: a resumed run without it registers its model
     return version

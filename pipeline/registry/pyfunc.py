@@ -1,9 +1,9 @@
-"""The code of the registered model in MLflow: a thin wrapper of `VideoClassifier`. MLflow stores this file and runs it.
+"""The code of the registered model: a thin wrapper of `VideoClassifier`. MLflow stores this file and runs it.
 
     model = mlflow.pyfunc.load_model("models:/video-i3d-two-stream@candidate")
     model.predict([open("clip.mp4", "rb").read()], params={"top_k": 3})
 
-It reads no files that a request names: a server is given videos, not paths.
+A request must hold the videos themselves: files that it names are not read.
 """
 
 import base64
@@ -20,24 +20,24 @@ from pipeline.ingest.clip_errors import ClipError
 from pipeline.registry.video_classifier import Actions, Asked, VideoClassifier, failed
 
 
-class NoVideo(ClipError):  # noqa: N818 - as its siblings, the word that a user reads
-    """What was sent is not the content of a file."""
+class NoVideo(ClipError):  # noqa: N818 - users read this name, as they do those of its siblings
+    """The input is not the content of a file."""
 
 
 class Answering:
-    """`predict`, which MLflow would wrap in checks of its own: they refuse all videos of a request for one."""
+    """The method `predict`, kept out of `VideoModel`, where MLflow's checks would refuse all videos because of one."""
 
     classifier: VideoClassifier
 
     def predict(self, model_input: list[bytes], params: dict[str, Any] | None = None) -> list[Actions]:
-        """Classify encoded videos, each a whole file of any container and codec; in JSON as base64.
+        """Classify encoded videos.
 
         Args:
-            model_input: the videos.
-            params: top_k, views and crops, as `Asked` has them.
+            model_input: the videos, each the content of a file of any container and codec; base64 in JSON.
+            params: `top_k`, `views` and `crops`, as in `Asked`.
 
         Returns:
-            An answer for each, in their order, those that cannot be used with an error.
+            One answer per video, in order; the answer for a video that cannot be used has an error.
         """
         sent = _listed(model_input)
         try:
@@ -51,24 +51,24 @@ class Answering:
 
 
 class VideoModel(Answering, mlflow.pyfunc.PythonModel):
-    """What MLflow loads."""
+    """The model that MLflow loads."""
 
     def load_context(self, context: Any) -> None:
-        """Load what `pipeline.registry.model_versions` stored, and be ready to answer."""
+        """Load the classifier that `pipeline.registry.model_versions` stored."""
         stored = json.loads(Path(context.artifacts["model"]).read_text())
         weights: Mapping[str, str] = {stream: context.artifacts[stream] for stream in stored["streams"]}
         self.classifier = VideoClassifier.load(stored["labels"], from_dict(Config, stored["config"]), weights)
 
 
 def _listed(model_input: Any) -> list[Any]:
-    """What was sent, one by one: a list, the first column of a pandas table, or a single video."""
+    """Return the videos as a list; they come as a list, as the first column of a pandas table, or as a single video."""
     if hasattr(model_input, "iloc"):
         return list(model_input.iloc[:, 0])
     return list(model_input) if isinstance(model_input, list | tuple) else [model_input]
 
 
 def _content(sent: Any) -> bytes | NoVideo:
-    """The content of a video file."""
+    """Return the content of a video file, or the reason why the input is none."""
     if isinstance(sent, bytes | bytearray | memoryview):
         return bytes(sent)
     if not isinstance(sent, str):

@@ -1,4 +1,4 @@
-"""What a training leaves for others: its run described, its model logged, registered, and led back to its data."""
+"""Description of a training's run, and logging and registration of its model with links to its data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,13 +25,13 @@ DATA_CARD = "data/data_card.html"
 
 
 def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Mapping[str, str]) -> None:
-    """Log what a run begins with: configuration, data and its card, environment of the driver, nodes of the cluster.
+    """Log the config, the data with its card, the driver's environment and the cluster's nodes at the start of a run.
 
     Args:
-        run: the run of the job.
-        config: resolved.
-        manifest: the manifest of the shard set.
-        contexts: split to what it is used for.
+        run: MLflow run of the job.
+        config: the resolved config.
+        manifest: manifest of the shard set.
+        contexts: use of each split, such as `training`.
     """
     console.say("data card: drawing its samples")
     set_note(run, training_note(config, manifest))
@@ -44,9 +44,12 @@ def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Ma
 
 
 def log_model(config: Config, run: Run, trained: Mapping[str, Trained], index: ClipIndex) -> LoggedModel | None:
-    """Log the networks as one video classifier, with the shortest test clip as example; None where none is wanted.
+    """Log the networks as one video classifier, with the shortest test clip as its input example.
 
-    A run that was interrupted behind it has one already, which stays the only one.
+    If a resumed run has logged its model before, that model is returned.
+
+    Returns:
+        The model; None if the config names no registered model.
     """
     if not config.tracking.registered_model:
         return None
@@ -92,5 +95,5 @@ def publish(
 
 
 def _plain(resources: Mapping[str, float]) -> dict[str, float]:
-    """What a node has, without the names that Ray gives to nodes."""
+    """Return a node's resources without the entries that only name the node."""
     return {name: amount for name, amount in sorted(resources.items()) if not name.startswith("node:")}

@@ -1,4 +1,4 @@
-"""The packages that a registered model needs where it is served, with the versions that are installed here."""
+"""The packages that a registered model needs where it is served, in the versions that are installed here."""
 
 import importlib.metadata
 
@@ -7,13 +7,14 @@ from pipeline.networks import network_inputs
 
 NEEDED = ("av", "mlflow", "numpy", "opencv-contrib-python-headless", "pydantic", "pyyaml", "torch")
 FLOW = ("numba",)
-"""For the `cpu` backend of TV-L1, which a GPU's machine may lack as well."""
+"""Needed by the `cpu` backend of TV-L1, which computes the flow if the serving machine has no GPU."""
 
 
 def requirements(ingest: IngestConfig, model: ModelConfig) -> list[str]:
-    """Lines of a requirements file for a model and the ingest that prepares its videos.
+    """Return the lines of a requirements file for a model and the ingest that prepares its videos.
 
-    A version's local part, such as that of a build for one CUDA, is left out: package indexes do not have it.
+    The local part of a version, such as that of a build for one CUDA version, is left out, because package indexes do
+    not have it.
     """
     flow = any("flow" in streams for streams in network_inputs(model).values())
     names = [*NEEDED, *(FLOW if flow and ingest.flow.backend != "opencv" else ())]

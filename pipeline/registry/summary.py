@@ -1,4 +1,4 @@
-"""Answers as text: for people, or a line for each video or action for programs."""
+"""Answers as text: a table for people, JSON or CSV lines for programs."""
 
 import json
 from typing import Literal
@@ -11,14 +11,14 @@ HEAD = ("video", "rank", "action", "probability")
 
 
 def text(form: Form, video: str, actions: Actions, number: int, count: int) -> str:
-    """An answer; empty where there is none and the form does not say so.
+    """Return an answer as text; as table or csv, an answer without actions gives an empty string or the heading alone.
 
     Args:
-        form: table; json, a line; csv, a line for each action, and the names of the columns before the first.
-        video: its name.
+        form: table; json, one line; or csv, one line per action, with the column names before the first answer.
+        video: name of the video.
         actions: the answer.
-        number: the number of the answer, from 1.
-        count: the count of all answers.
+        number: number of the answer, from 1.
+        count: number of all answers.
     """
     best = list(zip(actions.labels, actions.probabilities, strict=True))
     if form == "json":

@@ -1,11 +1,11 @@
-"""Encoded video in, actions out: what a registered model does, without MLflow.
+"""The classifier behind a registered model, without MLflow: encoded video in, actions out.
 
     classifier = VideoClassifier.load(labels, config, {"rgb": "rgb.pt", "flow": "flow.pt"})
     for actions in classifier.classify([Path("clip.mp4"), content_of_another]):
         ...
 
-Decoding, rate, size and flow are those of the stored clips, views and their average those of the test; so the answer
-is what the test said of the same clip. Flow is computed here.
+Decoding, frame rate, size and flow are those of the stored clips, and views and averaging are those of the test.
+Therefore the answer equals that of the test for the same clip. Flow is computed here.
 """
 
 import logging
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Actions(pydantic.BaseModel):
-    """The most likely actions of one video, best first; or why there are none."""
+    """The most likely actions of one video, best first; or the reason why there are none."""
 
     labels: list[str]
     probabilities: list[float]
@@ -44,12 +44,12 @@ class Actions(pydantic.BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """What an answer is asked for.
+    """The options of a request.
 
     Attributes:
-        top_k: the number of actions.
-        views: windows that are spread evenly over the video; 0 for the views of the test.
-        crops: the crops of each of these windows: 1, 3, 5 or 10; 0 for as many as the config has.
+        top_k: number of actions in the answer.
+        views: number of windows, spread evenly over the video; 0 for the views of the test.
+        crops: number of crops of each of these windows: 1, 3, 5 or 10; 0 for the number in the config.
     """
 
     top_k: int = TOP
@@ -57,10 +57,10 @@ class Asked:
     crops: Literal[0, 1, 3, 5, 10] = 0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
+        """Check the values.
 
         Raises:
-            ConfigError: in one line.
+            ConfigError: a value has no meaning.
         """
         for name, least in (("top_k", 1), ("views", 0), ("crops", 0)):
             if getattr(self, name) < least:
@@ -73,14 +73,14 @@ class Asked:
 
 
 class VideoClassifier:
-    """One network a stream, of whose logits the mean decides, or one that takes both.
+    """A classifier with one network per stream, whose scores are averaged, or one network that takes both streams.
 
     Attributes:
         labels: class names in the order of the logits.
-        config: with which the networks were trained.
-        networks: by their names, on `device`, in evaluation mode.
-        inputs: the streams that each network takes.
-        device: that scores: a GPU where there is one.
+        config: config with which the networks were trained.
+        networks: networks by name, on `device`, in evaluation mode.
+        inputs: streams that each network takes.
+        device: device on which to score: a GPU if there is one.
     """
 
     def __init__(self, labels: Sequence[str], config: Config, networks: Mapping[str, nn.Module]) -> None:
@@ -90,15 +90,15 @@ class VideoClassifier:
         self.inputs = {name: inputs for name, inputs in network_inputs(config.model).items() if name in networks}
         streams = tuple(dict.fromkeys(stream for inputs in self.inputs.values() for stream in inputs))
         self._reader = Reader(config.ingest, streams, flow_backend(config.ingest, self.device))
-        self._scoring = threading.Lock()  # a server answers in several threads: one video at a time is in memory twice
+        self._scoring = threading.Lock()  # threads of a server score one video at a time, to save memory
 
     @classmethod
     def load(cls, labels: Sequence[str], config: Config, weights: Mapping[str, str | Path]) -> "VideoClassifier":
-        """A classifier with the networks of stored weights, ready to answer at once.
+        """Load a classifier from stored weights and warm it up.
 
         Args:
             labels: class names in the order of the logits.
-            config: with which the networks were trained.
+            config: config with which the networks were trained.
             weights: state dict file of each network.
         """
         networks = {name: load_network(config.model, name, len(labels), path, labels) for name, path in weights.items()}
@@ -107,29 +107,29 @@ class VideoClassifier:
         return classifier
 
     def classify(self, videos: Iterable[Video], asked: Asked = Asked()) -> Iterator[Actions]:
-        """The most likely actions in each video, in their order; what is wrong with one costs no other its answer.
+        """Yield the most likely actions of each video, in order; an error with one video does not affect the others.
 
         Args:
-            videos: each a whole file of any container and codec: its content, or where it lies. They are taken as there
-                is room, a few ahead, so that many may be given.
-            asked: how many actions, and from which views.
+            videos: the content or the path of each file, of any container and codec. Only a few are read ahead, so that
+                there may be many.
+            asked: the number of actions, and the views to score.
 
         Raises:
-            ConfigError: the networks cannot take the views that are asked for.
+            ConfigError: the networks cannot take the requested views.
         """
         cuts = self._cuts(asked)
         for arrays in self._reader.read_all(videos, cuts):
             yield self._answer(arrays, cuts, asked.top_k)
 
     def scores(self, arrays: Arrays, cuts: ViewCuts | None = None) -> NDArray[np.float64]:
-        """Scores of one video.
+        """Score one video.
 
         Args:
-            arrays: the whole clip of each stream.
-            cuts: which views are scored; by default those of the test.
+            arrays: the whole clip of each stream, (T, H, W, C).
+            cuts: the views to score; those of the test by default.
 
         Returns:
-            (classes,) logits, or logarithms of probabilities where the test averages these.
+            (classes,) logits, or logarithms of probabilities if the test averages probabilities.
         """
         cuts = cuts or self._cuts(Asked())
         average, batch_size = cuts.protocol.average, self.config.evaluation.batch_size
@@ -142,7 +142,7 @@ class VideoClassifier:
         return mean_scores(np.stack(by_network), average)[0].astype(np.float64)
 
     def arrays(self, video: Video) -> Arrays:
-        """The whole clip of each stream that the networks take, as it would be stored, (T, H, W, C).
+        """Read the whole clip of each stream that the networks take, as it would be stored, (T, H, W, C).
 
         Raises:
             ClipError: the video cannot be used.
@@ -157,7 +157,7 @@ class VideoClassifier:
                 scores = self.scores(arrays, cuts)
         except ClipError as error:
             return failed(error)
-        except Exception as error:  # whatever it is, the other videos have their answers
+        except Exception as error:  # of any kind, so that the other videos get their answers
             _log.exception("a video was not classified")
             return failed(error)
         probabilities = np.exp(scores - np.logaddexp.reduce(scores))
@@ -174,14 +174,14 @@ class VideoClassifier:
 
 
 def failed(error: Exception) -> Actions:
-    """The answer for a video that has none."""
+    """Return the answer for a video that cannot be classified."""
     words = (str(error).strip().splitlines() or ["no reason given"])[0]
     kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
     return Actions(labels=[], probabilities=[], error=f"{kind}{words[:500]}")
 
 
 def flow_backend(ingest: IngestConfig, device: torch.device) -> str:
-    """The backend of TV-L1 where a model is served: OpenCV where the shards have it, else that of the device."""
+    """Return the TV-L1 backend for a served model: OpenCV if the shards' flow is from it, else that of the device."""
     if ingest.flow.backend == "opencv":
         return "opencv"
     return "cuda" if device.type == "cuda" else "cpu"

@@ -1,4 +1,4 @@
-"""Encoded videos to the arrays that networks are shown, several at a time, in memory that does not grow with them."""
+"""Reading of encoded videos to arrays, several at a time, in memory that does not grow with their number."""
 
 import os
 from collections import deque
@@ -17,31 +17,32 @@ from pipeline.ingest.clip_errors import TooLong
 from pipeline.ingest.decode.child_process import decode_in_child
 
 Video = bytes | Path
-"""The content of a video file, or where it lies on this machine."""
+"""The content of a video file, or its path on this machine."""
 
 Arrays = dict[str, NDArray[np.uint8]]
 """The whole clip of each stream, (T, H, W, C)."""
 
 AT_A_TIME = 4
-"""Videos that are decoded at once, at most; as many again may wait for their turn."""
+"""Largest number of videos that are decoded at once; as many again may wait for their turn."""
 
 WAITING_BYTES = 1 << 30
-"""While decoded videos of so many bytes wait, no further one is begun."""
+"""No further video is begun while decoded videos of this many bytes wait."""
 
 PAIRS = 32
-"""Pairs of frames that a thread computes the flow of at a time; on a GPU `GPU_PAIRS`."""
+"""Largest number of frame pairs whose flow a thread computes at a time; on a GPU it is `GPU_PAIRS`."""
 
 GPU_PAIRS = 256
 
 
 @dataclass
 class Reader:
-    """Reads videos as ingest would store them.
+    """A reader of videos, which returns them as ingest would store them.
 
     Attributes:
-        ingest: rate, size, limits and flow of the stored clips.
-        streams: which are wanted.
-        flow_backend: computes the flow.
+        ingest: frame rate, size, limits and flow of the stored clips.
+        streams: streams to return.
+        flow_backend: backend that computes the flow.
+        cpus: number of CPUs to use.
     """
 
     ingest: IngestConfig
@@ -50,20 +51,20 @@ class Reader:
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     def __post_init__(self) -> None:
-        self._decoding = ThreadPoolExecutor(min(self.cpus, AT_A_TIME), "decode")  # each thread has a child of its own
+        self._decoding = ThreadPoolExecutor(min(self.cpus, AT_A_TIME), "decode")  # each thread has a child process
         self._flow = ThreadPoolExecutor(1 if self.flow_backend == "cuda" else self.cpus, "flow")
 
     def warm_up(self) -> None:
-        """Compile or load the kernels of the flow, so that the first video does not wait for them."""
+        """Compile or load the flow kernels, so that the first video does not wait for them."""
         if "flow" in self.streams:
             tvl1(np.zeros((2, 32, 32, 3), np.uint8), self.flow_backend, **self.ingest.flow.parameters)
 
     def read_all(self, videos: Iterable[Video], cuts: ViewCuts) -> Iterator[Arrays | Exception]:
-        """The arrays of each video in their order, or why there are none. Some are read ahead.
+        """Yield the arrays of each video, in order, or the error that occurred; some videos are read ahead.
 
         Args:
-            videos: are taken one by one as there is room for them.
-            cuts: say which flow is shown; the rest is left at zero.
+            videos: the videos; one is taken whenever there is room for it.
+            cuts: the views, which say which flow is shown; flow that is not shown is left at zero.
         """
         waiting: deque[Future[Arrays | Exception]] = deque()
         coming = iter(videos)
@@ -78,7 +79,7 @@ class Reader:
             yield waiting.popleft().result()
 
     def read(self, video: Video, cuts: ViewCuts) -> Arrays:
-        """See `read_all`.
+        """Read one video; see `read_all`.
 
         Raises:
             ClipError: the video cannot be used.
@@ -86,7 +87,7 @@ class Reader:
         ingest = self.ingest
         source = video if isinstance(video, bytes) else str(video)
         try:
-            frames, _ = decode_in_child(  # what was sent is of unknown origin: it may hang or crash a decoder
+            frames, _ = decode_in_child(  # a video of unknown origin may hang or crash the decoder
                 source, None, None, ingest.fps, ingest.short_side, ingest.max_seconds, ingest.decode_timeout_s
             )
         except TooLong:
@@ -101,7 +102,7 @@ class Reader:
             return error
 
     def _shown_flow(self, frames: NDArray[np.uint8], cuts: ViewCuts) -> NDArray[np.uint8]:
-        """Quantised flow, (T - 1, H, W, 2), where it is shown; in a piece of memory that grows as it is written to."""
+        """Compute quantised flow, (T - 1, H, W, 2), where it is shown; the rest stays zero and takes no memory."""
         shown, _ = cuts.views(len(frames) - 1, "flow")
         levels = np.zeros((len(frames) - 1, *frames.shape[1:3], 2), np.uint8)
 
@@ -115,7 +116,7 @@ class Reader:
 
 
 def runs(numbers: NDArray[np.int64], longest: int) -> list[slice]:
-    """Rising numbers as slices of neighbours, each of `longest` at most."""
+    """Group increasing numbers into slices of consecutive ones, each with at most `longest` numbers."""
     ends = np.flatnonzero(np.diff(numbers) != 1) + 1
     return [
         slice(int(run[0]) + start, int(run[0]) + min(start + longest, len(run)))
@@ -125,6 +126,6 @@ def runs(numbers: NDArray[np.int64], longest: int) -> list[slice]:
 
 
 def _size(waiting: Iterable[Future[Arrays | Exception]]) -> int:
-    """Bytes of those that are read."""
+    """Return the number of bytes of the videos that have been read."""
     done = [future.result() for future in waiting if future.done()]
     return sum(array.nbytes for each in done if isinstance(each, Mapping) for array in each.values())

@@ -1,8 +1,12 @@
-"""Whole jobs on a cluster, from a config to what a user is told.
+"""Whole jobs on a cluster, from a config to the printed result.
 
-prepare           find the clips, ingest what is missing        training_estimate  what a training would cost
-run_name          new, used and resumed names                    run_lock    a run's folder is one process's at a time
-pretrain          train each stream, test, fuse, register        supervision_transfer  a 3D network learns from a 2D one
-trained_networks  networks by model URI, run or checkpoint       evaluate    test them, or fuse stored scores
-summary           what is printed at the end
+prepare               finds the clips and ingests those that are missing
+training_estimate     estimates the cost of a training
+run_name              checks new and resumed names of runs
+run_lock              keeps a run's folder for one process at a time
+pretrain              trains each stream, tests, fuses and registers
+supervision_transfer  trains a 3D network on the features of a 2D network
+trained_networks      finds networks by model URI, run or checkpoint
+evaluate              tests networks, or fuses stored scores
+summary               formats the printed result
 """

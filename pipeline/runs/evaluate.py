@@ -1,8 +1,8 @@
-"""A test: trained networks under a protocol, or stored scores fused, into stored scores and an MLflow run.
+"""A test of trained networks under a protocol, or a fusion of stored scores; it stores scores and logs an MLflow run.
 
 STORAGE/evaluations/NAME/
-scores.parquet  logits of every clip, with what they stand on
-rgb.pt, flow.pt the weights of a registered model, where every worker can read them
+scores.parquet   logits of every clip, with split, data digest and protocol
+rgb.pt, flow.pt  weights of a registered model, where every worker can read them
 """
 
 import re
@@ -32,15 +32,15 @@ from pipeline.tracking.runs import Run, artifact_root, time_stamp, tracked_run
 
 @dataclass(frozen=True)
 class Tested:
-    """What a test came to.
+    """The result of a test.
 
     Attributes:
         title: what was tested.
-        name: the name of the MLflow run.
+        name: name of the MLflow run.
         run: the MLflow run.
-        path: the path of the stored scores.
-        scores: the scores of every clip.
-        analyses: the analyses of each stream, and of the fusion last.
+        path: path of the stored scores.
+        scores: scores of every clip.
+        analyses: analyses of each stream and, last, of the fusion.
     """
 
     title: str
@@ -55,17 +55,17 @@ def score_networks(config: Config, source: Source) -> Tested:
     """Score a split with trained networks.
 
     Args:
-        config: resolved: that of the source, with other settings of the test where these are wanted.
+        config: the resolved config of the source, in which the settings of the test may be changed.
         source: the networks.
 
     Raises:
-        EvaluationError: the shard set has classes that the networks do not know.
+        EvaluationError: the networks do not fit the config or the shard set, for example in their classes.
     """
     protocol = protocol_of(config.evaluation, config.model)
     index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
     name, folder = _new(config, f"{source.name}-{protocol.name}")
     weights = {stream: str(path) for stream, path in source.weights.items()}
-    if source.labels is not None:  # downloaded to this machine alone
+    if source.labels is not None:  # such weights were downloaded to this machine only
         weights = {stream: named_copy(path, f"{folder}/{stream}.pt", source.labels) for stream, path in weights.items()}
     tags = {"source": source.origin, "model": config.model.name, "protocol": protocol.name}
     with _run(config, name, {**tags, "dataset_digest": index.digest}) as run:
@@ -81,7 +81,7 @@ def score_networks(config: Config, source: Source) -> Tested:
 
 
 def named_copy(path: str, target: str, labels: tuple[str, ...]) -> str:
-    """A copy of weights of the registry, which names their classes also where only the model beside them does."""
+    """Copy weights of a registered model to `target`; add the class names if the weights do not have them."""
     stored = read_weights(path)
     known = stored.provenance if stored.provenance.labels else replace(stored.provenance, labels=labels)
     save_weights(stored.state, known, target)
@@ -92,10 +92,10 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
     """Fuse stored scores, without a network or a clip.
 
     Args:
-        config: resolved; its storage and tracking are used.
-        paths: the paths of two or more scores files.
-        average: what the fusion averages, logits or softmax.
-        weights: the weights of each stream; equal where empty.
+        config: a resolved config; its storage and tracking are used.
+        paths: paths of two or more scores files.
+        average: what the fusion averages: logits or softmax.
+        weights: weight of each stream; empty for equal weights.
     """
     scores = fuse([read_scores(path) for path in paths], average, weights)
     name, folder = _new(config, "fusion")
@@ -111,7 +111,7 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
 
 
 def _new(config: Config, about: str) -> tuple[str, str]:
-    """A name that was never used, and its folder."""
+    """Create the folder of a test with an unused name; return the name and the folder."""
     stamp = time_stamp()
     name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', about).strip('.-')}-{stamp}-{secrets.token_hex(2)}"
     folder = f"{config.storage}/evaluations/{name}"

@@ -1,6 +1,6 @@
-"""What every training job does first: name the run, say what is odd about the clips, ingest what is missing.
+"""The first steps of every training job: name the run, print notes on the clips, ingest those that are missing.
 
-Clips come from a catalog, or are in a complete shard set, which is then enough.
+Clips come from a catalog, or from a complete shard set alone.
 """
 
 import os
@@ -37,10 +37,10 @@ class Found:
     """The clips of a job.
 
     Attributes:
-        config: the config of the job, with the settings of its shard set where that is all there is.
-        clips: that can be used, of each split, as far as is known.
-        classes: the classes of the clips.
-        catalog: to ingest; None where the shard set is enough.
+        config: config of the job; if there is no catalog, with the settings of its shard set.
+        clips: number of usable clips of each split, as far as is known.
+        classes: number of classes of the clips.
+        catalog: catalog to ingest; None if the shard set is used alone.
     """
 
     config: Config
@@ -50,21 +50,22 @@ class Found:
 
 
 def prepared(config: Config, given: Collection[str], check: Check, labelled: bool = True) -> Config:
-    """From a config to a complete shard set on a cluster that is there.
+    """Name the run, check the config, connect to the cluster and complete the shard set.
 
     Args:
-        config: resolved.
+        config: a resolved config.
         given: names of the fields that the command line sets.
-        check: raises for what would not train, given the config and the splits of the clips, before anything runs.
-        labelled: whether the training is on labels.
+        check: function of the config and the splits of the clips, which raises before anything runs if the training
+            could not succeed.
+        labelled: whether the training uses labels.
 
     Returns:
-        The config, named, with numbers for what was `auto`.
+        The config with the name of the run, and with numbers in place of `auto`.
 
     Raises:
-        ConfigError: it does not hold together.
+        ConfigError: the config is not consistent.
         CatalogError: the list of clips cannot be read.
-        ShardError: the shard set that is to be enough is not complete.
+        ShardError: the shard set is to be used alone, but is not complete.
         IngestError: the clips cannot be ingested, or too many failed.
     """
     found = find_clips(named(config, given), given, labelled)
@@ -78,12 +79,12 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
 
 
 def planned(config: Config, given: Collection[str], labelled: bool = True) -> str:
-    """What a training job would ingest and train; nothing is started, loaded or written.
+    """Describe what a training job would ingest and train, without starting, loading or writing anything.
 
     Args:
-        config: resolved.
+        config: a resolved config.
         given: names of the fields that the command line sets.
-        labelled: whether the training is on labels.
+        labelled: whether the training uses labels.
     """
     found = find_clips(named(config, given), given, labelled)
     machines = here()
@@ -96,7 +97,7 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
-    """Look for the clips of a job, in its shard set or its catalog, and say what is odd about them."""
+    """Find the clips of a job in its shard set or its catalog, and print notes on them."""
     config, notes = chosen_start(config)
     config, catalog = replace(config, model=with_published(config.model)), None
     if config.clips.frames == 1:
@@ -119,7 +120,7 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
 
 
 def evaluated_on(config: Config, splits: Collection[str]) -> Config:
-    """The config with the split that is tested: of `auto` test where there is one, else the validation split."""
+    """Replace `auto` as the split to test by `test` if there is such a split, else by the validation split."""
     if config.evaluation.split != "auto":
         return config
     split = "test" if "test" in splits else config.training.val_split

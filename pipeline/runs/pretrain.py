@@ -1,9 +1,9 @@
-"""The main job behind the shards: train each stream, evaluate them apart and fused, register the model.
+"""The training job on a shard set: train each stream, test the streams and their fusion, register the model.
 
 STORAGE/runs/NAME/
-config.yaml     the resolved config: with it and the shard set the run can be repeated
-run.json        MLflow run ids, so that a resumed run goes on in the same runs; classes, data and input of the networks
-rgb/, flow/     Ray Train: checkpoints and state of each stream
+run.json        the config, with which the run can be repeated; the MLflow run ids, so that a resumed run continues in
+                the same runs; classes, data and input of the networks
+rgb/, flow/     Ray Train's checkpoints and state of each stream
 scores.parquet  logits of every test clip
 """
 
@@ -42,20 +42,20 @@ from pipeline.training.input_check import check_input
 from pipeline.training.provenance import provenance_of
 from pipeline.training.trainer import Trained, train_stream
 
-CURVES = ("train/loss", "val/loss", "train/top1", "val/top1", "lr")  # that the run above the networks has too
+CURVES = ("train/loss", "val/loss", "train/top1", "val/top1", "lr")  # these are logged to the job's run too
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        name: the name of the run.
-        folder: its checkpoints and scores.
+        name: name of the run.
+        folder: folder with its checkpoints and scores.
         run: its MLflow run.
-        trained: each stream.
-        accuracy: the accuracy of each stream, and of both fused.
-        version: the version of the registered model; None where none was asked for.
+        trained: the trained networks by name.
+        accuracy: accuracy of each stream, and of the fusion.
+        version: version of the registered model; None if the config names no registered model.
     """
 
     name: str
@@ -67,14 +67,14 @@ class Pretrained:
 
 
 def check(config: Config, splits: Collection[str]) -> None:
-    """Find what would fail only after hours: a split that is not there, a network, option or weights that do not fit.
+    """Check for errors that would otherwise appear only after hours.
 
     Args:
-        config: resolved.
-        splits: the splits of the catalog.
+        config: a resolved config.
+        splits: splits of the catalog.
 
     Raises:
-        ConfigError: naming the field.
+        ConfigError: a split does not exist, or a network, option or weights do not fit; the message names the field.
     """
     check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
@@ -83,7 +83,7 @@ def check(config: Config, splits: Collection[str]) -> None:
     loads = config.model.weights or config.model.inflate
     for name, streams in network_inputs(config.model).items():
         check_input(config, name, streams)
-        with torch.device("cpu" if loads else "meta"):  # on meta built without weights
+        with torch.device("cpu" if loads else "meta"):  # on `meta`, weights take no memory
             network = build_network(config.model, name, num_classes=2)
         load_start(config.model, name, network)
         freeze(config.model, network)
@@ -91,10 +91,10 @@ def check(config: Config, splits: Collection[str]) -> None:
 
 
 def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits: Collection[str]) -> None:
-    """Find a split that the catalog does not have.
+    """Check that the catalog has all splits that are used.
 
     Raises:
-        ConfigError: naming the field.
+        ConfigError: it does not have one of them; the message names the field.
     """
     wanted = {
         "training.train_split": training.train_split,
@@ -110,8 +110,8 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
     """Train, evaluate and register on a complete shard set.
 
     Args:
-        config: resolved and named.
-        tags: the tags of the MLflow run, such as the commit.
+        config: a resolved config with the name of the run.
+        tags: further tags of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
     named = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
@@ -127,7 +127,7 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         weights = {stream: one.weights for stream, one in trained.items()}
         index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
         version, stored = registered_before(run, config.tracking.registered_model), f"{folder}/scores.parquet"
-        if version and exists(stored):  # what is left to do of a run that goes on is its pictures
+        if version and exists(stored):  # this resumed run has only its pictures left to do
             scores = read_scores(stored)
             worth = analyses(scores)
         else:
@@ -147,15 +147,15 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
 def begun(
     config: Config, manifest: Mapping[str, Any], networks: Iterable[str]
 ) -> Iterator[tuple[Config, str, dict[str, Any]]]:
-    """A new or resumed run, which is this process's until the end: its config, its folder, and what run.json holds.
+    """Begin or resume a run, and keep its folder locked; yield its config, its folder and the content of run.json.
 
     Args:
-        config: resolved and named.
-        manifest: the manifest of the shard set.
-        networks: what is trained: rgb, flow, two_stream or matching.
+        config: a resolved config with the name of the run.
+        manifest: manifest of the shard set.
+        networks: names of the networks to train: rgb, flow, two_stream or matching.
 
     Raises:
-        ConfigError: another process has it, or it would go on over other data.
+        ConfigError: another process has the run, or it would continue on other data.
     """
     folder = f"{config.storage}/runs/{config.name}"
     here = {name: provenance_of(config, name, manifest) for name in networks}
@@ -163,22 +163,22 @@ def begun(
         before = read_json(f"{folder}/run.json") if config.resume else {"runs": {}}
         for name, values in before.get("networks", {}).items():
             check_same_data(config, Provenance.from_dict(values), here[name])
-        config = replace(config, resume="", allow_other_data=False)  # it is the run that it was
+        config = replace(config, resume="", allow_other_data=False)  # not stored: they concern this start only
         known = {"version": VERSION, "networks": {name: one.to_dict() for name, one in here.items()}}
         try:
             yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
         except KeyboardInterrupt as stop:
             if not exists(f"{folder}/run.json"):
-                raise  # it has come to nothing
+                raise  # there is nothing to resume
             goes_on = ["--resume", config.name, "--storage", config.storage]
             raise Interrupted(f"run {config.name} keeps {kept(folder)}", goes_on) from stop
 
 
 def check_same_data(config: Config, before: Provenance, here: Provenance) -> None:
-    """See that a resumed run goes on over the data that it began with.
+    """Check that a resumed run continues on the data with which it began.
 
     Raises:
-        ConfigError: it does not, and --allow_other_data does not confirm it or cannot, since the classes are others.
+        ConfigError: the classes differ, or the data differs and `--allow_other_data` is not given.
     """
     run, shards = f"--resume {config.name}", config.ingest.shards
     if before.labels != here.labels:
@@ -197,7 +197,7 @@ def check_same_data(config: Config, before: Provenance, here: Provenance) -> Non
 def train_tracked(
     config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any]
 ) -> Trained:
-    """Train one network in an MLflow run below that of the job."""
+    """Train one network in a child run of the job's MLflow run."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
     with run_of(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
         set_note(run, network_note(config, stream, manifest))
@@ -217,7 +217,7 @@ def train_tracked(
 
 @contextmanager
 def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
-    """A tracked run whose id is remembered in `run.json` under `key`."""
+    """Open an MLflow run, whose id is kept in `run.json` under `key` so that it can be resumed."""
     with tracked_run(
         config.tracking.uri,
         config.tracking.experiment,
@@ -227,7 +227,7 @@ def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: s
         **options,
     ) as run:
         state["runs"][key] = run.run_id
-        make_folder(folder)  # of object stores
+        make_folder(folder)  # for object stores
         write_json(f"{folder}/run.json", state)
         yield run
 

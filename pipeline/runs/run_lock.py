@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time."""
+"""A lock that keeps a run's folder for one process at a time."""
 
 import fcntl
 import os
@@ -13,15 +13,18 @@ from pipeline.storage import exists, remove
 
 @contextmanager
 def claimed(folder: str, name: str, resume: bool) -> Iterator[None]:
-    """Hold a run's folder, by a lock that goes with the process however it ends; not on object stores, which have none.
+    """Lock a run's folder, and at the end remove it if it has no run.json.
+
+    The system releases the lock when the process ends, in whatever way. Object stores have no locks, so there nothing
+    is done.
 
     Args:
-        folder: the folder of the run; made here unless it is resumed.
-        name: the name of the run.
-        resume: whether it was there before.
+        folder: folder of the run, which is created if it does not exist.
+        name: name of the run.
+        resume: whether the folder may exist already.
 
     Raises:
-        ConfigError: another process has the name, or trains under it now.
+        ConfigError: the name of a new run is taken, or another process is running the run.
     """
     if "://" in folder:
         yield
@@ -43,4 +46,4 @@ def claimed(folder: str, name: str, resume: bool) -> Iterator[None]:
             yield
         finally:
             if not exists(f"{folder}/run.json"):
-                remove(folder)  # it has come to nothing, and the name is free again
+                remove(folder)  # there is nothing to resume, so the name becomes free again

@@ -1,4 +1,4 @@
-"""The names of runs: a new one is never used twice, and under an old one the run goes on that has it."""
+"""Names of runs: the name of a new run is unused, and a resumed run is continued under its name with its config."""
 
 import datetime
 import difflib
@@ -14,8 +14,8 @@ from pipeline.storage import exists, list_entries, read_json
 from pipeline.tracking.runs import time_stamp
 from pipeline.training.classes import some
 
-# What may be another in a run that goes on: it changes how a step is computed, and not which clips are in it.
-# Shards may lie elsewhere, since their digest is compared.
+# Fields that may change when a run is resumed, since they do not change the clips of a step.
+# The shards may be in another place, since their digest is compared.
 MAY_CHANGE = (
     "optimiser.lr", "training.batch_size", "training.accumulate", "training.checkpoint_steps", "evaluation.batch_size",
     "resources.", "tracking.uri", "ingest.shards", "allow_other_data",
@@ -25,18 +25,18 @@ ABOUT_THE_RUN = ("resume", "name", "storage", "recipe", "config")
 
 
 def named(config: Config, given: Collection[str] = (), now: Callable[[], datetime.datetime] | None = None) -> Config:
-    """The config with the name of a new run, or the config of the run that is resumed.
+    """Return the config with the name of a new run, or the config of the run that is resumed.
 
-    Ray Train goes on under a name that it knows, whatever the config says: so a used name is refused, and a resumed
-    run takes its own config, but for what may change.
+    Ray Train resumes under a name that it knows, whatever the config says. Therefore a used name is refused, and a
+    resumed run takes its own config, except for fields that may change.
 
     Args:
-        config: resolved.
-        given: names of the fields that were asked for on the command line, such as `training.batch_size`.
-        now: tells the time.
+        config: a resolved config.
+        given: names of the fields that the command line sets, such as `training.batch_size`.
+        now: function that returns the time.
 
     Raises:
-        ConfigError: the name is taken, there is no run to resume, or it cannot go on with another value.
+        ConfigError: the name is taken, there is no run to resume, or a field was given that may not change.
     """
     if config.resume:
         _plain_name("resume", config.resume)
@@ -51,15 +51,15 @@ def named(config: Config, given: Collection[str] = (), now: Callable[[], datetim
 
 
 def read_run(storage: str, name: str, flag: str) -> Config:
-    """The config of a run that is there.
+    """Read the config of an existing run.
 
     Args:
-        storage: where runs are.
-        name: the name of the run.
-        flag: by which the user named it.
+        storage: folder or URI of the storage.
+        name: name of the run.
+        flag: command-line option with which the user named the run.
 
     Raises:
-        ConfigError: there is no such run, or another version wrote it and its config cannot be read.
+        ConfigError: there is no such run, or its config, written by another version, cannot be read.
     """
     runs = f"{storage}/runs"
     if not exists(f"{runs}/{name}/run.json"):
@@ -73,7 +73,7 @@ def read_run(storage: str, name: str, flag: str) -> Config:
 
 
 def _moved(values: Any, before: str, now: str) -> Any:
-    """A stored config whose paths below the storage are those of where the storage is now."""
+    """Replace the old path of the storage by its present one in all values of a stored config."""
     if isinstance(values, dict):
         return {name: _moved(value, before, now) for name, value in values.items()}
     if isinstance(values, str) and re.match(rf"(sqlite:///)?{re.escape(before)}(/|$)", values):
@@ -82,10 +82,15 @@ def _moved(values: Any, before: str, now: str) -> Any:
 
 
 def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
-    """A run's config with those of the fields that were asked for which may change.
+    """Return a run's config with the values that the command line sets.
+
+    Args:
+        before: config of the run.
+        asked: config with the values of the command line.
+        given: names of the fields that the command line sets.
 
     Raises:
-        ConfigError: a field that may not, or a step of another number of clips.
+        ConfigError: one of these fields may not change, or the number of clips of a step would change.
     """
     values, wanted = to_dict(before), to_dict(asked)
     for name in given:
@@ -100,7 +105,7 @@ def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
         raise ConfigError(f"--resume: {name} was stored without its password; give --{name} again")
     after = from_dict(Config, values)
     if after.training.clips_per_step is not None and "training.accumulate" not in given:
-        after = replace(after, training=replace(after.training, accumulate=1))  # what it becomes, workers will say
+        after = replace(after, training=replace(after.training, accumulate=1))  # adapted later to the number of workers
     elif before.clips_of_a_step != after.clips_of_a_step:
         raise ConfigError(
             f"--resume: steps of {after.clips_of_a_step} clips, and they were of {before.clips_of_a_step}; keep "
@@ -116,7 +121,7 @@ def _at(values: Any, name: str) -> Any:
 
 
 def _plain_name(field: str, name: str) -> str:
-    """A run's name becomes a folder: letters, digits, dots, dashes and underscores, no dot first."""
+    """Check that a run's name can be a folder: letters, digits, dots, dashes and underscores, with no dot first."""
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
         raise ConfigError(f"--{field} {name!r}: use letters, digits, '.', '-' and '_' only")
     return name

@@ -1,4 +1,4 @@
-"""What a training or a test says at its end: its accuracy, and what that stands on."""
+"""Texts that are printed for a training, a plan or a test, such as accuracy and data."""
 
 from pipeline.config import Config
 from pipeline.runs.evaluate import Tested
@@ -9,7 +9,7 @@ from pipeline.table import table
 
 
 def pretrained(config: Config, result: Pretrained) -> str:
-    """Accuracy of each stream and of both, with the clips it stands on."""
+    """Describe the result of a training: accuracy of each stream and of the fusion, and the number of clips."""
     first = next(iter(result.accuracy.values()))
     rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "clips"]]
     for name, worth in result.accuracy.items():
@@ -27,7 +27,7 @@ def pretrained(config: Config, result: Pretrained) -> str:
 
 
 def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
-    """What a training would come to."""
+    """Describe what a training would cost."""
     training, workers = config.training, config.resources.number_of_workers
     networks = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in plan.parameters.items())
     used = ", ".join(f"{count:,} {split}" for split, count in plan.clips.items())
@@ -51,7 +51,7 @@ def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
 
 
 def transferred(config: Config, result: Transferred) -> str:
-    """How well pairs are told apart."""
+    """Describe the result of a supervision transfer: the share of pairs that are told apart."""
     best = result.trained.best
     return "\n".join(
         [
@@ -64,7 +64,7 @@ def transferred(config: Config, result: Transferred) -> str:
 
 
 def evaluated(result: Tested, shown: int = 5) -> str:
-    """What each stream and the fusion are worth, on which clips and data, and the hardest pairs."""
+    """Describe the result of a test: accuracy of each stream and of the fusion, clips, data, and the hardest pairs."""
     first = next(iter(result.analyses.values()))
     rows: list[list[object]] = [["network", "top-1 %", "top-5 %", "mean %", "class mean %", "ECE %", "clips"]]
     for name, one in result.analyses.items():

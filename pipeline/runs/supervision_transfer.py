@@ -1,9 +1,9 @@
-"""Supervision transfer as a job: train the matching network, keep its 3D network for a training on labels.
+"""The supervision transfer job: train the matching network, and keep its 3D network for a training on labels.
 
 STORAGE/runs/NAME/
-config.yaml, run.json  as of any run
-matching/              Ray Train: checkpoints of the whole network
-student.pt             the 3D network alone: where `--model.weights.rgb` starts from
+run.json    as in any run
+matching/   Ray Train's checkpoints of the whole network
+student.pt  the 3D network alone, to be given as `--model.weights.rgb`
 """
 
 import io
@@ -26,13 +26,13 @@ from pipeline.training.trainer import Trained
 
 @dataclass(frozen=True)
 class Transferred:
-    """What a supervision transfer came to.
+    """The result of a supervision transfer.
 
     Attributes:
-        name: the name of the run.
+        name: name of the run.
         run: its MLflow run.
-        trained: the matching network; its best metrics are those of pairs.
-        student: the 3D network's state dict.
+        trained: the matching network; its metrics are measured on pairs.
+        student: path of the 3D network's state dict.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Transferred:
 
 
 def check_transfer(config: Config, splits: Collection[str]) -> None:
-    """Find what would fail only after hours: splits, 3D network or 2D weights that are not there.
+    """Check for errors that would otherwise appear only after hours.
 
     Raises:
-        ConfigError: naming the field.
+        ConfigError: a split, the 3D network or the 2D weights do not exist; the message names the field.
     """
     check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
@@ -53,11 +53,11 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
 
 
 def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferred:
-    """Train on pairs from a complete shard set; labels are not needed, and are not looked at.
+    """Train on pairs of clips from a complete shard set; labels are not used.
 
     Args:
-        config: resolved and named.
-        tags: the tags of the MLflow run.
+        config: a resolved config with the name of the run.
+        tags: further tags of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
     about = f"**{config.model.name}** learns from a 2D network without labels, on `{manifest['dataset']}`"

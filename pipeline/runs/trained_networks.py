@@ -1,4 +1,4 @@
-"""Trained networks by where they are: a registered model, a checkpoint's folder, a run under its name."""
+"""Look-up of trained networks in a registered model, the folder of a checkpoint, or a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ STREAMS = ("rgb", "flow", FUSED)
 
 @dataclass(frozen=True)
 class Source:
-    """Networks that have been trained.
+    """Trained networks.
 
     Attributes:
-        name: short, for a run's name.
-        origin: the URI or folder they come from.
-        config: with which they were trained.
+        name: short name, for the name of a run.
+        origin: URI or folder from which they come.
+        config: config with which they were trained.
         weights: state dict file of each stream.
-        labels: class names in the order of the logits; None where they are not stored beside the weights.
+        labels: class names in the order of the logits; None if they are not stored beside the weights.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Source:
 
 
 def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = "") -> Source:
-    """A model of the registry, or one stream of it.
+    """Download a registered model, or one stream of it.
 
     Args:
-        tracking_uri: the tracking URI of the registry.
-        model_uri: such as `models:/video-i3d-two-stream@candidate`.
-        folder: to download to.
-        stream: to take alone; empty for all.
+        tracking_uri: tracking URI of the registry.
+        model_uri: URI of the model, such as `models:/video-i3d-two-stream@candidate`.
+        folder: folder to download to.
+        stream: the only stream to take; empty for all.
     """
     model = fetch(tracking_uri, model_uri, folder)
     name = model_uri.removeprefix("models:/")
@@ -47,14 +47,14 @@ def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = ""
 
 
 def checkpointed(folder: Path, stream: str = "") -> Source:
-    """A checkpoint of the training loop.
+    """Find the network of a checkpoint.
 
     Args:
-        folder: with `model.pt` and `config.yaml`; or that of a run's network, of which the best checkpoint is taken.
-        stream: whose it is; empty where the config has one only, or the folder lies in that of its stream.
+        folder: folder with `model.pt` and `config.yaml`; or that of a run's network, whose best checkpoint is taken.
+        stream: stream of the checkpoint; empty if the config has only one, or if the folder is in that of its stream.
 
     Raises:
-        ConfigError: there is no checkpoint, or it does not say whose it is.
+        ConfigError: there is no checkpoint, or its stream is not known.
     """
     if not (folder / WEIGHTS).is_file() and (best := best_checkpoint(folder)):
         folder = best
@@ -70,10 +70,10 @@ def checkpointed(folder: Path, stream: str = "") -> Source:
 
 
 def trained_run(storage: str, name: str, stream: str = "") -> Source:
-    """The best checkpoints of a run of `jobs/pretrain_kinetics.py`, by validation loss.
+    """Find the best checkpoints, by validation loss, of a run of `jobs/pretrain_kinetics.py`.
 
     Raises:
-        ConfigError: there is no such run, or no checkpoint in it.
+        ConfigError: there is no such run, or it has no checkpoint.
     """
     folder = Path(storage) / "runs" / name
     if Path(name).name != name:

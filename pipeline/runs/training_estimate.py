@@ -1,4 +1,4 @@
-"""What a training would come to, from its config and the number of clips: nothing is started, loaded or written."""
+"""Estimate of the cost of a training, from its config and the number of clips, without starting or loading anything."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,21 +11,24 @@ from pipeline.networks import build_network, network_inputs
 from pipeline.training.input_check import clip_sizes
 
 GMACS_PER_SECOND = 18.0
-"""Of forward passes that a core trains in a second, as measured for the README: 16 of I3D, 22 of a 3D ResNet-18."""
+"""Billions of multiply-adds of forward passes that a core trains per second.
+
+As measured for the README: 16 with I3D, 22 with a 3D ResNet-18.
+"""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training would come to.
+    """The size and cost of a training.
 
     Attributes:
-        clips: the clips of each split that is used.
-        classes: that the networks tell apart.
-        steps: the steps of an epoch.
-        epochs: at most.
-        parameters: that are trained, of each network in turn.
-        gmacs: billions of multiply-adds of a forward pass of one clip, over all networks.
-        core_hours: the core-hours of training and validation on CPUs, right to a factor of two; None on GPUs.
+        clips: number of clips of each split that is used.
+        classes: number of classes.
+        steps: number of steps of an epoch.
+        epochs: largest number of epochs.
+        parameters: number of trainable parameters of each network, before any are frozen.
+        gmacs: billions of multiply-adds of a forward pass of one clip, summed over all networks.
+        core_hours: core-hours of training and validation on CPUs, right to a factor of two; None on GPUs.
     """
 
     clips: dict[str, int]
@@ -38,12 +41,12 @@ class TrainingPlan:
 
 
 def plan_training(config: Config, clips: Mapping[str, int], classes: int, gpu: bool) -> TrainingPlan:
-    """Add up a training.
+    """Estimate the size and cost of a training.
 
     Args:
-        config: resolved, with workers as numbers.
-        clips: that can be used, of each split.
-        classes: the classes of the clips.
+        config: a resolved config, with the number of workers as a number.
+        clips: number of usable clips of each split.
+        classes: number of classes of the clips.
         gpu: whether it would run on GPUs.
     """
     training, parameters, gmacs = config.training, dict[str, int](), 0.0

@@ -1,4 +1,4 @@
-"""Parquet shards: the contract between ingest and training."""
+"""Parquet shards, the data format between ingest and training."""
 
 from pipeline.shards.codec import Area, CodecError, decode_flow, decode_planes, decode_video, encode_flow, encode_video
 from pipeline.shards.manifest import ShardError, digest, read_catalog, read_clips, read_manifest

@@ -1,9 +1,10 @@
-"""How clips and flow become bytes and frames again; ingest encodes, training decodes a window at a time.
+"""Encoding and decoding of clips and flow; ingest encodes whole clips, training decodes one window at a time.
 
-Video: H.264, constant rate, a key frame every `gop` frames, no B-frames: a window costs at most gop - 1 frames more
-than it shows. Codes of variable length instead of arithmetic coding, and no deblocking: half the time to decode. Flow:
-8-bit levels, x above y in one grey H.264 picture, lossless. It is written and read as luma: a conversion by PyAV's
-default limited range would silently rescale it by 219/255, an error of 0.3 to 0.5 px.
+Video is H.264 with a constant frame rate, a key frame every `gop` frames and no B-frames, so decoding a window takes at
+most gop - 1 more frames than the window has. Variable-length codes instead of arithmetic coding, and no deblocking,
+halve the decoding time. Flow is stored as 8-bit levels, lossless, with x above y in one grey H.264 picture. It is
+written and read as luma, because PyAV's default conversion to limited range would silently rescale it by 219/255, an
+error of 0.3 to 0.5 px.
 """
 
 import io
@@ -19,22 +20,22 @@ from numpy.typing import NDArray
 VIDEO_CODEC = "h264"
 FLOW_CODEC = "h264_gray_stack"
 
-# Quick to decode: without CABAC and deblocking windows of real clips take 45 to 55 % of the time (flow 42 to 47 %), for
-# 6 to 15 % more bytes (flow 18 to 24 %).
-# One thread and no version strings: the same frames give the same bytes, whose digest is the clip's identity.
-# No macroblock tree: x264's reads memory that it has not written, and one clip in fifty came out different (measured,
-# mostly below 100 pixels, also at 320 x 240); without it files are 10 % larger at the same PSNR.
-# A set that was begun with other options is not finished with these: count ENCODING up with every change.
+# fastdecode: without CABAC and deblocking, decoding windows of real clips takes 45 to 55 % of the time (flow 42 to
+# 47 %), for 6 to 15 % more bytes (flow 18 to 24 %).
+# One thread and no version strings, so that the same frames give the same bytes; their digest identifies the clip.
+# No macroblock tree: in x264 it reads memory that was never written, and one clip in fifty came out different
+# (measured, mostly below 100 pixels, also at 320 x 240). Without it, files are 10 % larger at the same PSNR.
+# A set that was started with other options must not be finished with these: increase ENCODING with every change.
 ENCODING = 2
 _OPTIONS = {"tune": "fastdecode", "bf": "0", "sc_threshold": "0", "threads": "1", "mbtree": "0"}
 
 
 class CodecError(ValueError):
-    """Bytes that do not decode to the frames asked for."""
+    """The stored bytes do not decode to the requested frames."""
 
 
 class Area(NamedTuple):
-    """The part of every frame that is wanted, in pixels."""
+    """A rectangle to cut out of every frame, in pixels."""
 
     top: int
     left: int
@@ -42,27 +43,27 @@ class Area(NamedTuple):
     width: int
 
     def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A view of that part of a picture (H, W, ...)."""
+        """Return a view of this part of a picture (H, W, ...)."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def encode_video(frames: NDArray[np.uint8], fps: int, crf: int, gop: int, pixel_format: str = "yuv420p") -> bytes:
-    """An MP4 of RGB frames.
+    """Encode RGB frames as an MP4.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB, H and W even.
-        fps: frames a second.
-        crf: quality, smaller is better; 17 keeps camera clips near 39 dB.
-        gop: frames from key frame to key frame.
-        pixel_format: yuv420p, or yuv444p where half the colour resolution is not enough.
+        frames: (T, H, W, 3) uint8 RGB, with even H and W.
+        fps: frames per second.
+        crf: quality; smaller values are better, and 17 gives about 39 dB on camera clips.
+        gop: frames from one key frame to the next.
+        pixel_format: yuv420p, or yuv444p if half the colour resolution is not enough.
     """
     options = {"crf": str(crf), "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)}
     return _encode(frames, "rgb24", pixel_format, fps, options)
 
 
 def decode_video(video: bytes, indices: NDArray[np.int64], area: Area | None = None) -> NDArray[np.uint8]:
-    """Frames of an encoded clip, (len(indices), H, W, 3) uint8 RGB; indices in any order, repeats allowed."""
-    reformatter = VideoReformatter()  # one for all frames: to set it up takes longer than to convert a frame
+    """Decode frames of a clip: (len(indices), H, W, 3) uint8 RGB; the indices may have any order and repeats."""
+    reformatter = VideoReformatter()  # one for all frames, since creating it takes longer than converting a frame
 
     def convert(frame: av.VideoFrame) -> tuple[NDArray[np.uint8]]:
         (rows,) = _planes(reformatter.reformat(frame, format="rgb24", threads=1), values=3)
@@ -75,12 +76,13 @@ def decode_video(video: bytes, indices: NDArray[np.int64], area: Area | None = N
 def decode_planes(
     video: bytes, indices: NDArray[np.int64], area: Area
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
-    """The area of frames of an encoded clip as H.264 holds them, light and colour apart; indices as in `decode_video`.
+    """Decode an area of frames into the planes that H.264 stores, luma and chroma; for indices see `decode_video`.
 
     Returns:
-        Y, (T, H, W) uint8 with T = len(indices); U before V, uint8; whether they are whole (4:4:4), (T, 2, H, W), or of
-        half the resolution, (T, 2, H // 2 + 1, W // 2 + 1) from (area.top // 2, area.left // 2) on: the last row and
-        column may lie outside of the frame, are 0 then, and belong to no pixel.
+        Luma Y, (T, H, W) uint8 with T = len(indices); chroma, uint8, U before V; and whether the chroma has full
+        resolution (4:4:4). If so, chroma is (T, 2, H, W). Otherwise it is (T, 2, H // 2 + 1, W // 2 + 1), starting at
+        (area.top // 2, area.left // 2); its last row and column may lie outside the frame, and are then 0 and belong to
+        no pixel.
     """
     half = Area(area.top // 2, area.left // 2, area.height // 2 + 1, area.width // 2 + 1)
     formats: set[str] = set()
@@ -103,12 +105,12 @@ def decode_planes(
 
 
 def encode_flow(levels: NDArray[np.uint8], fps: int, gop: int) -> bytes:
-    """A lossless MP4 of quantised flow.
+    """Encode quantised flow as a lossless MP4.
 
     Args:
         levels: (T, H, W, 2) uint8 from `pipeline.flow.quantise`, x before y.
-        fps: flow fields a second.
-        gop: fields from key frame to key frame.
+        fps: flow fields per second.
+        gop: fields from one key frame to the next.
     """
     stacked = np.concatenate([levels[..., 0], levels[..., 1]], axis=1)
     options = {"qp": "0", "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)}
@@ -116,13 +118,13 @@ def encode_flow(levels: NDArray[np.uint8], fps: int, gop: int) -> bytes:
 
 
 def decode_flow(flow: bytes, indices: NDArray[np.int64], area: Area | None = None) -> NDArray[np.uint8]:
-    """Quantised flow fields, (len(indices), H, W, 2) uint8, exactly as they were encoded."""
+    """Decode quantised flow fields: (len(indices), H, W, 2) uint8, exactly as they were encoded."""
 
     def convert(frame: av.VideoFrame) -> tuple[NDArray[np.uint16]]:
         stacked = _planes(frame)[0]
         fields = np.split(stacked, 2)
         x, y = [area.of(field) for field in fields] if area else fields
-        pairs = np.left_shift(y, 8, dtype=np.dtype("<u2")) | x  # both at once: x is the low byte, and so the first
+        pairs = np.left_shift(y, 8, dtype=np.dtype("<u2")) | x  # x is the low byte, which comes first in memory
         return (pairs,)
 
     (pairs,) = _pick(flow, indices, convert)
@@ -130,10 +132,12 @@ def decode_flow(flow: bytes, indices: NDArray[np.int64], area: Area | None = Non
 
 
 def measure(encoded: bytes) -> tuple[int, int, int]:
-    """Decode all of a stream: how many frames it has, and their height and width in pixels; flow is two fields high.
+    """Decode a whole stream; return its number of frames, and their height and width in pixels.
+
+    The height of a flow picture is that of two fields.
 
     Raises:
-        CodecError: it does not decode to its end, or its frames are not of one size.
+        CodecError: the stream does not decode to its end, or its frames differ in size.
     """
     try:
         with av.open(io.BytesIO(encoded)) as container:
@@ -153,7 +157,7 @@ def _encode(frames: NDArray[np.uint8], given: str, stored: str, fps: int, option
     container_options = {"fflags": "+bitexact"}
     with av.open(buffer, "w", format="mp4", container_options=container_options) as container:
         stream = container.add_stream("libx264", rate=fps, options={**options, **_OPTIONS})
-        stream.codec_context.thread_count = 1  # also that of the conversion from RGB
+        stream.codec_context.thread_count = 1  # the conversion from RGB uses this number too
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = stored
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
@@ -172,7 +176,7 @@ def _encode(frames: NDArray[np.uint8], given: str, stored: str, fps: int, option
 def _pick(
     encoded: bytes, indices: NDArray[np.int64], convert: Callable[[av.VideoFrame], tuple[NDArray, ...]]
 ) -> tuple[NDArray, ...]:
-    """What `convert` gives of each frame, copied into arrays of all of them."""
+    """Apply `convert` to each requested frame, and stack its results into arrays with one entry per index."""
     if not len(indices):
         raise CodecError("no frame asked for")
     wanted, order = np.unique(indices, return_inverse=True)
@@ -186,7 +190,10 @@ def _pick(
 
 
 def decoded(encoded: bytes, wanted: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
-    """The frames of the given sorted indices, decoding from the last key frame before each stretch of them."""
+    """Yield the frames with the given sorted indices.
+
+    Before a frame, it seeks to the last key frame at or before it, if that key frame is ahead of the current position.
+    """
     try:
         with av.open(io.BytesIO(encoded)) as container:
             if not container.streams.video or container.streams.video[0].codec_context is None:
@@ -217,7 +224,12 @@ def decoded(encoded: bytes, wanted: NDArray[np.int64]) -> Iterator[av.VideoFrame
 
 
 def _planes(frame: av.VideoFrame, values: int = 1) -> list[NDArray[np.uint8]]:
-    """Views of the planes of a frame, (H, W * values a pixel), without the padding of their rows."""
+    """Return views of the planes of a frame, (H, W * values), without the padding of their rows.
+
+    Args:
+        frame: a decoded frame.
+        values: values per pixel of a plane.
+    """
     return [
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width * values]
         for plane in frame.planes

@@ -1,4 +1,4 @@
-"""The manifest: what a shard set should hold, what it holds, what failed and why, and the digest of all that."""
+"""The manifest of a shard set: the clips it should hold and does hold, the failures with reasons, and a digest."""
 
 import hashlib
 import shlex
@@ -20,11 +20,11 @@ _COUNTED = ["status", "error_class", "label", "num_frames"]
 
 
 class ShardError(ValueError):
-    """A shard set that is missing, incomplete or not as its manifest says; one line, for the user."""
+    """A shard set is missing, incomplete or not readable; the message is one line, written for the user."""
 
 
 def digest(clips: pa.Table) -> str:
-    """Identity of a data set version: which clips, with which labels and which bytes, in any order."""
+    """Return the digest that identifies a data set version: its clips, labels and bytes, whatever their order."""
     columns = ["clip_id", "split", "label", "status", "error_class", "video_sha256", "flow_sha256"]
     rows = sorted(tuple(repr(row[name]) for name in columns) for row in clips.select(columns).to_pylist())
     return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:16]
@@ -37,15 +37,15 @@ def summarise(
     notes: Sequence[str] = (),
     classes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The manifest of a finished set, from its table of clips.
+    """Make the manifest of a finished set from its table of clips.
 
     Args:
-        clips: one row a clip of the catalog (`CLIPS_SCHEMA`).
-        plan: what made it.
-        rate: what the run that finished it did: its clips, its seconds, what each stage took.
-        notes: what the catalog has to say of itself, such as how its lists differ from the published counts.
-        classes: the catalog's in the order of their numbers, of which these clips may be a part; where there are none
-            given, those of the clips.
+        clips: one row per clip of the catalog (`CLIPS_SCHEMA`).
+        plan: the plan of the ingest: settings and catalog that determine the set.
+        rate: the throughput of the run that finished the set: clips, seconds, and the time of each stage.
+        notes: notes of the catalog, such as how its lists differ from the published counts.
+        classes: all classes of the catalog in the order of their numbers; the clips may have only some of them. If
+            empty, the classes of the clips are used.
     """
     splits: dict[str, Any] = {}
     for split in sorted(set(clips["split"].to_pylist())):
@@ -83,12 +83,12 @@ def summarise(
 
 
 def unnamed(number: int) -> str:
-    """What a class is called of whose number no clip is known."""
+    """Return a placeholder name for a class whose number no clip has."""
     return f"class {number}"
 
 
 def _duplicates(clips: pa.Table) -> dict[str, Any]:
-    """Clips with the same packets, whatever their names: groups of them within one split and across splits."""
+    """Find groups of clips with the same packets, whatever their names, within one split and across splits."""
     groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     columns = ["clip_id", "split", "packets_sha256"]
     for row in clips.filter(pc.field("status") == "ok").select(columns).to_pylist():
@@ -104,16 +104,16 @@ def _duplicates(clips: pa.Table) -> dict[str, Any]:
 
 
 def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> None:
-    """Complete a shard set: its table of clips, then the manifest that makes it readable."""
+    """Complete a shard set: write its table of clips, then the manifest, without which the set is not readable."""
     write_table(clips, f"{shards}/{CLIPS}")
     write_json(f"{shards}/{MANIFEST}", manifest)
 
 
 def read_manifest(shards: str) -> dict[str, Any]:
-    """The manifest of a complete shard set.
+    """Read the manifest of a complete shard set.
 
     Raises:
-        ShardError: there is none, or it is of another format version.
+        ShardError: there is no manifest, it cannot be parsed, or it has another format version.
     """
     if not exists(f"{shards}/{MANIFEST}"):
         state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
@@ -132,10 +132,12 @@ def read_manifest(shards: str) -> dict[str, Any]:
 
 
 def read_catalog(shards: str) -> pa.Table:
-    """Every clip of a complete shard set, readable or not; columns of `CLIPS_SCHEMA` that the file lacks are null.
+    """Read the table of all clips of a complete shard set, failed clips included.
+
+    Columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
 
     Raises:
-        ShardError: the set is not complete, or its table of clips does not read.
+        ShardError: the set is not complete, or its table of clips cannot be read or has wrong columns.
     """
     read_manifest(shards)
     try:
@@ -155,7 +157,12 @@ def read_catalog(shards: str) -> pa.Table:
 
 
 def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
-    """The clips of a complete shard set, scalars only, in the order of their ids.
+    """Read the clips of a complete shard set, scalar columns only, in the order of their ids.
+
+    Args:
+        shards: folder or URI of the set.
+        split: split to read; None for all.
+        status: "ok" or "failed".
 
     Raises:
         ShardError: the set is not complete, or it has no such split.

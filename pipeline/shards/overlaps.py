@@ -1,4 +1,4 @@
-"""Which videos two shard sets share: what was trained on must not be what is validated on."""
+"""Search for videos that two shard sets share, so that nobody validates on videos of the training."""
 
 import re
 from typing import Any
@@ -9,14 +9,15 @@ import pyarrow.compute as pc
 from pipeline.shards.manifest import read_catalog
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
-_PACKETS = "packets_sha256"  # of the coded packets, the same in whatever container; not every set has it
+_PACKETS = "packets_sha256"  # digest of the coded packets, independent of the container; not every set has this column
 _COLUMNS = {"clip": "clip_id", "split": "split", "label": "label"}
 
 
 def video_of(clip_id: str) -> str:
-    """The video that a clip is a part of, from an id `DATASET.SOURCE[.START-END]`.
+    """Return the video that a clip belongs to, from a clip id `DATASET.SOURCE[.START-END]`.
 
-    A YouTube id is the same video in every data set; any other name only in its own.
+    A YouTube id means the same video in every data set. Any other name is valid in its own data set only, so the result
+    includes the data set.
     """
     dataset, _, rest = clip_id.partition(".")
     source = rest.partition(".")[0]
@@ -24,15 +25,15 @@ def video_of(clip_id: str) -> str:
 
 
 def overlaps(a: str, b: str) -> pa.Table:
-    """Pairs of readable clips, one of each set, that come from the same video, in the order of their ids.
+    """Find pairs of readable clips, one from each set, that come from the same video, in the order of their ids.
 
     Args:
         a: folder or URI of a shard set.
-        b: the folder or URI of another.
+        b: folder or URI of another shard set.
 
     Returns:
-        Columns `clip_a`, `split_a`, `label_a`, `clip_b`, `split_b`, `label_b`, and `same`: "video" where the ids name
-        the same video, "packets" where the names differ and the coded packets are equal to the bit.
+        Columns `clip_a`, `split_a`, `label_a`, `clip_b`, `split_b`, `label_b`, and `same`: "video" if the ids name the
+        same video, "packets" if the names differ and the coded packets are identical.
 
     Raises:
         ShardError: one of the sets is not complete.
@@ -44,7 +45,7 @@ def overlaps(a: str, b: str) -> pa.Table:
 
 
 def by_split(pairs: pa.Table) -> list[dict[str, Any]]:
-    """For each pair of splits how many clips of either are concerned: `split_a`, `split_b`, `clips_a`, `clips_b`."""
+    """Count the clips in the pairs, for each pair of splits: `split_a`, `split_b`, `clips_a`, `clips_b`."""
     counted = pairs.group_by(["split_a", "split_b"]).aggregate(
         [("clip_a", "count_distinct"), ("clip_b", "count_distinct")]
     )
@@ -61,7 +62,7 @@ def _clips(shards: str, side: str) -> pa.Table:
 
 
 def _join(left: pa.Table, right: pa.Table, key: str) -> pa.Table:
-    """Pairs of rows with the same key; a null is like nothing."""
+    """Join rows with the same key; a null equals nothing."""
     other = "packets" if key == "video" else "video"
     joined = left.drop([other]).join(right.drop([other]), key, join_type="inner")
     names = [f"{name}_{side}" for side in "ab" for name in _COLUMNS]

@@ -1,13 +1,13 @@
-"""The Parquet schema of a shard set: one row a clip, scalars before blobs.
+"""The Parquet schema of a shard set: one row per clip, with the scalar columns before the blobs.
 
     SHARDS/
-        shard-00000.parquet ...   the clips that could be read; one row group a clip
-        _clips.parquet            every clip of the catalog, readable or not: the scalars, and where its row is
-        _manifest.json            counts, bytes, digest; written last: without it the set is not complete
+        shard-00000.parquet ...   the clips that could be read; one row group per clip
+        _clips.parquet            every clip of the catalog, readable or not: the scalars, and the place of its row
+        _manifest.json            counts, bytes, digest; written last, so a set without it is not complete
         _plan.json                the catalog's digest and the settings that made the set; written first
 
-Names with an underscore are not data: `pyarrow.dataset`, `ray.data.read_parquet`, DuckDB and Spark skip them, so that
-the folder reads as one table.
+Files whose names begin with an underscore are not data: `pyarrow.dataset`, `ray.data.read_parquet`, DuckDB and Spark
+skip them, and so read the folder as one table.
 """
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ VIDEO = [
     pa.field("video_crf", pa.int32()),
     pa.field("video_gop", pa.int32()),
     pa.field("video_pixel_format", pa.string()),
-    pa.field("video_psnr", pa.float32()),  # dB, the worst frame after a round trip against what was encoded
+    pa.field("video_psnr", pa.float32()),  # dB, worst decoded frame compared with the frame that was encoded
     pa.field("video_bytes", pa.int64()),
     pa.field("video_sha256", pa.string()),
 ]
@@ -57,18 +57,18 @@ SOURCE = [
     pa.field("source_width", pa.int32()),
     pa.field("source_height", pa.int32()),
     pa.field("source_fps", pa.float64()),
-    pa.field("source_frames", pa.int32()),  # of the clip, decoded, not promised by the header
+    pa.field("source_frames", pa.int32()),  # decoded frames of the clip, not the header's number
     pa.field("source_bytes", pa.int64()),
     pa.field("source_sha256", pa.string()),
     pa.field(
         "packets_sha256", pa.string()
-    ),  # of the clip's compressed video alone, whatever the container: finds copies
-    pa.field("source_notes", pa.string()),  # what was special about it: interlaced, turned, times guessed, ...
+    ),  # digest of the clip's compressed video, independent of the container, to find copies
+    pa.field("source_notes", pa.string()),  # anything unusual: interlaced, rotated, times guessed, ...
 ]
 STATISTICS = [
     pa.field("brightness", pa.float32()),  # mean grey level, 0 to 255
-    pa.field("flow_magnitude", pa.float32()),  # mean length, pixels
-    pa.field("flow_clipped", pa.float32()),  # share of components beyond the bound
+    pa.field("flow_magnitude", pa.float32()),  # mean length of the vectors, pixels
+    pa.field("flow_clipped", pa.float32()),  # share of vector components beyond the bound
 ]
 BLOBS = [
     pa.field("video", pa.large_binary()),

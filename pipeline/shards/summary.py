@@ -1,4 +1,4 @@
-"""What an inspection says of a shard set: what it holds, what is wrong with it, what it shares with another."""
+"""The texts of an inspection: contents and problems of a shard set, and the videos it shares with another set."""
 
 import pyarrow as pa
 
@@ -7,11 +7,11 @@ from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
 
-CROP = 112  # side of the crop of the folder recipes, in pixels
+CROP = 112  # side of the crop in the folder recipes, in pixels
 
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
-    """What the table of clips counts in each split, then the first problems, each on a line of its own."""
+    """Format the counts of each split as a table, followed by the first problems, each on its own line."""
     manifest = summarise(read_catalog(shards), {})
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
     for split, counts in manifest["splits"].items():
@@ -31,7 +31,7 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
 
 
 def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
-    """How many clips of two sets come from the same video, for each pair of splits, and the first of them."""
+    """Format the number of clips that two sets share, for each pair of splits, and the first of these clips."""
     rows: list[list[object]] = [["split here", "split there", "clips here", "clips there"]]
     rows += [[row["split_a"], row["split_b"], row["clips_a"], row["clips_b"]] for row in by_split(pairs)]
     lines = ["", f"videos shared with {other}: {len(pairs) or 'no'} pair{'' if len(pairs) == 1 else 's'} of clips"]
@@ -44,7 +44,7 @@ def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
 
 
 def training_words(shards: str) -> list[str]:
-    """The command that trains on a shard set as it is: supervision transfer, where clips have no labels."""
+    """Return the words of a command that trains on a shard set: supervision transfer if its clips have no labels."""
     manifest = read_manifest(shards)
     if not manifest["labels"]:
         return ["transfer", "--ingest.shards", shards]

@@ -15,8 +15,9 @@ _BLOB_NAMES = [field.name for field in BLOBS]
 def write_table(table: pa.Table, uri: str) -> None:
     """Write one Parquet file atomically.
 
-    Where there are blobs, a row group is a clip, so that a reader of one clip and one stream reads those bytes and no
-    others (the footer grows by 4 kB a clip). Blobs stay as they are, they do not compress again; scalars take zstd.
+    If the table has blobs, each clip is a row group, so that a reader of one clip and one stream reads only those bytes
+    (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already; scalars are
+    compressed with zstd.
     """
     blobs = [name for name in _BLOB_NAMES if name in table.column_names]
     scalars = [name for name in table.column_names if name not in blobs]
@@ -40,14 +41,14 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_clip(uri: str, row_group: int, columns: Sequence[str]) -> dict[str, object]:
-    """One clip's row: only the bytes of the named columns are read."""
+    """Read one clip's row, and only the bytes of the named columns."""
     store, path = open_store(uri)
     info = store.get_file_info(path)
     return _open(uri, (info.mtime_ns, info.size)).read_row_group(row_group, columns=list(columns)).to_pylist()[0]
 
 
 @functools.lru_cache(maxsize=64)
-def _open(uri: str, version: tuple[int, int]) -> pq.ParquetFile:  # noqa: ARG001 - a file written again is another one
-    """An open file with its footer parsed, kept for the next clip of the same shard."""
+def _open(uri: str, version: tuple[int, int]) -> pq.ParquetFile:  # noqa: ARG001 - version is part of the cache key
+    """Open a file and parse its footer; the result is kept for the next clip of the same shard."""
     store, path = open_store(uri)
     return pq.ParquetFile(path, filesystem=store)

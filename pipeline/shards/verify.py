@@ -1,11 +1,11 @@
-"""Whether a shard set is what its manifest says, stream by stream, frame by frame: every fault is named at once.
+"""Verification that a shard set is what its manifest says; all problems are reported together.
 
-    the set        the digest, counts, labels and bytes of the manifest are those of the table of clips
-    the files      every shard is there and reads, its schema is this version's, and there is no other file
-    the clips      each lies where the table says and nowhere else, and its row there is the table's
-    the streams    their bytes have their digests, and decode to as many frames, as large, as stated
+    the set        the digest, counts, labels and bytes in the manifest match the table of clips
+    the files      every shard exists and can be read, its schema is that of this version, and there is no other file
+    the clips      each is at the place that the table gives and nowhere else, and its row there equals the table's
+    the streams    their bytes match their digests, and decode to the stated number and size of frames
 
-Shards are read side by side in threads, a clip at a time: hashing and decoding do not hold Python's lock.
+Threads read several shards at the same time, one clip at a time each: hashing and decoding release Python's lock.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class Problem(NamedTuple):
-    """One fault: a clip's id or a file's name, and what is wrong with it."""
+    """One problem: a clip's id or a file's name, and what is wrong with it."""
 
     where: str
     what: str
@@ -38,12 +38,12 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of looking at a whole shard set."""
+    """The result of verifying a whole shard set."""
 
     clips: int
-    """Clips that were found and compared; all that the set should hold where there is no problem."""
+    """Number of clips that were found and compared; without problems, this is every clip that the set should hold."""
     problems: list[Problem]
-    """Sorted; empty where the set is sound."""
+    """The problems, sorted; empty if there are none."""
 
 
 def verify(shards: str, decode: bool = True, write: Callable[[str], object] | None = None) -> Verification:
@@ -51,11 +51,11 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
 
     Args:
         shards: folder or URI of the set.
-        decode: also decode every stream; without it, digests alone vouch for the bytes.
-        write: takes the lines of progress; stderr when None.
+        decode: whether to decode every stream too; if False, only digests are compared.
+        write: function that takes the lines of progress; if None, they go to the console.
 
     Raises:
-        ShardError: the set is not complete or of another format, or its manifest or table of clips does not read.
+        ShardError: the set is not complete or has another format, or its manifest or table of clips cannot be read.
     """
     manifest, clips = read_manifest(shards), read_catalog(shards)
     ids, states, names = (clips[name].to_pylist() for name in ("clip_id", "status", "shard"))
@@ -91,7 +91,7 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
 
 
 def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
-    """Where the manifest is not the one that these clips give."""
+    """Yield the differences between the manifest and the one computed from these clips."""
     given = summarise(clips, {})
     given["labels"] = _all_named(given["labels"], manifest.get("labels"))
     for name in ("digest", "dataset", "labels", "splits", "bytes"):
@@ -100,7 +100,7 @@ def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
 
 
 def _all_named(given: list[str], said: Any) -> list[str]:
-    """The classes that the clips give, with the manifest's names for those that no clip has."""
+    """Return the classes of the clips, with the manifest's names for classes that no clip has."""
     if not isinstance(said, list):
         return given
     filled = [said[i] if name == unnamed(i) and i < len(said) else name for i, name in enumerate(given)]
@@ -132,7 +132,7 @@ def _schema(name: str, found: pa.Schema, expected: pa.Schema) -> Iterator[Proble
 def _shard(
     shards: str, name: str, clips: pa.Table, rows: dict[str, int], decode: bool
 ) -> tuple[list[str] | None, list[Problem]]:
-    """The clips in a shard, None where it does not read at all, and what is wrong with it and them."""
+    """Return the clips in a shard (None if the file cannot be read at all), and the problems of the file and clips."""
     store, path = open_store(f"{shards}/{name}")
     found: list[str] = []
     problems: list[Problem] = []
@@ -161,10 +161,10 @@ def _shard(
 
 
 def _clip(row: dict[str, Any], listed: dict[str, Any], shard: str, group: int, decode: bool) -> Iterator[str]:
-    """What is wrong with one clip of a shard."""
+    """Yield the problems of one clip in a shard."""
     if (listed["shard"], listed["row_group"]) != (shard, group):
         yield f"in {shard}, row group {group}, not in {listed['shard']}, row group {listed['row_group']}"
-    other = [field.name for field in SCALARS if repr(row.get(field.name)) != repr(listed[field.name])]  # NaN is itself
+    other = [field.name for field in SCALARS if repr(row.get(field.name)) != repr(listed[field.name])]  # NaN equals NaN
     if other:
         yield f"{shard} and {CLIPS} differ in {', '.join(other)}"
     for stream, frames in _FRAMES.items():

@@ -1,1 +1,1 @@
-"""Studies: what the papers claim, tried at small size on motion shapes, each side of each claim with several seeds."""
+"""Studies: test the papers' claims at small size on motion shapes, with several seeds for each side of a claim."""

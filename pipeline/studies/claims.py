@@ -1,4 +1,4 @@
-"""The table of claims: what a paper says, the experiments that try it, and what is compared with what."""
+"""The claims of the papers, the experiments that test them, and which results are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ class Side:
     """One side of a comparison.
 
     Attributes:
-        says: what it is, for the table.
-        experiment: whose outcomes it is made of.
-        network: rgb, flow, two_stream or matching; or the worse or better one of the two streams.
+        says: its name in the table.
+        experiment: the experiment whose outcomes are compared.
+        network: the network of the experiment: rgb, flow, two_stream or matching; or worse or better, for the worse or
+            better of the two streams.
     """
 
     says: str
@@ -28,13 +29,14 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the table: the first side is said to be better than the second.
+    """One row of the table; the claim is that the first side is better than the second.
 
     Attributes:
-        first: see above.
-        second: see above.
-        measure: top-1 on the test split; or optimiser steps until the best validation accuracy of the second side.
-        margin: by how much at least, as a share of clips.
+        first: the side that should be better.
+        second: the side that should be worse.
+        measure: top1, the accuracy on the test split; or steps, the optimiser steps that a side needs to reach the best
+            validation accuracy of the second side.
+        margin: how much better the first side must be, as a share of clips.
     """
 
     first: Side
@@ -45,14 +47,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says.
+    """A claim of a paper.
 
     Attributes:
-        name: for `--claims`.
-        says: the claim.
-        source: paper, section or table.
-        note: what a reader must know of how it was tried here.
-        comparisons: what would show it.
+        name: its name for `--claims`.
+        says: the claim in words.
+        source: the paper and its section or table.
+        note: what a reader must know about the way it is tested here.
+        comparisons: the comparisons that would confirm it.
     """
 
     name: str
@@ -63,40 +65,40 @@ class Claim:
 
     @property
     def experiments(self) -> dict[str, Experiment]:
-        """Those that it compares, by name."""
+        """The experiments that the claim compares, by name."""
         sides = [side for comparison in self.comparisons for side in (comparison.first, comparison.second)]
         return {side.experiment.name: side.experiment for side in sides}
 
 
 class Trainings:
-    """The experiments that claims share; each is described once."""
+    """The experiments, each defined once because several claims share them."""
 
     def __init__(self, study: StudyConfig) -> None:
         self.study = study
 
     def motions(self) -> Experiment:
-        """Two-stream I3D on the eight motions: the streams trained apart."""
+        """Two-stream I3D on the eight motions, with each stream trained on its own."""
         model = ModelConfig(name="i3d")
         config = training_config(self.study, "motions", model, training__epochs="9")
         return Experiment("i3d-motions", "motions", config)
 
     def single_frame(self) -> Experiment:
-        """The same network on one frame."""
+        """I3D on single RGB frames of the eight motions."""
         one = {"clips__frames": "1", "clips__stride": "1", "evaluation__val_frames": "1"}
         model = ModelConfig(name="i3d", streams=("rgb",))
         config = training_config(self.study, "motions", model, training__epochs="9", **one)
         return Experiment("i3d-one-frame", "motions", config)
 
     def few_labels(self, mode: Literal["original", "fixed", "full"]) -> Experiment:
-        """I3D on flow of the other motions, in one of the modes of Quo Vadis, Table 4."""
+        """I3D on the flow of the other motions, in one of the modes of Quo Vadis, Table 4."""
         model = ModelConfig(name="i3d", streams=("flow",), fine_tune=mode)
-        rate = "1e-2" if mode == "fixed" else "1e-3"  # a classifier alone bears more
+        rate = "1e-2" if mode == "fixed" else "1e-3"  # training only the classifier tolerates a higher rate
         config = training_config(self.study, "other_motions", model, training__epochs="32", optimiser__lr=rate)
         starts = {} if mode == "original" else {"flow": self.motions()}
         return Experiment(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
 
     def image_network(self, name: str, levels: Literal["signed", "imagenet"]) -> Experiment:
-        """A 2D network of torchvision on single frames, which stands for one of ImageNet."""
+        """A 2D network of torchvision trained on single frames, in place of one trained on ImageNet."""
         model = ModelConfig(name=name, streams=("rgb",), levels=levels)
         small = {"clips__frames": "1", "clips__stride": "1", **_PICTURE, "training__batch_size": "16"}
         config = training_config(self.study, "patterns", model, training__epochs="12", **small)
@@ -126,12 +128,12 @@ class Trainings:
         return Experiment("i3d-taught", "patterns", config, kind="transfer", starts=starts)
 
 
-_PICTURE = {"clips__short_side": "36", "clips__crop": "32"}  # DenseNet-121 halves 32 pixels five times, and no fewer
+_PICTURE = {"clips__short_side": "36", "clips__crop": "32"}  # DenseNet-121 halves the size 5 times: 32 at least
 _SHORT = {"clips__frames": "4", "clips__stride": "3"}
 
 
 def two_stream(study: StudyConfig) -> Claim:
-    """Quo Vadis, Table 2."""
+    """Return the claim of Quo Vadis, Table 2."""
     both = Trainings(study).motions()
     fused = Side("two-stream I3D", both, "two_stream")
     return Claim(
@@ -147,7 +149,7 @@ def two_stream(study: StudyConfig) -> Claim:
 
 
 def temporal(study: StudyConfig) -> Claim:
-    """What video networks are for."""
+    """Return the claim of Quo Vadis, section 1."""
     trainings = Trainings(study)
     one = Side("I3D on one RGB frame", trainings.single_frame(), "rgb")
     said = {"flow": "I3D on flow", "rgb": "I3D on RGB", "two_stream": "two-stream I3D"}
@@ -161,7 +163,7 @@ def temporal(study: StudyConfig) -> Claim:
 
 
 def start(study: StudyConfig) -> Claim:
-    """Quo Vadis, Tables 3 and 4."""
+    """Return the claim of Quo Vadis, Tables 3 and 4."""
     trainings = Trainings(study)
     scratch = Side("patterns from scratch", trainings.patterns("scratch"), "rgb")
     original = Side("other motions from scratch", trainings.few_labels("original"), "flow")
@@ -179,7 +181,7 @@ def start(study: StudyConfig) -> Claim:
 
 
 def transfer(study: StudyConfig) -> Claim:
-    """Quo Vadis, Table 4."""
+    """Return the claim of Quo Vadis, Table 4."""
     trainings = Trainings(study)
     original = Side("Original", trainings.few_labels("original"), "flow")
     return Claim(
@@ -196,7 +198,7 @@ def transfer(study: StudyConfig) -> Claim:
 
 
 def supervision(study: StudyConfig) -> Claim:
-    """T3D, section 3.2."""
+    """Return the claim of T3D, section 3.2."""
     trainings = Trainings(study)
     return Claim(
         "supervision",
@@ -219,10 +221,10 @@ CLAIMS: dict[str, Callable[[StudyConfig], Claim]] = {
 
 
 def chosen(study: StudyConfig) -> list[Claim]:
-    """The claims that a study tries.
+    """Return the claims that a study tests.
 
     Raises:
-        ConfigError: there is no such claim.
+        ConfigError: a claim of that name does not exist.
     """
     for name in study.claims:
         if name not in CLAIMS:

@@ -1,4 +1,4 @@
-"""An experiment: one training, with all that it stands on; the same experiment is never run twice."""
+"""Experiments: trainings with everything that their results depend on, so that none is run twice."""
 
 import hashlib
 import json
@@ -11,21 +11,22 @@ from pipeline.storage import exists, make_folder, read_json, write_json
 
 Kind = Literal["train", "transfer", "frames"]
 INFLATE = "inflate"
-# What of a config does not change a training's result, given the digest of its data.
+# Fields of a config that do not change the result of a training once the digest of its data is known.
 _ELSEWHERE = ("name", "resume", "retry", "storage", "catalog", "ingest", "resources", "tracking")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A training, for any seed.
+    """A training without its seed.
 
     Attributes:
-        name: the name of its runs, unique in a study.
+        name: the prefix of its runs' names, unique in a study.
         data: name of its data set.
-        config: without seed, name and starting weights.
-        kind: a training on labels (`pretrain`), a supervision transfer (`transfer`), or a 2D network on single frames.
-        starts: stream, or `inflate`, to the experiment whose weights it begins with.
-        seeded: False for one that is made once for all seeds, as a published file would be.
+        config: its config without seed, name and initial weights.
+        kind: train, a training on labels (`pretrain`); transfer, a supervision transfer; frames, a training of a 2D
+            network on single frames.
+        starts: maps a stream, or `inflate`, to the experiment that provides the initial weights.
+        seeded: False if it is run once for all seeds, because it replaces a published file.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Experiment:
     seeded: bool = True
 
     def trial(self, seed: int) -> "Trial":
-        """This experiment with a seed."""
+        """Return this experiment with a seed."""
         return Trial(self, seed if self.seeded else 0)
 
 
@@ -52,14 +53,14 @@ class Trial:
 
     @property
     def starts(self) -> dict[str, "Trial"]:
-        """The trials that must be done before it."""
+        """The trials that provide its initial weights, so they must be done first."""
         return {name: start.trial(self.seed) for name, start in self.experiment.starts.items()}
 
     def key(self, digests: Mapping[str, str]) -> str:
-        """A hash of everything that the result is a function of.
+        """Return a hash of everything that the result depends on.
 
         Args:
-            digests: the digests of the data sets by their names.
+            digests: the digests of the data sets, by name.
         """
         config = to_dict(replace(self.experiment.config, seed=self.seed))
         facts = {
@@ -70,27 +71,27 @@ class Trial:
             "starts": {name: start.key(digests) for name, start in self.starts.items()},
         }
         if self.starts and self.experiment.kind == "train":
-            facts["classifier"] = "new"  # until version 0.1.0 it was kept where as many classes were left
+            facts["classifier"] = "new"  # up to version 0.1.0 the old one was kept if the class count matched
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self, digests: Mapping[str, str]) -> str:
-        """Of its runs and folder."""
+        """Return the name of its MLflow run and of its folder."""
         return f"{self.experiment.name}-seed{self.seed}-{self.key(digests)[:8]}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to.
+    """The result of a trial.
 
     Attributes:
         name: the name of its run.
-        top1: share of right clips of each network, and of both fused.
-        clips: that these stand on.
+        top1: share of correctly classified clips of each network, and of both streams fused.
+        clips: number of clips on which the accuracies were measured.
         digest: the digest of the data.
         history: metrics of every epoch of each network.
-        batch: clips an optimiser step.
-        weights: what the next training starts from, by stream, or `inflate`.
-        seconds: that it took.
+        batch: clips per optimiser step.
+        weights: files of the trained weights for later trainings, by stream or `inflate`.
+        seconds: its duration in seconds.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Outcome:
     seconds: float
 
     def steps(self, network: str) -> list[int]:
-        """Optimiser steps at the end of every epoch."""
+        """Return the number of optimiser steps done by the end of each epoch."""
         total, ends = 0, []
         for row in self.history[network]:
             total += -(-int(row["train/clips"]) // self.batch)
@@ -111,18 +112,18 @@ class Outcome:
         return ends
 
     def save(self, path: str) -> None:
-        """Write it whole or not at all."""
+        """Write the outcome to a file, atomically."""
         make_folder(path.rpartition("/")[0])
         write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str) -> "Outcome | None":
-        """Read it; None where it is not there."""
+        """Read an outcome; None if the file does not exist."""
         return cls(**read_json(path)) if exists(path) else None
 
 
 def in_order(trials: list[Trial]) -> list[Trial]:
-    """The trials and all that they start from, each once, starts first."""
+    """Return the trials and those that they start from, each once, with every trial after those it starts from."""
     found: dict[str, Trial] = {}
 
     def add(trial: Trial) -> None:
@@ -136,7 +137,7 @@ def in_order(trials: list[Trial]) -> list[Trial]:
 
 
 def planned_passes(trial: Trial, manifests: Mapping[str, Mapping[str, Any]]) -> float:
-    """How much work a trial is, in training passes of a clip of 8 x 28 x 28 pixels; for the time left."""
+    """Estimate the work of a trial, in training passes over a clip of 8 x 28 x 28 pixels, to predict the time left."""
     config, splits = trial.experiment.config, manifests[trial.experiment.data]["splits"]
     share = config.clips.frames * config.clips.crop**2 / (8 * 28**2)
     clips = splits["train"]["present"] + splits["val"]["present"] / 3

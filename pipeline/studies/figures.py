@@ -1,4 +1,4 @@
-"""The figures of a report: what each side of a claim reaches, and how fast."""
+"""The figures of a report: the accuracy of each side of a claim, and the curves of its training."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ from pipeline.studies.claims import Claim, Side
 from pipeline.studies.experiments import Outcome
 from pipeline.studies.verdicts import Outcomes, Verdict, top1
 
-BESIDE = ("worse", "better", "two_stream")  # chosen among networks, not trained on their own
+BESIDE = ("worse", "better", "two_stream")  # picked or fused from trained networks, not trained themselves
 
 
 def bars(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple[int, ...]) -> Figure:
-    """Test accuracy of every side, the mean as a bar, each seed as a point."""
+    """Draw the test accuracy of every side: the mean as a bar, each seed as a point."""
     shown = [(side, outcomes_of(side, outcomes, seeds)) for side in sides(verdicts)]
     figure = Figure(figsize=(1.6 + 1.5 * len(shown), 3.4))
     axes = figure.add_subplot()
@@ -32,7 +32,7 @@ def bars(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple
 
 
 def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple[int, ...]) -> Figure:
-    """Validation accuracy over optimiser steps, one panel a data set: mean of the seeds, and from lowest to highest."""
+    """Draw validation accuracy over optimiser steps, one panel per data set: the mean of the seeds and their range."""
     shown = [(side, there) for side in sides(verdicts, "history") if (there := outcomes_of(side, outcomes, seeds))]
     sets = list(dict.fromkeys(side.experiment.data for side, _ in shown)) or [""]
     figure = Figure(figsize=(1 + 4.2 * len(sets), 3.4))
@@ -54,7 +54,7 @@ def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tupl
 
 
 def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:
-    """The sides of all comparisons, each once; for `history` those that were trained on their own."""
+    """Return the sides of all comparisons, each once; for `history`, the trained networks that they consist of."""
     both = [side for v in verdicts for side in (v.comparison.first, v.comparison.second)]
     if of == "history":
         both = [
@@ -66,7 +66,7 @@ def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:
 
 
 def outcomes_of(side: Side, outcomes: Outcomes, seeds: tuple[int, ...]) -> list[Outcome]:
-    """Those that there are."""
+    """Return the outcomes of a side that exist, in the order of the seeds."""
     keys = [(side.experiment.name, side.experiment.trial(seed).seed) for seed in seeds]
     return [outcomes[key] for key in keys if key in outcomes]
 

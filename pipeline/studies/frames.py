@@ -1,7 +1,7 @@
-"""A 2D network that learns from single labelled frames: what stands here for a network of ImageNet.
+"""Train a 2D network on single labelled frames, in place of a network trained on ImageNet.
 
-Its file is one of torchvision's, so that `model.inflate` takes it, for inflation and as the teacher of supervision
-transfer.
+The weights are saved under torchvision's names, so that `model.inflate` accepts the file, both for inflation and for
+the teacher of a supervision transfer.
 """
 
 import io
@@ -31,11 +31,12 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
     """Train torchvision's `model.name` on one random frame of each clip an epoch, and keep the last weights.
 
     Args:
-        config: resolved; `model.levels` are those that the 3D network will give it.
-        path: the path of the state dict.
+        config: the resolved config; `model.levels` is the input range with which the weights will be used later.
+        path: path of the file for the state dict.
 
     Returns:
-        Metrics of every epoch, named as in the loop of the 3D networks; the last also `test/top1` and `test/clips`.
+        Metrics of every epoch, with the names that the training loop of the 3D networks uses; the last epoch also has
+        `test/top1` and `test/clips`.
     """
     from torchvision import models  # slow to import, and needed here only
 
@@ -76,7 +77,7 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
 
 
 def frames(config: Config, index: ClipIndex, rows: NDArray[np.int64], epoch: int | None) -> Tensor:
-    """One frame of each clip, random or where `epoch` is None the middle one: (N, 3, H, W) of `model.levels`."""
+    """Return a random frame of each clip, or the middle one if `epoch` is None: (N, 3, H, W) in `model.levels`."""
     sample = CentreSampler(config.clips, 1) if epoch is None else TrainingSampler(config.clips, config.seed, epoch)
     images = normalise(windows_of(index, rows, "rgb", sample))[:, :, 0]
     if config.model.levels == "signed":
@@ -87,7 +88,7 @@ def frames(config: Config, index: ClipIndex, rows: NDArray[np.int64], epoch: int
 
 @torch.no_grad()
 def share_right(config: Config, network: nn.Module, index: ClipIndex) -> float:
-    """Of the middle frames of a split's clips."""
+    """Return the share of a split's clips whose middle frame is classified correctly."""
     network.eval()
     right = 0
     for rows in np.array_split(np.arange(len(index)), -(-len(index) // 64)):

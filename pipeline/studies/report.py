@@ -1,4 +1,4 @@
-"""What a study says at its end: one line a comparison, in the terminal and in Markdown."""
+"""The report of a study: one row per comparison, for the terminal, in Markdown and in JSON."""
 
 import math
 import os
@@ -21,7 +21,7 @@ Judged = Sequence[tuple[Claim, Sequence[Verdict]]]
 
 
 def rows(judged: Judged) -> list[list[object]]:
-    """The table: a heading, then one row a comparison."""
+    """Return the table: a heading, then one row per comparison."""
     table: list[list[object]] = [list(HEADING)]
     for claim, verdicts in judged:
         for verdict in verdicts:
@@ -34,7 +34,7 @@ def rows(judged: Judged) -> list[list[object]]:
 
 
 def shown(values: Sequence[float], measure: str) -> str:
-    """Mean and, of several seeds, the lowest and highest; `never` where a step was not reached by any."""
+    """Format the mean and the range of several seeds; list the values if some seeds `never` reached the accuracy."""
     if not values:
         return "-"
     scale, digits = (1, 0) if measure == "steps" else (100, 1)
@@ -51,7 +51,7 @@ def markdown(
     manifests: Mapping[str, Mapping[str, Any]],
     failed: Mapping[str, str],
 ) -> str:
-    """The report; figures lie beside it."""
+    """Return the report in Markdown; it refers to figures in its own folder."""
     seeds = ", ".join(map(str, study.seeds))
     lines = [
         "# What the papers claim, at small size on motion shapes",
@@ -79,7 +79,7 @@ def markdown(
 
 
 def results(judged: Judged) -> list[dict[str, Any]]:
-    """The same for machines: every value of every seed; null for steps that were never reached."""
+    """Return the results as JSON values: every value of every seed, null for an accuracy that was never reached."""
     return [
         {
             "claim": claim.name,

@@ -1,4 +1,4 @@
-"""Runs trials on Ray, a few at a time, each through the functions of the real jobs; what is done is not done again."""
+"""Run trials on Ray, a few at a time, with the functions of the real jobs; finished trials are not run again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,14 +26,14 @@ Write = Callable[[str], object]
 
 
 class Runner:
-    """The trials of a study: which are done, which may begin.
+    """The scheduler of a study's trials, which knows which are done and which may begin.
 
     Args:
-        storage: outcomes lie in STORAGE/outcomes, runs in STORAGE/runs.
+        storage: the study's folder; outcomes are in STORAGE/outcomes, runs in STORAGE/runs.
         manifests: the manifests of the data sets, by name.
-        parent: MLflow run that those of the trials are shown below.
-        concurrent: trials at a time.
-        write: takes the lines of progress.
+        parent: the MLflow run that is the parent of the trials' runs.
+        concurrent: number of trials at a time.
+        write: function that is called with each line of progress.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Runner:
         self.failed: dict[str, str] = {}  # trial to reason
 
     def run(self, trials: list[Trial]) -> None:
-        """Run what is not done, starts first; a trial that fails costs only those that start from it.
+        """Run the trials that are not done; if one fails, only those that start from it are skipped.
 
         Args:
-            trials: in the order of `in_order`.
+            trials: the trials in the order of `in_order`.
         """
         for trial in trials:
             if done := Outcome.load(self._path(trial)):
@@ -63,7 +63,7 @@ class Runner:
             raise Interrupted(f"{len(self.outcomes)} of {len(trials)} trainings are done") from stop
 
     def _perform(self, trials: list[Trial], waiting: list[Trial]) -> None:
-        """Run what waits, a few at a time."""
+        """Run the waiting trials, a few at a time."""
         work = {str(trial): planned_passes(trial, self.manifests) for trial in waiting}
         left, begun, running = sum(work.values()), time.monotonic(), dict[Any, Trial]()
         total = left
@@ -122,13 +122,13 @@ def _performed(trial: Trial, name: str, starts: dict[str, str], parent: Run) -> 
 
 
 def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> Outcome:
-    """Train and test, or go on with a training that was broken off.
+    """Train and test; resume a training that was interrupted.
 
     Args:
-        trial: what.
+        trial: the trial to run.
         name: the name of its run.
-        starts: stream, or `inflate`, to the file of the weights to begin with.
-        parent: MLflow run above it.
+        starts: maps a stream, or `inflate`, to the file of its initial weights.
+        parent: the parent MLflow run.
     """
     begun, config = time.monotonic(), trial.experiment.config
     inflate, weights = starts.get(INFLATE, ""), {key: path for key, path in starts.items() if key != INFLATE}
@@ -162,7 +162,7 @@ def perform(trial: Trial, name: str, starts: Mapping[str, str], parent: Run) -> 
 
 
 def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[list[dict[str, float]], str]:
-    """The 2D network in a tracked run."""
+    """Train the 2D network in a tracked run; return its history and the path of its weights."""
     make_folder(folder)
     path = f"{folder}/{config.model.name}.pth"
     with run_of(config, config.name, {"runs": {}}, folder, "all", tags=dict(tags)) as run:

@@ -1,9 +1,10 @@
-"""What a study runs on: its options, its four data sets, and the trainings that claims are made of.
+"""The settings of a study: its options, its four data sets, and the base config of its trainings.
 
-All networks are the papers' at full width; windows are 8 frames, every second one, of 20 x 20 pixels, so that a
-training takes minutes of one core, and three such windows are the test: whole clips, of which a network trained on one
-time step makes two, gave 51 % of flow where single windows of the validation gave 84. Clips and batch norm are those
-of `recipes.demo`, for its reasons; AdamW learns more from so few steps than SGD.
+All networks have the papers' full width. Windows are 8 frames, every second one, of 20 x 20 pixels, so that a training
+takes minutes on one core. The test scores three such windows per clip, not whole clips: a whole clip makes two time
+steps in a network that was trained on one, and the flow network then got 51 % of the test where single windows got
+84 % of the validation. Clips and batch norm are those of `recipes.demo`, for the reasons given there. AdamW learns more
+than SGD in so few steps.
 """
 
 from collections.abc import Mapping
@@ -27,26 +28,27 @@ class StudyConfig:
     """The options of a study."""
 
     storage: str = "outputs/study"
-    """Folder of clips, shards, trainings, MLflow and the report; what is done there is not done again."""
+    """Folder of clips, shards, trainings, MLflow and the report; trainings that are done there are not run again."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
-    """Seeds: each training is run once with each."""
+    """Seeds; each training is run once with each seed."""
     claims: tuple[str, ...] = ()
-    """Claims to try; empty for all."""
+    """Claims to test; empty for all."""
     concurrent: PositiveInt = 2
-    """Trainings at a time, one core each."""
+    """Number of trainings at a time, one core each."""
     scale: Literal["full", "tiny"] = "full"
-    """tiny: a few clips for an epoch, to see that everything runs; nothing is learned from so little."""
+    """Size of the data and trainings; tiny: a few clips for one epoch, to check that everything runs. So little data
+    teaches the networks nothing."""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"seeds: {','.join(map(str, self.seeds)) or 'empty'}; give different ones, at least one")
 
     def resolved(self) -> Self:
-        """With an absolute path."""
+        """Return the options with an absolute path."""
         return replace(self, storage=absolute_path(self.storage, Path.cwd()))
 
 
-DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips a class, seed, streams
+DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips per class and split, seed, streams
     "motions": (MotionShapesConfig(train=48, val=10, test=20, frames=24), 0, ("rgb", "flow")),
     "other_motions": (
         MotionShapesConfig(classes="other_motions", train=2, val=10, test=20, frames=24),
@@ -72,7 +74,7 @@ _TINY_TRAINING = {"training.epochs": "1", "training.batch_size": "4"}
 
 
 def data_config(study: StudyConfig, name: str) -> Config:
-    """How a data set is rendered and ingested."""
+    """Return the config with which a data set is rendered and ingested."""
     shapes, seed, streams = DATA[name]
     base, folder = demo(), f"tiny_{name}" if study.scale == "tiny" else name
     config = replace(
@@ -87,13 +89,13 @@ def data_config(study: StudyConfig, name: str) -> Config:
 
 
 def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes: str) -> Config:
-    """A training on a data set: one worker, AdamW and a cosine, tested on three windows of each clip.
+    """Return the config of a training: one worker, AdamW, a cosine schedule, and a test on three windows per clip.
 
     Args:
-        study: its options.
-        data: name of the set.
-        model: the network; its streams are what is trained.
-        **changes: fields of the config by their dotted names, with __ for the dot.
+        study: the options of the study.
+        data: name of the data set.
+        model: the network and the streams to train.
+        **changes: fields of the config to set, by their dotted names with __ in place of each dot.
     """
     base = data_config(study, data)
     fields = {

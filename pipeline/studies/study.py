@@ -1,11 +1,11 @@
-"""A study from beginning to end: data, trainings, verdicts, report; a parent run of MLflow holds the report.
+"""A whole study: data, trainings, verdicts and report; the report is logged to a parent run in MLflow.
 
 STORAGE/
 videos/, shards/   the data sets
-runs/              every training, as `jobs/pretrain_kinetics.py` leaves it
-outcomes/          what each came to: a training that is here is not run again
+runs/              a folder per training, with the same files as one of `jobs/pretrain_kinetics.py`
+outcomes/          the result of each training; a training whose result is here is not run again
 report/            report.md, its figures, results.json
-study.json         the MLflow run above all
+study.json         the id of the parent MLflow run
 """
 
 from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ EXPERIMENT = "study"
 
 @dataclass(frozen=True)
 class Studied:
-    """What a study came to.
+    """The result of a study.
 
     Attributes:
-        claims: those tried, each with its verdicts.
-        failed: trainings that failed, with the reason.
-        run: the run of MLflow.
+        claims: the claims that were tested, each with its verdicts.
+        failed: the reason of each training that failed, by its name.
+        run: the MLflow run.
         report: path of the Markdown file.
     """
 
@@ -50,11 +50,11 @@ class Studied:
 
 
 def run_study(study: StudyConfig, write: Write = print) -> Studied:
-    """Try the claims; on a cluster that is connected.
+    """Test the claims on the connected cluster and write the report.
 
     Args:
-        study: resolved.
-        write: takes the lines of progress.
+        study: the resolved options.
+        write: function that is called with each line of progress.
     """
     claims = chosen(study)
     trials = in_order([e.trial(seed) for claim in claims for e in claim.experiments.values() for seed in study.seeds])
@@ -68,14 +68,14 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
 
 
 def ready_data(study: StudyConfig, name: str) -> dict[str, Any]:
-    """The manifest of a data set, which is made where it is not there."""
+    """Return the manifest of a data set; make the data set if it does not exist."""
     config = data_config(study, name)
     return ingest(config, configured_catalog(config))
 
 
 @contextmanager
 def study_run(storage: str) -> Iterator[Run]:
-    """The tracked run above all trainings; the same one every time."""
+    """Open the MLflow run that is the parent of all trainings; the same run is reused every time."""
     make_folder(storage)
     path = f"{storage}/study.json"
     known = read_json(path)["run"] if exists(path) else None

@@ -1,4 +1,4 @@
-"""What a study says at its end: one line a comparison, what failed, and where the report is."""
+"""The summary that a study prints at its end."""
 
 from pipeline.studies.report import rows
 from pipeline.studies.study import Studied
@@ -6,7 +6,7 @@ from pipeline.table import table
 
 
 def studied(result: Studied) -> str:
-    """One line a comparison, what failed, where the report is, and how to look at the runs."""
+    """Return the summary: one row per comparison, the path of the report, and the trainings that failed."""
     lines = ["", table(rows(result.claims)), f"  {result.report}"]
     lines += [f"  failed: {trial}: {reason}" for trial, reason in result.failed.items()]
     return "\n".join(lines)

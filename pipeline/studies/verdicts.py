@@ -1,4 +1,4 @@
-"""Whether a claim came out: the difference of each seed, against what seeds differ by."""
+"""Decide whether a claim is confirmed, by comparing the difference between two sides with its spread over seeds."""
 
 import math
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from pipeline.studies.claims import Comparison, Side
 from pipeline.studies.experiments import Outcome
 
 Answer = Literal["yes", "unclear", "no", "did not run"]
-Outcomes = Mapping[tuple[str, int], Outcome]  # by name of the experiment and seed
+Outcomes = Mapping[tuple[str, int], Outcome]  # key: name of the experiment, seed
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison came to.
+    """The result of a comparison.
 
     Attributes:
-        comparison: what was compared.
-        first: its value for each seed; a share of clips, or steps.
-        second: the same of the second side.
-        seeds: that both sides have.
-        clips: that the values stand on: of the test, or for steps of the validation.
+        comparison: the comparison.
+        first: the first side's value for each seed, as a share of clips or a number of steps.
+        second: the second side's value for each seed.
+        seeds: the seeds for which both sides have outcomes.
+        clips: number of clips on which the values were measured: test clips, or validation clips for steps.
         digest: the digest of the data.
     """
 
@@ -36,13 +36,18 @@ class Verdict:
 
     @property
     def differences(self) -> list[float]:
-        """By how much the first side is better, for each seed; a side that never gets there is a whole run late."""
+        """How much better the first side is, for each seed; infinite if one side never reaches the accuracy."""
         sign = -1 if self.comparison.measure == "steps" else 1
         return [sign * (a - b) if a != b else 0.0 for a, b in zip(self.first, self.second, strict=True)]
 
     @property
     def answer(self) -> Answer:
-        """Yes needs the margin in the mean with a standard deviation between seeds to spare, unclear the mean alone."""
+        """Whether the claim is confirmed.
+
+        Yes: the mean difference exceeds the margin by more than one standard deviation over seeds. Unclear: it exceeds
+        the margin by less. No: it does not exceed the margin, or with some seed the first side never reaches the
+        accuracy.
+        """
         if not self.seeds:
             return "did not run"
         if any(math.isinf(value) for value in self.differences):
@@ -55,11 +60,11 @@ class Verdict:
 
 
 def judge(comparison: Comparison, outcomes: Outcomes, seeds: tuple[int, ...]) -> Verdict:
-    """Compare the sides on the seeds that both have."""
+    """Compare the two sides on the seeds for which both have outcomes."""
     sides = (comparison.first, comparison.second)
     there = tuple(
         seed for seed in seeds if all(_key(side, seed) in outcomes for side in sides)
-    )  # what failed is not compared
+    )  # failed trials have no outcome
     pairs = [tuple(outcomes[_key(side, seed)] for side in sides) for seed in there]
     if comparison.measure == "steps":
         values = [
@@ -77,7 +82,7 @@ def judge(comparison: Comparison, outcomes: Outcomes, seeds: tuple[int, ...]) ->
 
 
 def top1(outcome: Outcome, network: str) -> float:
-    """Share of right clips of a network, or of the worse or better one of the streams."""
+    """Return the top-1 accuracy of a network, or of the worse or better of the two streams, as a share of clips."""
     if network in ("worse", "better"):
         streams = [outcome.top1["rgb"], outcome.top1["flow"]]
         return min(streams) if network == "worse" else max(streams)
@@ -85,12 +90,12 @@ def top1(outcome: Outcome, network: str) -> float:
 
 
 def best(outcome: Outcome, network: str) -> float:
-    """The highest validation accuracy of its epochs."""
+    """Return the highest validation accuracy that a network reached in any epoch."""
     return max(row["val/top1"] for row in outcome.history[network])
 
 
 def steps_to(outcome: Outcome, network: str, goal: float) -> float:
-    """Optimiser steps until the validation accuracy first is at the goal; infinite where it never is."""
+    """Return the optimiser steps until validation accuracy first reaches the goal; infinite if it never does."""
     reached = zip(outcome.steps(network), outcome.history[network], strict=True)
     return next((float(steps) for steps, row in reached if row["val/top1"] >= goal), math.inf)
 

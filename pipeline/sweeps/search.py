@@ -1,8 +1,8 @@
-"""A Tune run: each trial is a whole Ray Train run, whose epochs ASHA compares as they come.
+"""Ray Tune runs: each trial is a whole Ray Train run, and ASHA compares the trials after every epoch.
 
-Tune's trainable is a driver function that starts a `TorchTrainer` (Ray 2.60's one supported pattern);
-`TuneReportCallback` carries every epoch's metrics from rank 0 to Tune. MLflow has one child run a trial under a parent
-with the table and the picture.
+Tune's trainable is a driver function that starts a `TorchTrainer` (the only pattern that Ray 2.60 supports);
+`TuneReportCallback` sends every epoch's metrics from rank 0 to Tune. In MLflow each trial is a child run; the parent
+run holds the result table and the figure.
 
     STORAGE/sweeps/NAME/     Tune's state, results.csv        STORAGE/sweeps/NAME/trials/ID/    checkpoints of a trial
 """
@@ -39,13 +39,13 @@ COLUMNS = ("trial", *AXES, "epochs", METRIC, "val/loss", "val/clips", "perf/clip
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         name: the name of the sweep.
-        folder: Tune's state and the table.
-        run: the parent run.
-        rows: one mapping a trial with `COLUMNS`, best first.
+        folder: folder that holds Tune's state and the result table.
+        run: the parent MLflow run.
+        rows: one mapping per trial with the keys `COLUMNS`, best trial first.
         digest: the digest of the shard set.
     """
 
@@ -57,10 +57,10 @@ class Swept:
 
 
 def search(sweep: SweepConfig) -> Swept:
-    """Run every trial of a resolved sweep, or as many epochs of it as ASHA grants.
+    """Run all trials of a resolved sweep; ASHA may stop a trial before its last epoch.
 
     Raises:
-        ShardError: the shard set is not complete; a sweep ingests nothing.
+        ShardError: the shard set is incomplete; a sweep does not ingest clips.
     """
     base = sweep.base
     manifest = read_manifest(base.ingest.shards)
@@ -98,14 +98,14 @@ def search(sweep: SweepConfig) -> Swept:
 
 
 def keep_winner(base: Config, result: Swept) -> str:
-    """Write the config of the best trial beside the table, for a training of its own.
+    """Write the config of the best trial next to the result table, so that it can be trained on its own.
 
     Args:
-        base: what the user asked for; a sweep fits it to the cluster that it runs on.
+        base: the base config as the user gave it, before it was fitted to the cluster.
         result: the result of the sweep.
 
     Returns:
-        The file.
+        The path of the file.
     """
     file = f"{result.folder}/winner.yaml"
     text = yaml_text(to_dict(trial_config(base, result.rows[0], name="")))
@@ -114,7 +114,7 @@ def keep_winner(base: Config, result: Swept) -> str:
 
 
 def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGrid:
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new output prints tables even where it is to be silent
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new output prints tables even with verbose=0
     values = {"base": to_dict(sweep.base), "stream": sweep.stream, "run": (run.uri, run.run_id), "folder": folder}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, values=values), {"CPU": TRIAL_CPUS}),
@@ -133,15 +133,15 @@ def _tune(sweep: SweepConfig, run: Run, name: str, folder: str) -> tune.ResultGr
         ),
         run_config=tune.RunConfig(name=name, storage_path=f"{sweep.base.storage}/sweeps", verbose=0),
     )
-    # Ray Data's own actors stay where the first dataset of a cluster runs: in a trial they would end with it, and the
-    # other trials' datasets would complain of that at length.
+    # The process that runs the first dataset of a cluster owns Ray Data's actors. Without this first dataset that would
+    # be a trial: the actors would end with it, and the datasets of other trials would log many errors.
     ray.data.from_items([0]).map_batches(lambda batch: batch, num_cpus=TRIAL_CPUS).materialize()
     print(f"{trials(sweep)} trials, {sweep.concurrent} at a time", flush=True)
     return tuner.fit()
 
 
 def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
-    """Tune's trainable: one training with one point of the space, tracked as a child run."""
+    """Train with one point of the search space, tracked as a child run; this is Tune's trainable."""
     trial_id = tune.get_context().get_trial_id()
     config = trial_config(from_dict(Config, values["base"]), point, name=f"trial-{trial_id}")
     parent = Run(*values["run"])
@@ -156,10 +156,10 @@ def run_trial(point: dict[str, int], values: dict[str, Any]) -> None:
 
 
 class ReportEpochs(TuneReportCallback):
-    """Tells Tune of whole epochs; a checkpoint inside one is none of its business."""
+    """A callback that reports whole epochs to Tune, and leaves out checkpoints inside an epoch."""
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """See Ray."""
+        """Pass on the report of a whole epoch; see the base class in Ray."""
         if is_whole(metrics[0]):
             super().after_report(run_context, metrics, checkpoint)
 
@@ -187,7 +187,7 @@ def _most_epochs(sweep: SweepConfig) -> int:
 
 
 def _end_children(parent: Run, rows: list[dict[str, Any]], most_epochs: int) -> None:
-    """Tune kills a trial where it stands, after its last epoch as well: its run is ended here, with the reason."""
+    """End the MLflow runs of the trials with the right status; Tune kills each trial before it can do that itself."""
     ended = {row["trial"]: row for row in rows}
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
     children = parent.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.run_id}'", max_results=1000)

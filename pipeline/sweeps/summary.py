@@ -1,4 +1,4 @@
-"""What a sweep says at its end: every trial, best first."""
+"""The summary that a sweep prints at its end: every trial, best first."""
 
 from pipeline.config import SweepConfig
 from pipeline.sweeps.search import METRIC, Swept
@@ -6,7 +6,7 @@ from pipeline.table import table
 
 
 def swept(sweep: SweepConfig, result: Swept) -> str:
-    """Every trial, best first."""
+    """Return the summary of a sweep: a table of all trials, best first."""
     rows: list[list[object]] = [["frames", "stride", "crop", "epochs", "top-1 %", "clips/s", "seconds", ""]]
     for row in result.rows:
         rate, top1 = row["perf/clips_per_second"], 100 * row[METRIC]

@@ -1,6 +1,10 @@
-"""Everything that touches MLflow.
+"""Tracking of runs with MLflow; `pipeline.registry` handles models.
 
-runs      one run a training: made by the driver, attached to by workers, ended with the right status
-figures   curves, confusion matrices, sweep plots          registry  models, versions, aliases
-pyfunc    the registered model as MLflow loads it
+runs         runs, which the driver creates and ends and to which workers attach
+outages      behaviour while the MLflow server does not answer
+notes        descriptions of runs, in Markdown
+addresses    addresses of MLflow's pages
+source       tags with user, command, commit and code digest
+environment  versions and hardware of a run, and system metrics
+decoration   artifacts that a run can do without
 """

@@ -1,16 +1,16 @@
-"""Where MLflow shows a run or a model: addresses that open on it, and as machine learning, not as MLflow's GenAI."""
+"""Addresses of MLflow's pages for runs and models, in its view for machine learning instead of that for GenAI."""
 
 from mlflow.exceptions import MlflowException
 
 from pipeline.masking import masked
 from pipeline.tracking.runs import Run
 
-LOCAL = "http://127.0.0.1:5000"  # of `mlflow ui` where there is no server
+LOCAL = "http://127.0.0.1:5000"  # address of `mlflow ui`, for a tracking URI without a server
 VIEW = "?workflowType=machine_learning"
 
 
 def run_page(run: Run) -> str:
-    """Address of a run; of the list of experiments where the server is away."""
+    """Return the address of a run; that of the list of experiments if MLflow does not answer."""
     try:
         experiment = run.client.get_run(run.run_id).info.experiment_id
     except (MlflowException, OSError):
@@ -19,12 +19,12 @@ def run_page(run: Run) -> str:
 
 
 def version_page(uri: str, name: str, version: str) -> str:
-    """Address of a version of a registered model."""
+    """Return the address of a version of a registered model."""
     return f"{_root(uri)}/{version_path(name, version)}"
 
 
 def version_path(name: str, version: str) -> str:
-    """The same from any page of the server, for links in a description."""
+    """Return the address of a version relative to any page of the server, for links in descriptions."""
     return f"#/models/{name}/versions/{version}{VIEW}"
 
 
@@ -33,5 +33,5 @@ def _root(uri: str) -> str:
 
 
 def served(uri: str) -> bool:
-    """Whether a tracking URI is of a server, which shows its own pages."""
+    """Return whether a tracking URI is that of a server, which shows its own pages."""
     return uri.startswith(("http:", "https:"))

@@ -1,4 +1,4 @@
-"""What a run may go without: a picture that fails costs a line of warning, and never the run."""
+"""Artifacts that a run can do without: if a picture fails, a warning is printed and the run continues."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from pipeline.tracking.runs import Run
 
 @contextmanager
 def may_fail(run: Run, what: str) -> Iterator[None]:
-    """Go on without a picture, saying which and why; an interrupt, and a server that is away, are no matter of it.
+    """Print a warning and continue if a picture fails; an interrupt or an unreachable server is raised.
 
     Args:
-        run: that it is logged to.
-        what: it is, by its path among the run's artifacts.
+        run: MLflow run to which the picture is logged.
+        what: path of the picture among the run's artifacts.
     """
     try:
         yield
@@ -25,7 +25,7 @@ def may_fail(run: Run, what: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The type and the last words of an error, in one line; of one that a Ray task raised, those of its cause."""
+    """Return the type and last line of an error, in one line; for an error of a Ray task, those of its cause."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return f"{type(cause).__name__}: {lines[-1][:300]}" if lines else type(cause).__name__

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor, GPUs, commit; and its use of them over time."""
+"""Environment of a run: versions, processor, GPUs and commit; and use of the hardware over time."""
 
 import contextlib
 import importlib.metadata
@@ -16,11 +16,11 @@ from pipeline.tracking.source import commit
 PACKAGES = (
     "av", "mlflow", "numba", "numpy", "opencv-contrib-python-headless", "pyarrow", "ray", "torch", "torchvision",
 )  # fmt: skip
-SAMPLE_S, SAMPLES = 10.0, 3  # system metrics are taken every 10 s, and the mean of three is logged
+SAMPLE_S, SAMPLES = 10.0, 3  # system metrics are sampled every 10 s, and the mean of three samples is logged
 
 
 def environment() -> dict[str, Any]:
-    """This process's machine and libraries, as plain values; what cannot be found out is left out."""
+    """Describe this process's machine and libraries as plain values; unknown values are left out."""
     found = {
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -36,13 +36,13 @@ def environment() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def system_metrics(run: Run, node: str | None = None) -> Iterator[None]:
-    """Log use of processor, memory, disk, network and GPUs to a run as `system/...`, twice a minute.
+    """Log the use of processor, memory, disk, network and GPUs to a run as `system/...`, twice a minute.
 
-    Nothing is logged where psutil is not installed; GPUs need nvidia-ml-py.
+    Nothing is logged if psutil is not installed; GPUs need nvidia-ml-py.
 
     Args:
-        run: that is running.
-        node: put into the names, where several machines log to one run.
+        run: the MLflow run, which is running.
+        node: name of this machine in the metrics' names, if several machines log to one run.
     """
     if importlib.util.find_spec("psutil") is None:
         yield
@@ -53,7 +53,7 @@ def system_metrics(run: Run, node: str | None = None) -> Iterator[None]:
     monitor = SystemMetricsMonitor(
         run.run_id, SAMPLE_S, SAMPLES, resume_logging=True, node_id=node, tracking_uri=run.uri
     )
-    monitor._logging_step = max(1, monitor._logging_step)  # MLflow takes metrics of step 0 for those of a logged model
+    monitor._logging_step = max(1, monitor._logging_step)  # MLflow treats metrics of step 0 as those of a logged model
     monitor.start()
     try:
         yield
@@ -69,7 +69,7 @@ def _version(package: str) -> str:
 
 
 def _field(path: str, name: str) -> str:
-    """The first value under a name in one of Linux's lists of `name : value`."""
+    """Return the first value of a name in a Linux file with lines `name : value`; an empty string if there is none."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

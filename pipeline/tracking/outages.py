@@ -1,4 +1,4 @@
-"""When the MLflow server is away: said before a job begins, borne while it trains, made good when it is back."""
+"""Handling of an unreachable MLflow server: jobs check it at their start, and training continues without it."""
 
 import os
 import socket
@@ -20,11 +20,11 @@ from pipeline.masking import is_masked, masked
 
 
 class OutageError(RuntimeError):
-    """MLflow is away for longer than its client waits; one line, for the user."""
+    """MLflow is unreachable for longer than its client waits; the message is one line for the user."""
 
 
-SQLITE = b"SQLite format 3\0"  # how each database file begins
-DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # and their ports
+SQLITE = b"SQLite format 3\0"  # the first bytes of every database file
+DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # default port of each
 DATABASE_WAIT_S = 10
 PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
 
@@ -32,17 +32,18 @@ PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEO
 def impatient() -> None:
     """Let requests of this process fail within a minute, instead of MLflow's four minutes and more.
 
-    For training workers: while one waits for MLflow all wait for it. What the user has set stays.
+    This is for training workers, because all workers wait while one waits for MLflow. Values that the user has set are
+    kept.
     """
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
 
 
 def check_reachable(uri: str) -> None:
-    """Find a server that does not answer before anything is computed.
+    """Check that MLflow is reachable, before anything is computed.
 
     Raises:
-        ConfigError: in one line.
+        ConfigError: it is not, or the URI was stored without its password or cannot be used.
     """
     if is_masked(uri):
         raise ConfigError(f"tracking.uri: {uri} was stored without its password; give --tracking.uri again")
@@ -55,10 +56,10 @@ def check_reachable(uri: str) -> None:
 
 
 def check_usable(uri: str) -> None:
-    """Find an address that no MLflow client can use: of an unknown kind, without its driver, a file not to be written.
+    """Check that an MLflow client can use an address.
 
     Raises:
-        ConfigError: in one line.
+        ConfigError: the address is of an unknown kind, its database driver is missing, or its file cannot be written.
     """
     scheme = _scheme(uri)
     if "://" not in uri or scheme in ("http", "https", "file", "databricks", "databricks-uc", "uc"):
@@ -72,30 +73,30 @@ def check_usable(uri: str) -> None:
         raise ConfigError(f"tracking.uri: {masked(uri)}: {reason}; give a file that can be written")
     try:
         make_url(uri).get_dialect().import_dbapi()
-    except (ImportError, ArgumentError) as error:  # NoSuchModuleError is of these
+    except (ImportError, ArgumentError) as error:  # includes NoSuchModuleError
         raise ConfigError(
             f"tracking.uri: {masked(uri)}: {_reason(error)}; install the driver of this database"
         ) from None
 
 
 def is_database(uri: str) -> bool:
-    """Whether MLflow's client works on a database itself, without a server."""
+    """Return whether MLflow's client works on a database directly, without a server."""
     return _scheme(uri) in ("sqlite", *DATABASES)
 
 
 def _scheme(uri: str) -> str:
-    """Such as `postgresql`, without the driver of `postgresql+psycopg2://`."""
+    """Return the scheme of a URI without the driver: `postgresql` for `postgresql+psycopg2://`."""
     return uri.partition(":")[0].partition("+")[0]
 
 
 def _unwritable(path: Path) -> str | None:
-    """Why a SQLite file cannot be used; None where it can, or can be made."""
+    """Return why a SQLite file cannot be used; None if it can be used or created."""
     if path.is_dir():
         return "a folder"
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         return f"{above} is no folder"
-    try:  # permissions do not say it all: of a disk that is mounted for reading, of /proc, of root
+    try:  # permissions do not tell it for read-only disks, for /proc or for root
         with path.open("r+b") if path.exists() else tempfile.TemporaryFile(dir=above) as file:
             if path.exists() and file.read(16) not in (b"", SQLITE):
                 return "the file is no SQLite database"
@@ -106,10 +107,12 @@ def _unwritable(path: Path) -> str | None:
 
 
 def check_registry(uri: str) -> None:
-    """Find a registry that is not there before a model is looked for in it; none is made, and no server waited for.
+    """Check that a registry exists before a model is looked up in it.
+
+    No database is created, and an unreachable server is not waited for.
 
     Raises:
-        ConfigError: in one line.
+        ConfigError: there is no registry at the URI.
     """
     hint = "pass --tracking sqlite:////FOLDER/mlflow.db or http://HOST:PORT, or go where outputs/ is"
     if uri.startswith("sqlite:"):
@@ -123,12 +126,12 @@ def check_registry(uri: str) -> None:
     impatient()
     try:
         MlflowClient(uri, uri).search_registered_models(max_results=1)
-    except Exception as error:  # of MLflow, of a database's driver, or that there is none
+    except Exception as error:  # from MLflow, from the database driver, or because the driver is missing
         raise ConfigError(f"no MLflow at {masked(uri)} ({_reason(error)}); {hint}") from None
 
 
 def unreachable(uri: str) -> str | None:
-    """Why a server or a database does not answer; None where it does, or where there is no server but a file."""
+    """Return why a server or database does not answer; None if it does, or if the URI is that of a file."""
     if _scheme(uri) in DATABASES:
         return _no_connection(uri)
     if not uri.startswith(("http:", "https:")):
@@ -147,7 +150,10 @@ def unreachable(uri: str) -> str | None:
 
 
 def _no_connection(uri: str) -> str | None:
-    """Why a database does not let us in; each driver calls its timeout otherwise, so the port is tried first."""
+    """Return why a database refuses a connection; None if it does not.
+
+    The port is tried first, because each driver has a different name for its timeout.
+    """
     address = make_url(uri)
     try:
         if address.host:
@@ -165,7 +171,7 @@ def _no_connection(uri: str) -> str | None:
 
 @contextmanager
 def tolerated(uri: str, aloud: bool = True) -> Iterator[None]:
-    """Go on without MLflow, saying so unless it was said before; what it has missed is sent later."""
+    """Continue if MLflow fails in the block, and say so if `aloud`; callers send later what MLflow has missed."""
     try:
         yield
     except (MlflowException, OSError) as error:
@@ -174,12 +180,12 @@ def tolerated(uri: str, aloud: bool = True) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost words: of `... Caused by NewConnectionError("...: [Errno 111] Connection refused"))` the last."""
+    """Return the last part of an error message, such as `Connection refused` for `NewConnectionError("...: ..."))`."""
     words = " ".join(str(error).split())
     last = words.rpartition(": ")[2]
     if last == words:
         return words or type(error).__name__
     last = last.rstrip(")>")
-    for quote in "'\"":  # those that were opened further left
+    for quote in "'\"":  # a closing quote whose opening quote was cut off
         last = last.rstrip(quote) if last.count(quote) % 2 else last
     return last or type(error).__name__

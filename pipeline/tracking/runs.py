@@ -1,7 +1,7 @@
-"""MLflow runs: the driver makes one, workers attach to it by id, and it ends with the status that is true.
+"""MLflow runs: the driver creates a run, workers attach to it by id, and it ends with the right status.
 
-Nothing here keeps a global "active run": a `Run` is two strings, so that it travels to any worker, and a restarted
-worker goes on in the same run instead of opening another.
+Nothing here keeps a global "active run": a `Run` is two strings, so that it can be sent to any worker, and a restarted
+worker continues in the same run instead of opening another.
 """
 
 import contextlib
@@ -30,16 +30,16 @@ from pipeline.tracking.outages import OutageError, check_reachable, is_database,
 from pipeline.tracking.source import INHERITED, source_tags
 
 ABOUT_EXPERIMENTS = {
-    "mlflow.experimentKind": "custom_model_development",  # for MLflow's pages: this is not GenAI
+    "mlflow.experimentKind": "custom_model_development",  # tells MLflow's pages that this is not GenAI
     MLFLOW_RUN_NOTE: "Video action recognition: trainings with a run a network, sweeps with a run a trial, and tests; "
     "each says what it is. Registered models have cards.",
 }
-MAX_PARAM = 6000  # MLflow cuts longer values; the whole config is an artifact anyway
+MAX_PARAM = 6000  # characters; MLflow cuts longer values, but the whole config is an artifact too
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A handle on an MLflow run, good in any process that reaches the tracking server."""
+    """A handle on an MLflow run, valid in any process that reaches the tracking server."""
 
     uri: str
     run_id: str
@@ -52,13 +52,13 @@ class Run:
     def log_metrics(
         self, metrics: Mapping[str, float], step: int, model_id: str | None = None, data: tuple[str, str] | None = None
     ) -> None:
-        """Log numbers of one step in one request.
+        """Log the metrics of one step in one request.
 
         Args:
-            metrics: by their names.
-            step: which all of them have.
-            model_id: the id of the logged model that they are of; MLflow then shows them with it too.
-            data: name and digest of the data they stand on, as `log_shards` names it.
+            metrics: values by name.
+            step: step of all of them.
+            model_id: id of the logged model to which they belong; MLflow then shows them with the model too.
+            data: name and digest of the data on which they were measured, as `log_shards` names it.
         """
         now = int(time.time() * 1000)
         name, digest = data or (None, None)
@@ -66,18 +66,18 @@ class Run:
         self.client.log_batch(self.run_id, metrics=logged)
 
     def last_step(self, name: str) -> int:
-        """The last step of a metric that the server has; -1 where it has none."""
+        """Return the last step of a metric that the server has; -1 if it has none."""
         return max((metric.step for metric in self.client.get_metric_history(self.run_id, name)), default=-1)
 
     def log_points(self, points: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Log numbers of many steps, as (step, time in ms, metrics), in few requests."""
+        """Log the metrics of many steps, given as (step, time in ms, metrics), in few requests."""
         logged = [Metric(key, float(value), at, step) for step, at, values in points for key, value in values.items()]
         client = self.client
         for start in range(0, len(logged), 1000):  # MLflow's limit of one request
             client.log_batch(self.run_id, metrics=logged[start : start + 1000])
 
     def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log those epochs, numbered from 1, that the server has not yet: after a crash or an outage several."""
+        """Log the epochs, numbered from 1, that the server does not have yet: several after a crash or an outage."""
         if not history:
             return
         name = next(iter(history[0]))
@@ -87,9 +87,9 @@ class Run:
                 self.log_metrics(metrics, step=epoch)
 
     def log_config(self, config: Mapping[str, Any]) -> None:
-        """Log a nested config as parameters with dotted names, and whole as `config.yaml`.
+        """Log a nested config as parameters with dotted names, and as a whole in `config.yaml`.
 
-        Parameters cannot change: those of a resumed run stay, and `config.yaml` says what it goes on with.
+        Parameters cannot change: a resumed run keeps its first ones, and `config.yaml` has the current values.
         """
         config, known = masked(dict(config)), self.client.get_run(self.run_id).data.params
         params = [Param(name, str(value)[:MAX_PARAM]) for name, value in flatten(config).items() if name not in known]
@@ -106,7 +106,7 @@ class Run:
         self.client.log_dict(self.run_id, masked(value), path)
 
     def log_bytes(self, path: str, content: bytes) -> None:
-        """Log a file of any kind."""
+        """Log a file with the given content."""
         folder, _, name = path.rpartition("/")
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / name
@@ -124,11 +124,11 @@ class Run:
         """Log a shard set as the run's input data, under its digest.
 
         Args:
-            shards: folder or URI.
-            manifest: the manifest of that shard set.
-            contexts: split to what it is used for, such as {"train": "training"}.
+            shards: folder or URI of the shard set.
+            manifest: manifest of the shard set.
+            contexts: use of each split, such as {"train": "training"}.
         """
-        with warnings.catch_warnings():  # MLflow has two classes for a local folder, which make no difference
+        with warnings.catch_warnings():  # MLflow has two equivalent classes for a local folder
             warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
             source = resolve_dataset_source(shards if "://" in shards else Path(shards).as_uri())
         inputs = []
@@ -146,7 +146,7 @@ class Run:
         self.client.log_batch(self.run_id, tags=entities)
 
     def kill_children(self) -> int:
-        """End runs below this one whose processes are gone; how many of them had ended by themselves."""
+        """End the child runs that are still running, as their processes are gone; return how many others had ended."""
         experiment = self.client.get_run(self.run_id).info.experiment_id
         below = self.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{self.run_id}'", max_results=1000)
         running = [child for child in below if child.info.status == RunStatus.to_string(RunStatus.RUNNING)]
@@ -172,20 +172,20 @@ def tracked_run(
     artifacts: str | None = None,
     tags: Mapping[str, object] | None = None,
 ) -> Iterator[Run]:
-    """Make a run, or take one up again, and end it as FINISHED, FAILED or KILLED.
+    """Create or resume a run, and end it as FINISHED, FAILED or KILLED.
 
     Args:
         uri: tracking URI.
-        experiment: its name; made where there is none.
-        name: the name of the run.
-        parent: the run that this one is part of.
-        resume: id of an interrupted run to continue instead of making one.
-        artifacts: URI of the artifact root of a new experiment; the server's own where None.
-        tags: set on the run.
+        experiment: name of the experiment, which is created if it does not exist.
+        name: name of the run.
+        parent: the run of which this one is a part.
+        resume: id of an interrupted run to continue instead of creating one.
+        artifacts: URI of the artifact root of a new experiment; None for that of the server.
+        tags: tags of the run.
 
     Raises:
-        ConfigError: there is no server, or the folder of the artifacts was moved.
-        OutageError: it went away, and what was to be logged last is not.
+        ConfigError: the server does not answer, or the artifact folder was moved.
+        OutageError: the server went away during the run, so that the last data is not logged.
     """
     check_reachable(uri)
     client = MlflowClient(uri, uri)
@@ -209,13 +209,13 @@ def tracked_run(
                 says = f"MLflow at {masked(uri)} does not answer ({reason}); what was computed stays"
                 raise OutageError(f"{says}, --resume NAME goes on when it is back") from error
             raise
-        with contextlib.suppress(MlflowException):  # such as of a SQLite file on a disk that is full
+        with contextlib.suppress(MlflowException):  # for example if a SQLite file is on a full disk
             _end_early(run, error)
         raise
 
 
 def _handed_down(parent: Run) -> dict[str, str]:
-    """Of a run below another; it may be made in a worker, which knows nothing of the command that began it all."""
+    """Return a child run's tags, from its parent: it may be created in a worker, which does not know the command."""
     tags = parent.client.get_run(parent.run_id).data.tags
     return {"mlflow.parentRunId": parent.run_id, **{name: tags[name] for name in INHERITED if name in tags}}
 
@@ -225,27 +225,27 @@ def _end_early(run: Run, error: BaseException) -> None:
         run.end(RunStatus.KILLED)
     elif run.client.get_run(run.run_id).info.status == RunStatus.to_string(RunStatus.RUNNING):
         run.set_tags({"last_failure": (" ".join(str(error).split()) or type(error).__name__)[:1000]})
-        run.end(RunStatus.FAILED)  # unless a parent that had it stopped has ended it already
+        run.end(RunStatus.FAILED)  # not if a parent run that stopped this one has already ended it
 
 
 def data_name(dataset: str, split: str) -> str:
-    """What a split of a shard set is called among a run's inputs."""
+    """Return the name of a split of a shard set among a run's inputs."""
     return f"{dataset}-{split}"
 
 
 def use(uri: str) -> None:
-    """Point MLflow's fluent functions, which models are logged with, at a server."""
+    """Set the server of MLflow's fluent functions, which log models."""
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
 
 
 def artifact_root(uri: str, storage: str) -> str | None:
-    """The folder of artifacts: in the storage, where MLflow is only a database; None where a server has its own."""
+    """Return the artifact folder: in the storage if MLflow is only a database; None if a server has its own."""
     return f"{storage}/mlartifacts" if is_database(uri) else None
 
 
 def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:
-    """The time as it stands in the names of runs, in UTC: 20261129-001500."""
+    """Return the UTC time in the format used in names of runs: 20261129-001500."""
     return (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
 
 
@@ -259,7 +259,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
 
 
 def _check_artifacts(client: MlflowClient, experiment_id: str, artifacts: str | None) -> None:
-    """See that a database in a storage was not moved with it: MLflow keeps the whole path of what it stores."""
+    """Check that a storage was not moved together with its database: MLflow keeps absolute paths of artifacts."""
     kept = client.get_experiment(experiment_id).artifact_location
     if artifacts and kept.startswith("/") and kept != artifacts and not Path(kept).parent.exists():
         before, now = str(Path(kept).parent), str(Path(artifacts).parent)

@@ -1,8 +1,8 @@
-"""Who ran what with which code: tags of a run, under the names that MLflow's pages show.
+"""Tags that say who ran which command with which code, under the names that MLflow's pages show.
 
-A job that Ray runs from a copy of the working directory finds no repository in it. What is known where it was submitted
-comes in `MLFLOW_RUN_CONTEXT`, MLflow's own variable of tags as JSON, which `infra/local/submit.sh` sets; an image knows
-its commit by the file `pipeline/commit.txt`; and a digest of the code is there in any case.
+A job that Ray runs from a copy of the working directory finds no repository in it. Therefore `infra/local/submit.sh`
+passes what is known at submission in `MLFLOW_RUN_CONTEXT`, MLflow's own variable for tags as JSON. An image has its
+commit in the file `pipeline/commit.txt`. A digest of the code is always available.
 """
 
 import functools
@@ -30,7 +30,7 @@ INHERITED = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_GIT_COM
 
 
 def source_tags(argv: Sequence[str] | None = None) -> dict[str, str]:
-    """User, entry point, command, commit and digest of the code of this process; what is not known is left out."""
+    """Return user, entry point, command, commit and code digest of this process; unknown values are left out."""
     words = command_words(sys.argv if argv is None else argv)
     job = _json_of("RAY_JOB_CONFIG_JSON_ENV_VAR")
     tags = {
@@ -47,7 +47,7 @@ def source_tags(argv: Sequence[str] | None = None) -> dict[str, str]:
 
 
 def command_words(argv: Sequence[str]) -> list[str]:
-    """A command line as it would be typed in the working directory."""
+    """Return a command line as it would be typed in the working directory."""
     program = Path(argv[0]) if argv and argv[0] else Path("python")
     if program.suffix != ".py":
         return [program.name, *argv[1:]]
@@ -56,11 +56,11 @@ def command_words(argv: Sequence[str]) -> list[str]:
 
 
 def commit(file: Path = CODE / "__init__.py") -> str:
-    """The commit of the code, with `-dirty` where tracked files differ from it; empty where nobody knows it.
+    """Return the commit of the code, with `-dirty` if tracked files differ from it; empty if it is not known.
 
     Args:
-        file: a file of the code; a repository that it lies in and that does not track it, such as one around a virtual
-            environment, is not the code's.
+        file: a file of the code. A repository that contains but does not track this file, such as one around a virtual
+            environment, is not that of the code.
     """
     git = ["git", "-C", str(file.parent)]
     try:
@@ -80,7 +80,7 @@ def commit(file: Path = CODE / "__init__.py") -> str:
 
 @functools.cache
 def code_digest(folder: Path = CODE) -> str:
-    """A digest of all Python files of a folder with their places: the same code has the same, wherever it lies."""
+    """Compute a digest of the relative paths and contents of all Python files of a folder, wherever the folder is."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
@@ -91,7 +91,7 @@ def code_digest(folder: Path = CODE) -> str:
 def _user() -> str:
     try:
         return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (KeyError, OSError):  # a container under a number that has no name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         return str(os.getuid())
 
 

@@ -1,4 +1,4 @@
-"""Batch-norm statistics: each worker's own in a step, one for all where a network is evaluated or stored."""
+"""Batch-norm statistics: each worker has its own during a step; a network that is evaluated or stored has one set."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ from pipeline.config import ConfigError
 
 
 def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network with batch norm over the clips of all workers.
+    """Return the network with batch norm over the clips of all workers.
 
     Raises:
-        ConfigError: there is no GPU, and torch has it for GPUs only.
+        ConfigError: there is no GPU; torch supports this on GPUs only.
     """
     if device.type == "cpu":
         raise ConfigError("training.sync_batch_norm: needs GPUs; leave it out, or give --resources.gpu yes")
@@ -22,7 +22,7 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def average_statistics(network: nn.Module) -> None:
-    """Give all ranks the mean of their batch-norm statistics, so that they evaluate and store one network."""
+    """Give all ranks the mean of their batch-norm statistics, so that they evaluate and store the same network."""
     if not dist.is_initialized():
         return
     for name, buffer in network.named_buffers():
@@ -33,20 +33,21 @@ def average_statistics(network: nn.Module) -> None:
 
 @torch.no_grad()
 def precise_statistics(network: nn.Module, clips: Iterable[tuple[Tensor, ...]]) -> None:
-    """Take the statistics of batch norm anew, each the mean over the given batches.
+    """Recompute the batch-norm statistics as means over the given batches.
 
-    A running mean still holds those of earlier weights (Wu and Johnson, arXiv 2105.07576, section 3). Frozen batch
-    norm, in evaluation mode, keeps its own; so does the LSTM's, whose statistics are of steps.
+    Running averages still contain statistics of earlier weights (Wu and Johnson, arXiv 2105.07576, section 3). Batch
+    norm that is frozen (in evaluation mode) keeps its statistics; so does the batch norm of the LSTM, which has
+    statistics for each time step.
 
     Args:
-        network: in training mode; its parameters stay as they are.
-        clips: its inputs, batch by batch.
+        network: the network, in training mode; its parameters do not change.
+        clips: inputs of the network, batch by batch.
     """
     modules = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
     momenta = [module.momentum for module in modules]
     for module in modules:
         module.reset_running_stats()
-        module.momentum = None  # torch's word for the mean over all batches since the reset
+        module.momentum = None  # tells torch to take the mean over all batches since the reset
     for inputs in clips:
         network(*inputs)
     for module, momentum in zip(modules, momenta, strict=True):

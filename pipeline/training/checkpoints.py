@@ -1,12 +1,14 @@
-"""What a run needs to go on: written by rank 0 at the end of every epoch and inside it, read by every rank.
+"""Checkpoints, from which a run resumes: rank 0 writes them at the end of an epoch or inside it, every rank reads them.
 
-    model.pt      the evaluated network's state dict, training.pt  optimiser, schedule, counters; with a moving
-                  with its classes, data and input                 average, which model.pt is then, the network itself
-    history.json  metrics of every epoch so far       config.yaml  the resolved config
-    points.json   of the curves, not in MLflow yet    rank-N.pt     of every rank, inside an epoch only
+    model.pt      state dict of the evaluated network, with its classes, data and input
+    training.pt   optimiser, schedule, counters; also the network itself if model.pt holds its moving average
+    history.json  metrics of every epoch so far
+    points.json   points of the curves that MLflow may not have yet
+    config.yaml   the resolved config
+    rank-N.pt     written by every rank N, inside an epoch only
 
-Between evaluations batch-norm statistics are each rank's own, so every rank adds a file to a checkpoint inside an
-epoch. As many workers as before take their own again; another number of them starts from the mean.
+Between evaluations each rank has its own batch-norm statistics, so every rank adds a file to a checkpoint inside an
+epoch. If the number of workers has not changed, each reads its own file again; otherwise all start from the mean.
 
 Random numbers need no state: windows, crops and order are functions of (seed, epoch, clip), dropout and mixup of
 (seed, step, micro-batch).
@@ -32,18 +34,18 @@ from pipeline.training.metric_points import Point
 from pipeline.training.metrics import Sums
 
 WEIGHTS = "model.pt"
-SELECT, SELECT_MODE = "val/loss", "min"  # the best checkpoint
+SELECT, SELECT_MODE = "val/loss", "min"  # metric that selects the best checkpoint
 
 
 @dataclass
 class Position:
-    """Where in an epoch a training is.
+    """The position of a training inside an epoch.
 
     Attributes:
-        steps: optimiser steps done in it.
+        steps: optimiser steps done in the epoch.
         sums: training metrics of this rank so far.
-        seconds: spent on it, over all restarts.
-        waited: the seconds of these in which it waited for data.
+        seconds: seconds spent on the epoch, over all restarts.
+        waited: those of these seconds that were spent waiting for data.
     """
 
     steps: int = 0
@@ -54,7 +56,7 @@ class Position:
 
 @dataclass
 class State:
-    """The moving parts of a training."""
+    """The state of a training: everything that changes while it runs."""
 
     model: nn.Module
     optimiser: Optimizer
@@ -63,20 +65,20 @@ class State:
     epoch: int = 0  # epochs done
     step: int = 0  # optimiser steps done
     history: list[dict[str, float]] = field(default_factory=list)
-    loss: float = math.nan  # of the last step
-    points: list[Point] = field(default_factory=list)  # of curves, that MLflow may not have yet
-    restarts: int = 0  # times that a checkpoint was gone on from
-    position: Position = field(default_factory=Position)  # in the epoch that is not done
-    provenance: Provenance = field(default_factory=Provenance)  # what the weights are of
-    began_with: str = ""  # digest of the data of the checkpoint that was gone on from
+    loss: float = math.nan  # loss of the last step
+    points: list[Point] = field(default_factory=list)  # points of curves that MLflow may not have yet
+    restarts: int = 0  # number of times that training resumed from a checkpoint
+    position: Position = field(default_factory=Position)  # position in the unfinished epoch
+    provenance: Provenance = field(default_factory=Provenance)  # classes, data and input of the weights
+    began_with: str = ""  # digest of the data of the checkpoint from which training resumed
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that counts: the moving average where there is one."""
+        """The network that is evaluated: the moving average if there is one."""
         return self.model if self.average is None else self.average.module
 
     def save(self, folder: Path, config: Config) -> None:
-        """Write the files that are of all ranks."""
+        """Write the files that all ranks share."""
         save_tensors(with_provenance(self.evaluated.state_dict(), self.provenance), folder / WEIGHTS)
         rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
         rest |= {"steps_in_epoch": self.position.steps, "restarts": self.restarts}
@@ -93,7 +95,7 @@ class State:
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: the checkpoint is of other classes, or of the same in another order.
+            ConfigError: the checkpoint has other classes, or the same classes in another order.
         """
         weights = read_weights(folder / WEIGHTS, device)
         if weights.provenance.labels and weights.provenance.labels != self.provenance.labels:
@@ -117,18 +119,18 @@ class State:
             self.points[:] = [Point(*point) for point in json.loads(points.read_text())]
 
     def save_rank(self, folder: Path, rank: int) -> None:
-        """Write what is this rank's own inside an epoch."""
+        """Write what differs between ranks inside an epoch."""
         _save_rank(folder, rank, self._networks, self.position)
 
     def load_rank(self, folder: Path, rank: int, world: int) -> None:
-        """Read it again, after `load`."""
+        """Read what `save_rank` wrote; call it after `load`."""
         _load_rank(folder, rank, world, self._networks, self.position)
 
     def check_finite(self, name: str) -> None:
-        """Keep weights that have gone astray out of checkpoints.
+        """Check that all weights are finite, so that no other weights get into a checkpoint.
 
         Raises:
-            FloatingPointError: naming the step.
+            FloatingPointError: a weight is not finite; the message names the step.
         """
         finite = [value.isfinite().all() for value in self.model.state_dict().values() if value.is_floating_point()]
         if not torch.stack(finite).all():
@@ -140,23 +142,23 @@ class State:
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the lowest validation loss in the folder of a trained network; None where there is none."""
+    """Return the checkpoint with the lowest validation loss in the folder of a trained network, or None."""
     return min((file.parent for file in sorted(folder.glob(f"checkpoint_*/{WEIGHTS}"))), key=_loss, default=None)
 
 
 def _loss(checkpoint: Path) -> float:
-    if any(checkpoint.glob("rank-*.pt")):  # inside an epoch: not validated
+    if any(checkpoint.glob("rank-*.pt")):  # written inside an epoch, without validation
         return math.inf
     return float(json.loads((checkpoint / "history.json").read_text())[-1][SELECT])
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Only what `weights_only=True` reads back: numbers, strings, lists."""
+    """Return only what `weights_only=True` can read back: numbers, strings, lists and None."""
     return {key: value for key, value in state.items() if isinstance(value, int | float | str | list | None)}
 
 
 def _save_rank(folder: Path, rank: int, networks: list[nn.Module], position: Position) -> None:
-    """Write `rank-N.pt`: the statistics of the networks, and the metrics so far."""
+    """Write `rank-N.pt`: the batch-norm statistics of the networks, and the metrics so far."""
     stored = {
         "statistics": [dict(_statistics(network)) for network in networks],
         "sums": position.sums.values.cpu(),
@@ -167,7 +169,7 @@ def _save_rank(folder: Path, rank: int, networks: list[nn.Module], position: Pos
 
 
 def _load_rank(folder: Path, rank: int, world: int, networks: list[nn.Module], position: Position) -> None:
-    """Read what the ranks wrote; nothing changes where the checkpoint is of an epoch's end."""
+    """Read what the ranks wrote; do nothing if the checkpoint was written at the end of an epoch."""
     files = sorted(folder.glob("rank-*.pt"))
     if not files:
         return
@@ -177,7 +179,7 @@ def _load_rank(folder: Path, rank: int, world: int, networks: list[nn.Module], p
         for name, buffer in _statistics(network):
             values = [one["statistics"][number][name] for one in stored]
             buffer.copy_(values[0] if len(values) == 1 else torch.stack(values).mean(dim=0, dtype=torch.float64))
-    if len(mine) == 1 or rank == 0:  # rank 0 stands for all ranks that were
+    if len(mine) == 1 or rank == 0:  # otherwise rank 0 takes the sums of all former ranks
         position.sums = Sums(torch.stack([one["sums"] for one in stored]).sum(dim=0))
     position.seconds, position.waited = stored[0]["seconds"], stored[0]["waited"]
 

@@ -1,4 +1,4 @@
-"""Classes are compared by their names; numbers say nothing from one data set to another."""
+"""Comparison of classes by name, because class numbers differ from one data set to another."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ SHOWN = 3
 
 
 def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
-    """How the classes of a network differ from those of the data, as part of a sentence."""
+    """Say how the classes of a network differ from those of the data, as part of a sentence."""
     new = [name for name in wanted if name not in set(known)]
     gone = [name for name in known if name not in set(wanted)]
     if not new:
@@ -18,7 +18,7 @@ def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
 
 
 def some(names: Sequence[str], beside: Sequence[str] = (), most: int = SHOWN) -> str:
-    """The first few names and how many more there are; with the one beside them that is spelled nearly alike."""
+    """List the first few names and how many more there are, each with its nearly equal spelling in `beside`, if any."""
     shown = [f"{name!r}{_alike(name, beside)}" for name in names[:most]]
     more = [f"{len(names) - most} more"] if len(names) > most else []
     *first, last = [*shown, *more]
@@ -32,5 +32,5 @@ def _alike(name: str, beside: Sequence[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what spellings differ in: case, accents' encoding, underscores, dashes, spaces."""
+    """Remove the differences between spellings: case, encoding of accents, underscores, dashes and spaces."""
     return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()

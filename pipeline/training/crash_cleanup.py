@@ -1,7 +1,8 @@
-"""What a crash or a full disk leaves in a training's folder, put right before Ray Train looks at it.
+"""Repair of a training's folder after a crash or a full disk, before Ray Train reads the folder.
 
-Ray Train records the checkpoints that count in a snapshot, which it writes in place: a crash or a full disk at that
-moment leaves half of it, and no checkpoint could be found again. So a copy follows each that was written whole.
+Ray Train lists the valid checkpoints in a snapshot file, which it overwrites in place. A crash or a full disk during
+the write leaves an incomplete file, and Ray Train would then find no checkpoint. Therefore each complete snapshot is
+copied.
 """
 
 import contextlib
@@ -15,28 +16,28 @@ SNAPSHOT, COPY = "checkpoint_manager_snapshot.json", "checkpoint_manager_snapsho
 
 
 class KeepCopy(UserCallback):
-    """Copies the snapshot after every report; Ray Train has written it by then."""
+    """A callback that copies the snapshot after every report, when Ray Train has written it."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def after_report(self, run_context: object, metrics: object, checkpoint: object) -> None:  # noqa: ARG002
         """See the class."""
-        with contextlib.suppress(OSError):  # on a full disk the older copy stays
+        with contextlib.suppress(OSError):  # if the disk is full, the older copy stays
             write_json(f"{self.folder}/{COPY}", read_json(f"{self.folder}/{SNAPSHOT}"))
 
 
 def tidy(folder: str) -> None:
-    """Restore a snapshot that was cut off, and delete checkpoints that count for nothing: uploads that broke off.
+    """Restore an incomplete snapshot from its copy, and delete interrupted uploads: checkpoints that it does not list.
 
     Args:
-        folder: the folder of one stream's training, which nothing else is writing to.
+        folder: the folder of one stream's training; no other process may be writing to it.
     """
     if not exists(folder):
         return
     if exists(f"{folder}/{SNAPSHOT}") and _read(f"{folder}/{SNAPSHOT}") is None:
         if (copy := _read(f"{folder}/{COPY}")) is None:
-            remove(f"{folder}/{SNAPSHOT}")  # of the first checkpoint: training starts anew, nothing is deleted
+            remove(f"{folder}/{SNAPSHOT}")  # it was the first: training starts anew, no checkpoint is deleted
             return
         write_json(f"{folder}/{SNAPSHOT}", copy)
     snapshot = _read(f"{folder}/{SNAPSHOT}") or {}
@@ -48,10 +49,10 @@ def tidy(folder: str) -> None:
 
 
 def kept(folder: str) -> str:
-    """What a run that goes on would begin with, in words.
+    """Describe the checkpoints from which a run would resume.
 
     Args:
-        folder: the folder of the run, with a folder for each network.
+        folder: the folder of the run, which has a subfolder for each network.
     """
     found = []
     for name in list_entries(folder):
@@ -63,7 +64,7 @@ def kept(folder: str) -> str:
 
 
 def _read(path: str) -> dict | None:
-    """A JSON object; None where there is none, or only a part of one."""
+    """Read a JSON object; return None if the file is missing or incomplete."""
     try:
         return read_json(path)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):

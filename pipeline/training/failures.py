@@ -1,7 +1,7 @@
-"""What ends a training at once, and what is tried again.
+"""Which failures end a training at once, and which are retried.
 
-An error of the training itself would come back at the same step, as often as it is tried: it ends the run. The loss of
-a worker or of a node is none of its own: Ray Train restarts the workers from the last checkpoint.
+An error of the training itself would occur again at the same step, so it ends the run. The loss of a worker or of a
+node is not such an error: Ray Train restarts the workers from the last checkpoint.
 """
 
 import errno
@@ -26,23 +26,23 @@ FINAL = (
     MemoryError,
     NotImplementedError,
     TypeError,
-    ValueError,  # and with it ConfigError and ShardError
+    ValueError,  # includes ConfigError and ShardError
     torch.OutOfMemoryError,
 )
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; one line, for the user."""
+    """The error that ends a training; its message is one line for the user."""
 
 
 class EndAtOnce(UserCallback):
-    """Ends the run on errors that would come back; all others count against `resources.max_failures`."""
+    """A callback that ends the run on errors that would occur again; others count against `resources.max_failures`."""
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
         """See the class.
 
         Raises:
-            ControllerError: which Ray Train does not try again.
+            ControllerError: a worker had such an error; Ray Train does not retry after this exception.
         """
         for error in worker_exceptions.values():
             if is_final(error):
@@ -50,10 +50,10 @@ class EndAtOnce(UserCallback):
 
 
 def save_tensors(value: object, path: Path) -> None:
-    """`torch.save`, which of a full disk says only that it is at an unexpected position.
+    """Save with `torch.save`, and say so if the disk is full; torch itself only reports an unexpected position.
 
     Raises:
-        OSError: there is no room.
+        OSError: the disk is full.
     """
     try:
         torch.save(value, path)
@@ -64,17 +64,17 @@ def save_tensors(value: object, path: Path) -> None:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the same would happen again."""
+    """Return whether the same error would occur again."""
     return isinstance(error, FINAL) or is_full(error)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk has no room."""
+    """Return whether the error is that a disk is full."""
     return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
 
 
 def explained(error: ray.train.TrainingFailedError, config: Config, stream: str, folder: str) -> TrainingError:
-    """One line: what happened, where, what to do."""
+    """Return an error whose message says in one line what happened, where, and what to do."""
     cause = _cause(error)
     resume = f"--resume {config.name} continues it"
     if is_full(cause):
@@ -103,7 +103,7 @@ def explained(error: ray.train.TrainingFailedError, config: Config, stream: str,
 
 
 def _cause(error: ray.train.TrainingFailedError) -> BaseException:
-    """The failure that the others came from: a final one, else a death, else the first."""
+    """Return the failure that caused the others: a final one, else one of Ray's (a worker died), else the first."""
     failures = list(getattr(error, "worker_failures", {}).values())
     failures = failures or [getattr(error, "controller_failure", error)]
     failures = [getattr(failure, "health_check_failure", failure) for failure in failures]
@@ -115,7 +115,7 @@ def _cause(error: ray.train.TrainingFailedError) -> BaseException:
 
 
 def _smaller(name: str, training: TrainingConfig) -> str:
-    """How the run goes on in less memory, with the same clips in a step."""
+    """Say how the run can continue with less memory and the same clips in a step."""
     size, accumulate = training.batch_size, training.accumulate
     if size == 1:
         return f"--resume {name} --evaluation.batch_size 1 validates in less"

@@ -1,4 +1,4 @@
-"""Where a training starts: fresh weights, inflated ones of ImageNet, or another training's; and what of them moves."""
+"""The initial weights of a training (fresh, inflated from ImageNet, or another training's) and which are trained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,33 +21,34 @@ from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
 from pipeline.training.classes import other_classes
 from pipeline.training.provenance import other_input
 
-TUNED = ("fixed", "full", "last_block")  # modes of model.fine_tune that begin with weights and a new classifier
-STUDENT_FILE = "student.pt"  # of a supervision transfer
-# conv5_x by the names of the 3D ResNets and DenseNets: 3D-ResNets-PyTorch's `ft_begin_index 4`
+TUNED = ("fixed", "full", "last_block")  # modes of model.fine_tune that start from weights with a new classifier
+STUDENT_FILE = "student.pt"  # the 3D network that a supervision transfer stores
+# conv5_x under its names in the 3D ResNets and DenseNets; this is `ft_begin_index 4` of 3D-ResNets-PyTorch
 LAST_BLOCK = ("layer4.", "norm.", "features.denseblock4.", "features.norm5.")
 
 
 def load_start(
     config: ModelConfig, stream: str, network: nn.Module, here: Provenance | None = None
 ) -> LoadReport | None:
-    """Fill a fresh network with what the config names; None where it names nothing.
+    """Load the weights that the config names into a fresh network; return None if it names none.
 
-    Inflated networks, and those of fixed, full and last_block, keep their new classifier. Where a training goes on with
-    weights (fine_tune none), classes are compared by name: of the same ones the classifier is taken, in the order of
-    the data; of others it is new. A file that does not name its classes is compared by their number.
+    The classifier stays new if the weights are inflated, or if `fine_tune` is fixed, full or last_block. If a training
+    continues from weights (`fine_tune` none), classes are compared by name: if they are the same, the classifier is
+    loaded and put in the order of the data; otherwise it is new. For a file that does not name its classes, their
+    numbers are compared.
 
     Args:
         config: the config of the network.
         stream: rgb, flow or two_stream.
-        network: with fresh weights.
-        here: what the training is of; where it is not known yet, the classifier stays new.
+        network: the network with fresh weights, into which the weights are loaded.
+        here: the provenance of the training; if it is None, the classifier stays new.
 
     Returns:
-        What became of every entry of the file and of the network.
+        A report on every entry of the file and of the network.
 
     Raises:
-        ConfigError: no weights for this stream; weights that cannot be had, read, or fitted to the network, or that
-            expect other levels of RGB.
+        ConfigError: `fine_tune` needs weights for this stream and there are none; or the weights cannot be found, read
+            or fitted to the network, or expect other levels of RGB.
     """
     if config.fine_tune in TUNED and stream not in config.weights:
         raise ConfigError(f"model.fine_tune: {config.fine_tune} needs --model.weights.{stream} PATH")
@@ -67,7 +68,7 @@ def load_start(
 
 
 def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenance | None) -> LoadReport:
-    """A network filled with the weights of its stream, and notes on its classifier and its input."""
+    """Load the weights of a stream into the network; the report notes what becomes of the classifier and the input."""
     path = weights_in(config.weights[stream], stream)
     known = known_provenance(path)
     for name, of, wanted in (("model.name", known.model, config.name), ("the stream", known.stream, stream)):
@@ -89,7 +90,7 @@ def _start(config: ModelConfig, stream: str, network: nn.Module, here: Provenanc
 
 
 def _continued(network: nn.Module, path: str, known: Provenance, here: Provenance) -> LoadReport:
-    """The weights of a training that goes on, with their classifier where it is of the same classes."""
+    """Load weights from which a training continues, with their classifier if it has the same classes."""
     rows = known.rows(here.labels)
     if not known.labels:
         of_no_classes = bool(known.digest)  # such as the student of a supervision transfer
@@ -111,15 +112,15 @@ def _continued(network: nn.Module, path: str, known: Provenance, here: Provenanc
 
 
 def known_provenance(path: str) -> Provenance:
-    """What weights are of; nothing is known of TensorFlow's."""
+    """Return the provenance of weights; it is empty for TensorFlow checkpoints."""
     return Provenance() if find_prefix(Path(path)) else read_weights(path).provenance
 
 
 def with_published(model: ModelConfig) -> ModelConfig:
-    """The network's config with the options and levels that published weights known by their name need.
+    """Return the network's config with the options and levels that its published weights, given by name, need.
 
     Raises:
-        ConfigError: they are of another network.
+        ConfigError: the weights are those of another network.
     """
     for stream, weights in model.weights.items():
         known = published_file(weights)
@@ -134,10 +135,10 @@ def with_published(model: ModelConfig) -> ModelConfig:
 
 
 def freeze(config: ModelConfig, network: nn.Module) -> None:
-    """Take from training what `fine_tune` leaves as it is.
+    """Exclude from training the parameters that `fine_tune` keeps fixed.
 
     Raises:
-        ConfigError: the network has no such part.
+        ConfigError: `fine_tune` is last_block and the network has no such block.
     """
     if config.fine_tune not in ("fixed", "last_block"):
         return
@@ -150,9 +151,9 @@ def freeze(config: ModelConfig, network: nn.Module) -> None:
 
 
 def set_training_mode(config: ModelConfig, network: nn.Module) -> None:
-    """Training mode; on fixed features only for dropout, so that batch norm keeps the statistics it came with.
+    """Set training mode; with fixed features only for dropout, so that batch norm keeps its loaded statistics.
 
-    In `last_block` batch norm goes on counting in all blocks, as in the published code.
+    With `last_block`, batch norm updates its statistics in all blocks, as in the published code.
     """
     network.train()
     if config.fine_tune == "fixed":
@@ -163,10 +164,10 @@ def set_training_mode(config: ModelConfig, network: nn.Module) -> None:
 
 
 def chosen_start(config: Config) -> tuple[Config, list[str]]:
-    """The config with checkpoints in the place of the runs that model.weights may name, so that it can be repeated.
+    """Replace each run that `model.weights` names by its checkpoint, so that the config can be repeated.
 
     Returns:
-        The config; and a sentence for each run that a checkpoint was taken of.
+        The config, and one sentence for each run from which a checkpoint was taken.
 
     Raises:
         ConfigError: a folder holds no checkpoint of the stream.
@@ -174,7 +175,7 @@ def chosen_start(config: Config) -> tuple[Config, list[str]]:
     chosen, notes = {}, []
     for stream, path in config.model.weights.items():
         place = Path(path)
-        named = Path(config.storage, "runs", place.name)  # of a run that is called by its name alone
+        named = Path(config.storage, "runs", place.name)  # for a run that is given by its name alone
         folder = named if not place.exists() and named.is_dir() else place
         chosen[stream] = str(folder)
         if folder.is_dir() and not (folder / WEIGHTS).is_file():
@@ -185,14 +186,14 @@ def chosen_start(config: Config) -> tuple[Config, list[str]]:
 
 
 def weights_in(path: str, stream: str) -> str:
-    """The file that a path stands for: itself, or the weights of a checkpoint, of a run, or of one of its networks.
+    """Return the file that a path stands for: itself, or the weights of a checkpoint, a run, or one of its networks.
 
-    A published file by its name is downloaded to this machine where it is not there yet. Of several checkpoints it is
-    the one of the lowest validation loss; of a supervision transfer, its student.
+    If the path is the name of a published file, the file is downloaded if this machine does not have it yet. Of several
+    checkpoints, the one with the lowest validation loss is taken; of a supervision transfer, the student.
 
     Raises:
-        ConfigError: the folder holds none of these.
-        ConnectionError: the published file cannot be had.
+        ConfigError: there is no such file or name, or the folder holds no weights.
+        ConnectionError: the published file cannot be downloaded.
     """
     folder = Path(path)
     if path in PUBLISHED_FILES and not folder.exists():
@@ -213,6 +214,6 @@ def weights_in(path: str, stream: str) -> str:
 
 
 def _head(network: nn.Module) -> tuple[str, ...]:
-    """Prefixes of the classifier's parameters."""
+    """Return the prefixes of the names of the classifier's parameters."""
     trunks, head = getattr(network, "trunks", ("",)), str(getattr(network, "head", "fc"))
     return tuple(f"{trunk}{head}." for trunk in (*trunks, ""))

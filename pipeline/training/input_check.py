@@ -1,4 +1,4 @@
-"""What a network is given in training, and whether it can take that: tried on the meta device, which costs no time."""
+"""A check that a network accepts the windows of its training, run on the meta device, where nothing is computed."""
 
 from dataclasses import replace
 
@@ -10,26 +10,27 @@ from pipeline.config import ClipsConfig, Config, ConfigError
 from pipeline.networks import build_network
 
 Size = tuple[int, int, int, int]  # channels, frames, height, width
-SMALLEST_CROP = 16  # half of what one value of the last maps stands for, in networks that halve pictures five times
+SMALLEST_CROP = 16  # pixels; in networks that halve the frame five times, a value of the last map covers twice as many
 
 
 def clip_sizes(clips: ClipsConfig, streams: tuple[str, ...]) -> list[Size]:
-    """The training window of each stream that one network takes, in the order of its arguments."""
+    """Return the size of the training window of each stream, in the order of the network's arguments."""
     rgb = clips.frames // clips.rgb_every if len(streams) > 1 else clips.frames
     frames = {"rgb": rgb, "flow": clips.frames}
     return [(CHANNELS[stream], frames[stream], clips.crop, clips.crop) for stream in streams]
 
 
 def check_input(config: Config, name: str, streams: tuple[str, ...]) -> None:
-    """Find a window of the training or of the validation that the network does not take, before clips are ingested.
+    """Check, before clips are ingested, that the network accepts the windows of training and validation.
 
     Args:
-        config: resolved.
+        config: the resolved config.
         name: the name of the network.
-        streams: that it takes.
+        streams: the streams that the network takes.
 
     Raises:
-        ConfigError: saying how much it needs at least, where the network says so.
+        ConfigError: the network does not accept a window. The message includes the network's reason, such as the
+            smallest size that it accepts.
     """
     if config.clips.crop < SMALLEST_CROP:
         raise ConfigError(
@@ -52,7 +53,7 @@ def _try(network: nn.Module, clips: ClipsConfig, streams: tuple[str, ...], batch
         with torch.no_grad():
             network(*inputs)
     except NotImplementedError:
-        return  # an operation that knows no sizes without values
+        return  # the network has an operation that does not run on the meta device
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{said}: {reason[:200]}") from None

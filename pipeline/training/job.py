@@ -1,4 +1,4 @@
-"""What a worker is told."""
+"""The job of a training worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from pipeline.training.tasks import Task, task_of
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker is told: it reads no command line, environment or working directory.
+    """Everything that a worker is told; it does not read the command line, environment or working directory.
 
     Attributes:
-        config: resolved.
+        config: the resolved config.
         stream: the network's name: rgb, flow, two_stream for one that takes both, or matching.
-        run: the run of MLflow.
-        label: before what it says, where several train side by side.
+        run: the MLflow run.
+        label: prefix of the worker's messages when several trainings run side by side.
     """
 
     config: Config
@@ -32,15 +32,15 @@ class Job:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """What the network takes."""
+        """The streams that the network takes."""
         return self.task.streams
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, the way Ray Train carries it."""
+        """Return the job as plain values, as Ray Train passes it to workers."""
         run = {"uri": self.run.uri, "run_id": self.run.run_id}
         return {"config": to_dict(self.config), "stream": self.stream, "run": run, "label": self.label}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Job":
-        """The reverse of `to_dict`."""
+        """Build a job from what `to_dict` returned."""
         return cls(from_dict(Config, values["config"]), values["stream"], Run(**values["run"]), values["label"])

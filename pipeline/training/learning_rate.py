@@ -1,4 +1,4 @@
-"""The learning rate over time: a pure function of the step, except on a plateau, which remembers validation losses."""
+"""The learning rate: a pure function of the step, except in the plateau schedule, which remembers validation losses."""
 
 import math
 
@@ -9,17 +9,17 @@ from pipeline.config import ScheduleConfig
 
 
 def planned_rate(config: ScheduleConfig, lr: float, step: int, epoch: int, steps: int) -> float | None:
-    """The learning rate with which a step is made.
+    """Return the learning rate of a step.
 
     Args:
         config: the config of the schedule.
-        lr: the highest learning rate.
-        step: steps made before it, from 0.
-        epoch: epochs made before it, from 0.
-        steps: the steps of the whole training.
+        lr: the learning rate of the optimiser's config, with which the schedule starts after the warm-up.
+        step: number of steps made before this one.
+        epoch: number of epochs made before this one.
+        steps: number of steps of the whole training.
 
     Returns:
-        The rate, or None where the plateau decides.
+        The rate, or None if the plateau schedule decides.
     """
     if step < config.warmup_steps:
         return lr * (step + 1) / config.warmup_steps
@@ -33,7 +33,7 @@ def planned_rate(config: ScheduleConfig, lr: float, step: int, epoch: int, steps
 
 
 def build_plateau(config: ScheduleConfig, optimiser: Optimizer) -> ReduceLROnPlateau | None:
-    """What lowers the rate after an epoch; None for schedules that are planned."""
+    """Return the scheduler that lowers the rate on a plateau, or None for the other schedules."""
     if config.name != "plateau":
         return None
     return ReduceLROnPlateau(optimiser, factor=config.factor, patience=config.patience, min_lr=config.min_lr)

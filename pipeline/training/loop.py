@@ -36,14 +36,14 @@ from pipeline.training.validation import validate
 
 
 def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Train one stream; the metrics of every epoch.
+    """Train one stream and return the metrics of every epoch.
 
-    Every epoch ends with an exact validation, a checkpoint and a report. After a restart the loop goes on behind the
-    last checkpoint that was reported, at the end of an epoch or inside it.
+    Every epoch ends with an exact validation, a checkpoint and a report. After a restart the loop resumes from the last
+    checkpoint that was reported, at the end of an epoch or inside it.
     """
     job = Job.from_dict(values)
     quiet_worker(job.label)
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # 1x1x1 kernels have no one layout
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # strides of 1x1x1 kernels are ambiguous
     config = job.config
     here = Rank.here(config.training.precision)
     set_multiplication(config.training.precision, here.device)
@@ -76,7 +76,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def monitored_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
-    """`train_loop`; one worker of each machine logs its system metrics, rank 0 its environment."""
+    """Run `train_loop`; one worker of each machine logs its system metrics, and rank 0 logs its environment."""
     impatient()
     here, run = ray.train.get_context(), Job.from_dict(values).run
     if here.get_world_rank() == 0:
@@ -89,15 +89,15 @@ def monitored_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, State]:
-    """The network as DDP trains it, and all that moves with it.
+    """Build the network as DDP trains it, and the state of its training.
 
     Args:
         job: the job of this worker.
-        here: its place.
-        provenance: what the weights will be of.
+        here: this worker's place among the others.
+        provenance: the provenance of the weights that the training makes.
 
     Raises:
-        ConfigError: a network, weights or an option that the config cannot have.
+        ConfigError: the config names a network, weights or an option that cannot be used.
     """
     config = job.config
     check_device(config.training.precision, here)
@@ -121,20 +121,20 @@ def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, St
 
 
 def go_on(job: Job, state: State, here: Rank) -> None:
-    """Take up the last checkpoint, where there is one, with a learning rate that may be another since."""
+    """Load the last checkpoint, if there is one, and scale its learning rate if `optimiser.lr` has changed since."""
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             state.load(Path(folder), here.device)
             state.load_rank(Path(folder), here.rank, here.world)
             if state.began_with not in ("", state.provenance.digest):
-                state.position = Position()  # an epoch of other data
+                state.position = Position()  # the unfinished epoch was on other data
             before = load(Config, Path(folder) / "config.yaml")
         for group in state.optimiser.param_groups:
             group["lr"] *= job.config.optimiser.lr / before.optimiser.lr
 
 
 def finished(job: Job, state: State) -> bool:
-    """Whether no epoch is left to do, or to end."""
+    """Return whether no epoch is left to start or to finish."""
     training = job.config.training
     if state.position.steps:
         return False

@@ -1,17 +1,18 @@
-"""The loss: cross-entropy, of one time step or of all, against one label a clip or two mixed ones."""
+"""The loss: cross-entropy of one or all time steps, against one label per clip or two mixed ones."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, share: float = 1.0) -> Tensor:
-    """The mean cross-entropy of a batch; with mixup, against the label of each clip and that of the clip before it.
+    """Compute the mean cross-entropy of a batch; with mixup, also against the label of the clip before each clip.
 
     Args:
-        logits: (N, classes), or (N, classes, T) of every time step, each of which then counts alike.
+        logits: (N, classes), or (N, classes, T) for T time steps, which then have equal weight.
         labels: (N,) int64.
         label_smoothing: share of the target that is spread over all classes.
-        share: the share of a clip's own label, 0.5 to 1; the rest is that of the clip before it in the batch.
+        share: the share of a clip's own label, 0.5 to 1; the rest is the share of the label of the clip before it in
+            the batch.
 
     Returns:
         A scalar.

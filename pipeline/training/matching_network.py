@@ -1,7 +1,7 @@
 """Supervision transfer from 2D to 3D without labels (Temporal 3D ConvNets, arXiv 1711.08200, section 3.2, Figure 2).
 
-A frozen ImageNet network sees 32 frames one by one, the 3D network sees a clip; a classifier says whether both are of
-the same video and time. What the 3D network learns for it is where its training on labels then starts.
+A frozen ImageNet network sees 32 frames one by one, and the 3D network sees a clip. A classifier decides whether both
+are of the same video and time. The training on labels then starts from the weights that the 3D network has learned.
 """
 
 import re
@@ -18,18 +18,19 @@ from pipeline.networks import LEVELS, build_network
 
 MATCHING = "matching"
 STUDENT = "student."  # prefix of the 3D network in the state dict
-FEATURES = 1024  # of the last pooling of DenseNet-121, and of the layer that ends the 3D network
+FEATURES = 1024  # size of DenseNet-121's last pooling, and of the 3D network's last layer
 
 
 class MatchingNetwork(nn.Module):
-    """Frames through the frozen 2D network, averaged to 1024; clip through the 3D network to 1024; 2048-512-128-2.
+    """A frozen 2D network, a 3D network, and a classifier (2048-512-128-2) on the 1024 features of each.
 
-    The classifier gives two logits, different and same, where the paper has one output: the same function. Between its
-    layers are ReLUs, of which the paper says nothing.
+    The features of the 2D network are averaged over the frames. The classifier has two logits, different and same,
+    where the paper has one output; both express the same function. The paper does not mention activations between the
+    layers of the classifier; here they are ReLUs.
 
     Args:
-        teacher: frames (N, 3, H, W) of ImageNet's levels -> (N, 1024); stays as it is.
-        student: clip (N, 3, T, H, W) from -1 to 1 -> (N, 1024).
+        teacher: the 2D network, which is not trained: frames (N, 3, H, W) in ImageNet's levels -> (N, 1024).
+        student: the 3D network: clip (N, 3, T, H, W) from -1 to 1 -> (N, 1024).
     """
 
     scale: Tensor
@@ -47,35 +48,35 @@ class MatchingNetwork(nn.Module):
         )  # fmt: skip
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, but for the teacher."""
+        """Set the mode of all parts except the teacher, which stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def forward(self, frames: Tensor, rgb: Tensor) -> Tensor:
-        """Frames and clip, both (N, 3, T, H, W) from -1 to 1 -> logits (N, 2)."""
+        """Compute the logits (N, 2) of frames and clip, both (N, 3, T, H, W) from -1 to 1."""
         return self.classifier(torch.cat([self.taught(frames), self.student(rgb)], dim=1))
 
     @torch.no_grad()
     def taught(self, frames: Tensor) -> Tensor:
-        """(N, 3, T, H, W) -> mean over time of the 2D network's features, (N, 1024)."""
+        """Compute the mean over time of the 2D network's features: (N, 3, T, H, W) -> (N, 1024)."""
         clips, _, steps = frames.shape[:3]
         images = frames.transpose(1, 2).flatten(0, 1) * self.scale + self.offset
         return self.teacher(images).view(clips, steps, -1).mean(dim=1)
 
 
 def build_matching(model: ModelConfig) -> MatchingNetwork:
-    """The network of `model.name` as student, DenseNet-121 of ImageNet (`model.inflate`) as teacher.
+    """Build the matching network of `model.name` as student and ImageNet's DenseNet-121 (`model.inflate`) as teacher.
 
     Raises:
-        ConfigError: no such network, or no such weights.
+        ConfigError: there is no such network, or there are no such weights.
     """
-    model = replace(model, inflate="")
-    return MatchingNetwork(_teacher(model.inflate), build_network(model, "rgb", FEATURES))
+    student = build_network(replace(model, inflate=""), "rgb", FEATURES)
+    return MatchingNetwork(_teacher(model.inflate), student)
 
 
 def student_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The 3D network in a matching network's state dict; any other state dict as it is."""
+    """Return the 3D network's entries of a matching network's state dict; return any other state dict unchanged."""
     if not any(name.startswith(STUDENT) for name in state):
         return state
     return {name.removeprefix(STUDENT): value for name, value in state.items() if name.startswith(STUDENT)}
@@ -85,11 +86,11 @@ def _teacher(weights: str) -> nn.Module:
     from torchvision.models import densenet121  # slow to import, and needed here only
 
     network = densenet121(weights=None)
-    network.classifier = nn.Identity()  # of ImageNet's classes, or of others
+    network.classifier = nn.Identity()  # removes the classifier, whatever its classes
     try:
         is_path = "/" in weights or "." in weights
         state = read_weights(weights).state if is_path else imagenet_weights(weights)
-        # dots in names were allowed before PyTorch 0.4.1, and torchvision's file is older
+        # torchvision's file is older than PyTorch 0.4.1, and until then dots were allowed in the names of modules
         kept = {name: value for name, value in state.items() if not name.startswith("classifier.")}
         network.load_state_dict({re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", k): v for k, v in kept.items()})
     except (OSError, RuntimeError, ValueError, AttributeError) as error:

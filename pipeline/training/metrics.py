@@ -10,15 +10,15 @@ from torch import Tensor
 
 @dataclass
 class Sums:
-    """Summed loss, correct clips at 1 and at 5, and clips: float64, exact for any number of clips to come.
+    """Sums in float64: the loss, the clips that are correct at top 1 and at top 5, and all clips.
 
-    They stay where the logits are, so that counting does not wait for a GPU.
+    They stay on the device of the logits, so that counting does not wait for a GPU.
     """
 
     values: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch.
+        """Add a batch.
 
         Args:
             logits: (N, classes).
@@ -32,7 +32,7 @@ class Sums:
         self.values = self.values.to(logits.device) + torch.stack(counts)
 
     def all_reduce(self) -> "Sums":
-        """The sums of all workers, the same on each of them."""
+        """Return the sums over all workers, the same on each of them."""
         values = self.values.clone()
         if dist.is_initialized():
             device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -41,7 +41,7 @@ class Sums:
         return Sums(values.cpu())
 
     def means(self, prefix: str) -> dict[str, float]:
-        """`PREFIX/loss`, `PREFIX/top1`, `PREFIX/top5` (shares of 1), and the clips that they stand on."""
+        """Return the means `PREFIX/loss`, `PREFIX/top1`, `PREFIX/top5` (from 0 to 1), and the count `PREFIX/clips`."""
         loss, top1, top5, clips = self.values.tolist()
         count = max(clips, 1.0)
         return {

@@ -1,9 +1,9 @@
-"""How a step is cut over the workers: into micro-batches that are the same for any number of them.
+"""Division of a step into micro-batches, which are the same for any number of workers.
 
-A step has `resources.workers x training.accumulate` micro-batches of `training.batch_size` clips: as many as make up
-`training.clips_per_step`, where that is given. All that is random in
-one is a function of (seed, step, number of the micro-batch), so that fewer workers, each with more micro-batches, make
-the same steps.
+A step has `resources.workers x training.accumulate` micro-batches of `training.batch_size` clips or, if
+`training.clips_per_step` is given, as many as make up that number of clips. All random numbers of a micro-batch are a
+function of (seed, step, number of the micro-batch). Therefore fewer workers, each with more micro-batches, make the
+same steps.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from pipeline.config import Config
 
 @dataclass(frozen=True)
 class Portion:
-    """The micro-batches of every step that are one rank's: `count` of them from `first` on, out of `of`.
+    """The micro-batches of every step that belong to one rank: numbers `first` to `first + count - 1` out of `of`.
 
     Attributes:
-        share: what DDP, which takes the mean over ranks, must see of the mean over a step of each micro-batch.
+        share: factor for the loss of each micro-batch. With it, the mean that DDP takes over ranks is the mean over the
+            micro-batches of the step.
     """
 
     first: int
@@ -30,13 +31,13 @@ class Portion:
 
     @classmethod
     def cut(cls, config: Config, rank: int, world: int) -> "Portion":
-        """As even as it goes: ranks differ by one micro-batch at most."""
+        """Return the portion of a rank; the counts of two ranks differ by at most one."""
         of = config.clips_of_a_step // config.training.batch_size
         each, more = divmod(of, world)
         return cls(rank * each + min(rank, more), each + (rank < more), of, world / of)
 
     def batches(self, config: Config, clips: int, epoch: int) -> Batches:
-        """Rows of this rank's micro-batches of an epoch, `count` of them to a step."""
+        """Return the rows of this rank's micro-batches in an epoch; `count` consecutive ones belong to one step."""
         numbers = range(self.first, self.first + self.count)
         size, seed = config.training.batch_size, config.seed
         parts = [training_batches(clips, size, number, self.of, seed, epoch) for number in numbers]
@@ -44,5 +45,5 @@ class Portion:
 
 
 def seed_dropout(*seed: int) -> None:
-    """Make what torch draws next a function of these numbers."""
+    """Seed torch's random numbers with a function of these numbers."""
     torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))

@@ -8,22 +8,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mixing:
-    """Each clip of a batch with a share of the one before it; a function of seed, step and micro-batch.
+    """A mix of each clip of a batch with the clip before it; a function of seed, step and micro-batch.
 
     Attributes:
-        share: the clip's own share, from 0.5 to 1, so that its own label stays the likeliest.
+        share: the clip's own share, from 0.5 to 1, so that no other label has a larger share than its own.
     """
 
     share: float = 1.0
 
     @classmethod
     def drawn(cls, alpha: float, *seed: int) -> "Mixing":
-        """A share from Beta(alpha, alpha); 1 for alpha 0."""
+        """Draw the share from Beta(alpha, alpha); it is 1 if alpha is 0."""
         if alpha == 0:
             return cls()
         share = float(np.random.default_rng(seed).beta(alpha, alpha))
         return cls(max(share, 1 - share))
 
     def clips(self, x: Tensor) -> Tensor:
-        """(N, ...) of floats -> the same shape."""
+        """Mix clips, (N, ...) floats, and return them in the same shape."""
         return x if self.share == 1 else x.lerp(x.roll(1, dims=0), 1 - self.share)

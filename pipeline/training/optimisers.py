@@ -10,7 +10,7 @@ from pipeline.config import OptimiserConfig
 
 
 def build_optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
-    """An optimiser of those parameters that are trained; one kernel updates them all."""
+    """Build an optimiser of the parameters that are trained; it is fused, so one kernel updates them all."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     optimiser: Optimizer
@@ -24,9 +24,9 @@ def build_optimiser(config: OptimiserConfig, network: nn.Module) -> Optimizer:
 
 
 def _fit(optimiser: Optimizer) -> None:
-    """Lay a loaded state out in memory as the parameters are: fused kernels walk over both without a look at strides.
+    """Give a loaded state the memory layout of the parameters, because fused kernels ignore strides.
 
-    A checkpoint of another kind of device has them otherwise, or has them updated one by one.
+    A checkpoint from another kind of device may have another layout, or an optimiser that is not fused.
     """
     for group in optimiser.param_groups:
         group["fused"] = True

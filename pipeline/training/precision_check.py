@@ -1,4 +1,4 @@
-"""The self-test of 3D convolutions before a training in low precision: some versions of cuDNN are silently wrong."""
+"""A self-test of 3D convolutions before training in low precision: some cuDNN versions give wrong results silently."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from torch import Tensor
 from pipeline.config import ConfigError
 from pipeline.training.rank import Rank
 
-BOUND = 0.02  # of the relative error; rounding to bfloat16 alone makes it 0.002 to 0.004
+BOUND = 0.02  # largest accepted relative error; rounding to bfloat16 alone causes 0.002 to 0.004
 Convolve = Callable[..., Tensor]
-# From version, to below version, what is known.
+# First version with the fault, first version without it, description.
 KNOWN = (
     (90800, 91500, "wrong bfloat16 results on large clips (pytorch#163539), where torch does without it, slowly"),
     (91002, 91600, "wrong TF32 results of some 3D convolutions (pytorch#167024)"),
@@ -24,7 +24,7 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class Convolution:
-    """One kind of 3D convolution that our networks have, on a small clip."""
+    """One kind of 3D convolution that our networks use, and the size of a small clip to test it on."""
 
     kernel: tuple[int, int, int]
     stride: int
@@ -37,11 +37,11 @@ class Convolution:
 
 
 TYPICAL = (
-    Convolution((7, 7, 7), 2, (3, 64), (8, 28, 28)),  # the first of I3D and the 3D ResNets
+    Convolution((7, 7, 7), 2, (3, 64), (8, 28, 28)),  # first layer of I3D and the 3D ResNets
     Convolution((3, 3, 3), 1, (64, 96), (4, 14, 14)),
     Convolution((3, 3, 3), 2, (64, 64), (4, 14, 14)),
     Convolution((1, 1, 1), 1, (192, 64), (4, 14, 14)),
-    Convolution((1, 1, 1), 2, (64, 128), (4, 14, 14)),  # a shortcut
+    Convolution((1, 1, 1), 2, (64, 128), (4, 14, 14)),  # residual shortcut
     Convolution((3, 1, 1), 1, (64, 64), (8, 7, 7)),
     Convolution((1, 3, 3), 1, (64, 64), (8, 7, 7)),
     Convolution((3, 3, 3), 1, (128, 128), (4, 7, 7), groups=32),  # ResNeXt
@@ -49,7 +49,7 @@ TYPICAL = (
 
 
 def check_device(precision: str, here: Rank) -> None:
-    """Before a training in anything but full float32: warn of what is known of this cuDNN, and compare.
+    """Warn of known faults of this cuDNN version and run the self-test, unless training is in full float32.
 
     Raises:
         ConfigError: see `check_convolutions`.
@@ -67,12 +67,12 @@ def check_convolutions(device: torch.device, dtype: torch.dtype | None, convolve
     """Compare the results and gradients of typical convolutions with those of float32, in both memory formats.
 
     Args:
-        device: that trains.
-        dtype: the dtype of autocast; None to compare float32 as it is multiplied now (TF32) with all of its bits.
-        convolve: what is checked.
+        device: the device that trains.
+        dtype: the dtype of autocast; None to compare TF32 with full float32.
+        convolve: the convolution function to check.
 
     Raises:
-        ConfigError: one is off by more than `BOUND`, relative to its norm, or not finite.
+        ConfigError: a result or gradient has a relative error above `BOUND`, or is not finite.
     """
     for kind, form in product(TYPICAL, (torch.contiguous_format, torch.channels_last_3d)):
         error = relative_error(kind, form, device, dtype, convolve)
@@ -86,7 +86,7 @@ def check_convolutions(device: torch.device, dtype: torch.dtype | None, convolve
 
 
 def known_faults(version: int | None) -> list[str]:
-    """What is known of a version of cuDNN, as `torch.backends.cudnn.version()` gives it."""
+    """Describe the known faults of a cuDNN version, given as `torch.backends.cudnn.version()` returns it."""
     found = [what for first, end, what in KNOWN if version is not None and first <= version < end]
     return [f"cuDNN {_dotted(version)}: {what}; 9.16 or newer has none of it" for what in found]
 
@@ -94,7 +94,10 @@ def known_faults(version: int | None) -> list[str]:
 def relative_error(
     kind: Convolution, form: torch.memory_format, device: torch.device, dtype: torch.dtype | None, convolve: Convolve
 ) -> float:
-    """The largest of result and gradients: norm of the difference over norm of float32's; NaN if not finite."""
+    """Return the largest relative error of the result and the gradients, or NaN if one of them is not finite.
+
+    The relative error is the norm of the difference to full float32, divided by the norm in full float32.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -115,12 +118,12 @@ def relative_error(
     with _all_bits():
         exact = results()
     errors = [(one.detach().float() - other).norm() / other.norm() for one, other in zip(ours, exact, strict=True)]
-    return float(torch.stack(errors).max().detach())  # NaN if any is
+    return float(torch.stack(errors).max().detach())  # NaN if any error is NaN
 
 
 @contextmanager
 def _all_bits() -> Iterator[None]:
-    """Float32 without TF32."""
+    """Run float32 convolutions without TF32."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

@@ -1,4 +1,4 @@
-"""Batches on the device that trains, copied while it computes, and how long it stood still for them."""
+"""Batches on the device that trains: they are copied while it computes, and the time it waits for them is measured."""
 
 import time
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from pipeline.clips.normalise import Planes
 
 
 class Feed:
-    """The batches of a loader, in their order, on a device.
+    """The batches of a loader, in order, on a device.
 
-    On a GPU a thread takes them from the loader, pins their memory and copies them in a stream of its own, one batch
-    ahead of its use, as the uint8 that they are.
+    For a GPU, a thread takes the batches from the loader, pins their memory and copies them as uint8 in a separate CUDA
+    stream, one batch ahead of its use.
 
     Attributes:
-        waited: seconds for which there was no batch and, on a GPU, nothing else left to do.
+        waited: seconds for which no batch was ready and, on a GPU, no other work was left.
     """
 
     def __init__(self, batches: Iterator[Batch], device: torch.device) -> None:
         self.batches, self.device, self.waited = batches, device, 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        """Each batch once."""
+        """Yield each batch once."""
         return self._ahead() if self.device.type == "cuda" else self._in_turn()
 
     def _in_turn(self) -> Iterator[Batch]:
@@ -53,7 +53,7 @@ class Feed:
             coming = thread.submit(fetch)
             while True:
                 if not coming.done():
-                    compute.synchronize()  # so that only standing still is counted
+                    compute.synchronize()  # so that `waited` counts only the time in which the GPU is idle
                 start = time.monotonic()
                 fetched = coming.result()
                 self.waited += time.monotonic() - start
@@ -66,12 +66,12 @@ class Feed:
 
 
 def _copied(batch: Batch, device: torch.device, user: torch.cuda.Stream) -> Batch:
-    """The batch with its bytes and labels on a GPU, through pinned memory, without waiting for them."""
+    """Copy a batch's windows and labels to a GPU through pinned memory, without waiting for the copies."""
 
     def copied(given: Tensor | Planes) -> Tensor | Planes:
         there = given.pin_memory().to(device, non_blocking=True)
         for tensor in (there.luma, there.chroma) if isinstance(there, Planes) else (there,):
-            tensor.record_stream(user)  # whose work with it is done before its memory is given to a later batch
+            tensor.record_stream(user)  # its memory is not reused before `user` has finished with it
         return there
 
     windows = {stream: copied(window) for stream, window in batch.windows.items()}

@@ -1,4 +1,4 @@
-"""What a training's weights will be of: its classes, its data, and the input that its network is given."""
+"""The provenance of a training's weights: the classes, the data, and the input that the network is given."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ INPUT = ("frames", "stride", "fps", "short_side", "crop", "rgb_every")
 
 
 def provenance_of(config: Config, stream: str, manifest: Mapping[str, Any]) -> Provenance:
-    """The provenance of a network that is trained on a shard set.
+    """Return the provenance of a network that is trained on a shard set.
 
     Args:
-        config: resolved.
-        stream: rgb, flow, two_stream, or matching, whose network has no classes.
+        config: the resolved config.
+        stream: the name of the network: rgb, flow, two_stream, or matching, which has no classes.
         manifest: the manifest of the shard set.
     """
     return Provenance(
@@ -29,7 +29,7 @@ def provenance_of(config: Config, stream: str, manifest: Mapping[str, Any]) -> P
 
 
 def _input(config: Config, stream: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network is given; `stored` is how the clips were stored, which is otherwise the config's."""
+    """Describe the network's input; `stored` says how the clips were stored, the config fills in what it lacks."""
     clips, ingest = config.clips, config.ingest
     side, flow = stored.get("short_side", ingest.short_side), stored.get("flow") or {}
     expected: dict[str, Any] = {
@@ -51,10 +51,10 @@ def _input(config: Config, stream: str, stored: Mapping[str, Any]) -> dict[str, 
 
 
 def other_input(expected: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """How the input that weights expect differs from the one that their network is given; empty where it does not.
+    """Describe how the input that weights expect differs from what their network is given; empty if it does not.
 
-    Levels are not among it: weights do not work on others, and these are refused. Of flow counts how far the bound is
-    in shares of the picture; which backend computed it does not count.
+    Levels are not compared here, because weights with other levels do not work and are refused elsewhere. For flow, the
+    bound is compared as a share of the frame's shorter side; the backend that computed it is not compared.
     """
     pairs = [(name, expected.get(name), given.get(name)) for name in INPUT]
     if _share(expected) != _share(given):

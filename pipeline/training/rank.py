@@ -16,14 +16,14 @@ class Rank:
     rank: int
     world: int
     device: torch.device
-    dtype: torch.dtype | None  # of autocast
+    dtype: torch.dtype | None  # dtype of autocast; None for no autocast
 
     @classmethod
     def here(cls, precision: str) -> "Rank":
-        """Inside a Ray Train worker."""
+        """Return the place of this process, which must be a Ray Train worker."""
         context, device = ray.train.get_context(), ray.train.torch.get_device()
         return cls(context.get_world_rank(), context.get_world_size(), device, autocast_dtype(precision, device))
 
     def autocast(self) -> torch.autocast:
-        """The precision of forward passes."""
+        """Return the context for forward passes, which sets their precision."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)

@@ -1,4 +1,4 @@
-"""What a training says while it runs: checkpoints to Ray Train, metrics to MLflow, a line an epoch to the user."""
+"""Reports of a running training: checkpoints to Ray Train, metrics to MLflow, one line per epoch to the user."""
 
 import sys
 import tempfile
@@ -15,24 +15,24 @@ from pipeline.training.checkpoints import SELECT, State
 from pipeline.training.job import Job
 from pipeline.training.rank import Rank
 
-ASK_S = 2.0  # between questions for a notice; a notice is given half a minute ahead or more
-NEVER = sys.float_info.max  # stands for the loss that a checkpoint inside an epoch has not; JSON has no infinity
+ASK_S = 2.0  # seconds between checks for a preemption notice, which comes half a minute ahead or more
+NEVER = sys.float_info.max  # stands for the missing loss of a checkpoint inside an epoch; JSON has no infinity
 
 
 class Occasions:
-    """When a checkpoint is due inside an epoch: every `training.checkpoint_steps`, and on a notice of preemption.
+    """The steps of an epoch after which a checkpoint is due: every `training.checkpoint_steps`, and on preemption.
 
-    All ranks ask after the same steps, and are told the same. To ask Ray Train for a notice is a barrier of ten
-    milliseconds, which all ranks pass through one actor; so it is asked every `ASK_S` seconds, in steps as rank 0 has
-    counted them.
+    All ranks check after the same steps and get the same answer. Asking Ray Train for a preemption notice is a barrier
+    of ten milliseconds, for which all ranks go through one actor. Therefore the ranks ask about every `ASK_S` seconds;
+    rank 0 converts this interval to a number of steps.
     """
 
     def __init__(self, every: int | None) -> None:
         self.every, self.notice = every, None
-        self.pause, self.passed, self.asked = 1, 0, time.monotonic()  # steps from question to question; since the last
+        self.pause, self.passed, self.asked = 1, 0, time.monotonic()  # steps between checks; steps since the last
 
     def due(self, steps: int) -> bool:
-        """Whether after so many steps of the epoch; called after each."""
+        """Return whether a checkpoint is due after this many steps of the epoch; call it after each step."""
         self.passed += 1
         noticed = self.passed >= self.pause and self._noticed()
         return noticed or (self.every is not None and steps % self.every == 0)
@@ -47,7 +47,7 @@ class Occasions:
 
 
 def report_epoch(job: Job, state: State, here: Rank) -> None:
-    """An epoch's metrics and the checkpoint at its end: to Ray Train, a barrier for all ranks, then to MLflow."""
+    """Report an epoch's metrics and checkpoint to Ray Train, a barrier for all ranks, then the metrics to MLflow."""
     _report(job, state, here, state.history[-1])
     if here.rank == 0:
         with tolerated(job.run.uri):
@@ -55,17 +55,17 @@ def report_epoch(job: Job, state: State, here: Rank) -> None:
 
 
 def report_inside(job: Job, state: State, here: Rank) -> None:
-    """A checkpoint inside an epoch, which is never the best one."""
+    """Report a checkpoint inside an epoch; it is never selected as the best one."""
     _report(job, state, here, {SELECT: NEVER})
 
 
 def is_whole(metrics: dict[str, float]) -> bool:
-    """Whether a report is of a whole epoch."""
+    """Return whether a report covers a whole epoch."""
     return metrics[SELECT] != NEVER
 
 
 def tell_epoch(job: Job, state: State, seconds_an_epoch: float) -> None:
-    """The line of an epoch."""
+    """Print the line of an epoch."""
     console.say(_line(job.stream, state, job.config.training.epochs, seconds_an_epoch))
 
 
@@ -82,7 +82,11 @@ def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> No
 
 
 def _line(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> str:
-    """Such as `flow epoch 3/12: train 1.52 (45.0 %), val 1.31 (52.5 % of 80 clips), 14.2 clips/s, 3:10 left`."""
+    """Format the line of an epoch.
+
+    It reads, for example, `flow epoch 3/12: train 1.52 (45.0 %), val 1.31 (52.5 % of 80 clips), lr 0.1, 14.2 clips/s,
+    data wait 3 %, 3:10 left`.
+    """
     last = state.history[-1]
     return (
         f"{stream} epoch {state.epoch}/{epochs}: "

@@ -1,4 +1,4 @@
-"""The classes of the splits beside each other, before anything is computed."""
+"""Comparison of the classes of the splits, before anything is computed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from pipeline.training.classes import some
 
 
 def class_notes(training: TrainingConfig, evaluation: EvaluationConfig, clips: pa.Table) -> list[str]:
-    """What there is to say of the classes of a training's splits: those that only some of them have.
+    """Describe the classes that only some of a training's splits have.
 
     Args:
-        training: names the splits of the training and of the validation.
-        evaluation: names that of the test.
-        clips: a row a clip with `split`, `label` and `error_class`: a catalog, or the table of a shard set.
+        training: names the training split and the validation split.
+        evaluation: names the test split.
+        clips: a catalog or the table of a shard set: one row per clip, with `split`, `label` and `error_class`.
 
     Returns:
-        A sentence for each pair of splits that differ.
+        One sentence for each pair of splits of which the first has classes that the second lacks.
 
     Raises:
         ConfigError: a training or validation clip has no label, or no test clip has one.
@@ -43,13 +43,13 @@ def class_notes(training: TrainingConfig, evaluation: EvaluationConfig, clips: p
 
 
 def unseen(manifest: Mapping[str, Any], split: str) -> list[str]:
-    """The classes of a shard set of which a split has no clip that could be read."""
+    """Return the classes of a shard set that have no readable clip in a split."""
     counts = manifest["splits"][split]["labels"]
     return [name for name in manifest["labels"] if not counts.get(name, {}).get("present")]
 
 
 def _only(here: str, classes: Counter[str], there: str, others: Counter[str], meaning: str) -> list[str]:
-    """A sentence on the classes of one split that the other has not, where there are any."""
+    """Return a sentence on the classes of one split that the other lacks; an empty list if there are none."""
     only = {name: count for name, count in classes.items() if name not in others}
     if not only:
         return []
@@ -62,7 +62,7 @@ def _only(here: str, classes: Counter[str], there: str, others: Counter[str], me
 
 
 def _classes(clips: pa.Table, split: str) -> Counter[str]:
-    """Class to clips that can be read, as far as is known."""
+    """Count the clips of each class, without those that are known to be unreadable."""
     return Counter(label for label in _labels(clips, split) if label is not None)
 
 

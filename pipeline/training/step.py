@@ -1,4 +1,4 @@
-"""One optimiser step: forward and backward of one or more batches, update."""
+"""One optimiser step: forward and backward passes of one or more batches, then one update."""
 
 import math
 from collections.abc import Sequence
@@ -20,16 +20,17 @@ from pipeline.training.rank import Rank
 
 
 def network_clips(batch: Batch, streams: tuple[str, ...], here: Rank) -> tuple[Tensor, ...]:
-    """A batch as a network takes it: of each stream (N, C, T, H, W) floats from -1 to 1, on the device."""
+    """Return a batch as network input: for each stream, (N, C, T, H, W) floats from -1 to 1, on the device."""
     clips = (normalise(batch.windows[stream].to(here.device, non_blocking=True)) for stream in streams)
     return tuple(clip.contiguous(memory_format=clip_format(here.device, here.dtype)) for clip in clips)
 
 
 class LossReading:
-    """A loss on its way to the host, summed over all workers.
+    """A loss that is summed over all workers and copied to the host asynchronously.
 
-    It sets out behind the forward pass. Who asks for it once the backward pass is under way waits for what is done
-    already, and the GPU has work meanwhile. All workers read the same, so that they stop at the same step.
+    The sum and the copy are queued on the GPU behind the forward pass. A caller that asks for the value after the
+    backward pass was launched waits for the forward pass only, and the GPU has work meanwhile. All workers read the
+    same value, so they stop at the same step.
     """
 
     def __init__(self, loss: Tensor) -> None:
@@ -37,13 +38,13 @@ class LossReading:
         self.sum = dist.all_reduce(loss, async_op=True) if dist.is_initialized() else None
         if loss.is_cuda:
             if self.sum is not None:
-                self.sum.wait()  # makes the GPU's queue wait, not the host
+                self.sum.wait()  # blocks the GPU's stream, not the host
             self.total = loss.to("cpu", non_blocking=True)
             self.arrived = torch.cuda.Event(blocking=True)
             self.arrived.record()
 
     def value(self) -> float:
-        """The sum; waits until it is there."""
+        """Wait for the sum and return it."""
         if self.arrived is not None:
             self.arrived.synchronize()
         elif self.sum is not None:
@@ -61,25 +62,27 @@ def train_step(
     state: State,
     portion: Portion | None = None,
 ) -> Tensor:
-    """Gradients of all batches added up, one update; the logits of all clips, (N, classes).
+    """Add up the gradients of all batches, update the weights once, and return the logits of all clips, (N, classes).
 
-    Batches of one size give the step that one batch of all their clips would give, but for batch norm, whose statistics
-    are of one batch. A network with `loss_on_every_step` learns from all time steps; its logits are the last one's.
+    Batches of equal size give the same update as one batch with all their clips, except for batch norm, which computes
+    its statistics in each batch. A network with `loss_on_every_step` is trained on the logits of all time steps; only
+    those of the last time step are returned.
 
-    A GPU never waits for the host: the loss is read while the backward pass runs, before the update is asked for.
+    The GPU never waits for the host: the host reads the loss while the backward pass runs, and then launches the
+    update.
 
     Args:
         config: the config of the training.
-        model: as DDP trains it.
-        batches: micro-batches of the step.
-        streams: what of them the network takes.
+        model: the network as DDP trains it.
+        batches: this worker's micro-batches of the step.
+        streams: the streams that the network takes.
         here: this worker.
-        state: moves on by the step.
-        portion: which micro-batches these are; all of the step by default.
+        state: the state of the training, which the step updates.
+        portion: says which micro-batches of the step these are; by default they are all of them.
 
     Raises:
-        FloatingPointError: the loss of a worker is not finite; on all of them the network's weights are left as they
-            were.
+        FloatingPointError: the loss of any worker is not finite. Every worker raises it and leaves its weights
+            unchanged.
     """
     every_step = {"every_step": True} if getattr(state.model, "loss_on_every_step", False) else {}
     state.optimiser.zero_grad(set_to_none=True)
@@ -90,7 +93,7 @@ def train_step(
         seed_dropout(config.seed, state.step, number)
         mixing = Mixing.drawn(config.training.mixup, config.seed, state.step, number)
         last = number == portion.first + len(batches) - 1
-        with nullcontext() if last else getattr(model, "no_sync", nullcontext)():  # gradients are summed once a step
+        with nullcontext() if last else getattr(model, "no_sync", nullcontext)():  # DDP reduces gradients once per step
             with here.autocast():
                 clips = map(mixing.clips, network_clips(batch, streams, here))
                 logits = model(*clips, **every_step)

@@ -1,7 +1,7 @@
-"""What is told of optimiser steps while an epoch goes on: lines, a bar, and points of the curves `step/...` in MLflow.
+"""Progress of the optimiser steps inside an epoch: lines, a bar, and points of the curves `step/...` in MLflow.
 
-A point is the mean over the steps since the one before. All is made of numbers that the host has anyway: the GPU is not
-waited for.
+A point is the mean over the steps since the previous point. All numbers are on the host already, so nothing waits for
+the GPU.
 """
 
 import time
@@ -17,11 +17,11 @@ from pipeline.training.metric_points import Point, Sender
 
 
 class Steps:
-    """Tells how the steps of a training go; used by rank 0.
+    """The progress reports of a training's steps; only rank 0 uses them.
 
     Args:
         job: the job of this worker.
-        state: says where it is; its points wait there.
+        state: the state of the training, which also holds the points that MLflow does not have yet.
     """
 
     def __init__(self, job: Job, state: State) -> None:
@@ -32,14 +32,14 @@ class Steps:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """A training: whatever ends it, points that are there are sent."""
+        """Send all remaining points when the training ends, also when it fails."""
         try:
             yield
         finally:
             self._sender.finish()
 
     def begin(self, steps: int, planned: int) -> None:
-        """An epoch of so many steps, in a training of so many."""
+        """Begin an epoch of `steps` steps, in a training of `planned` steps."""
         self.steps, self.planned, self.first = steps, planned, self.state.position.steps
         self._begun = self._bar = time.monotonic()
         if self._ended is not None:
@@ -47,11 +47,11 @@ class Steps:
         self._reset(self._begun, 0.0)
 
     def after(self, clips: int, waited: float) -> None:
-        """A step is done.
+        """Count a finished step, and report progress if it is time.
 
         Args:
-            clips: how many clips all ranks have in it.
-            waited: seconds for data since the epoch began.
+            clips: number of clips in the step, over all ranks.
+            waited: seconds spent waiting for data since `begin`.
         """
         now, last = time.monotonic(), self.state.position.steps >= self.steps
         self._losses.append(self.state.loss)
@@ -84,7 +84,7 @@ class Steps:
         }
 
     def _update(self, now: float, metrics: dict[str, float], due: bool, last: bool) -> Update:
-        """Such as `flow epoch 3/12: step 120/800, loss 1.52, lr 0.1, 14.2 clips/s, data wait 3 %, 1:04 left, ...`."""
+        """Format progress, such as `flow epoch 3/12: step 120/800, loss 1.520, lr 0.1, 14.2 clips/s, data wait ...`."""
         done, epochs = self.state.position.steps, self.job.config.training.epochs
         a_step = (now - self._begun) / max(done - self.first, 1)
         left = (self.steps - done) * a_step

@@ -1,4 +1,4 @@
-"""What a training is about: which network learns, from which windows, with which labels."""
+"""The task of a training: which network learns, from which windows, with which labels."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,38 +22,42 @@ from pipeline.training.matching_network import MATCHING, MatchingNetwork, build_
 
 
 class EvaluationSampler(Protocol):
-    """Windows whose lengths are known, so that batches of one length can be made."""
+    """A sampler that knows the lengths of its windows, so that clips of equal length can be put in one batch."""
 
     def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
-        """(clips,) frames that the network will see of every clip."""
+        """Return the number of frames of each clip that the network will see, (clips,)."""
 
     def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
-        """The window, (T, crop, crop, C) uint8 or planes."""
+        """Return the window, (T, crop, crop, C) uint8 or planes."""
 
 
 class Task(Protocol):
-    """All that the loop asks."""
+    """The interface of a task, as the training loop uses it."""
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """What of a batch the network takes, in the order of its arguments."""
+        """The streams of a batch that the network takes, in the order of its arguments."""
 
     def index(self, split: str) -> ClipIndex:
-        """The clips of a split."""
+        """Return the clips of a split."""
 
     def network(self, here: Provenance) -> tuple[nn.Module, LoadReport | None]:
-        """The network as it starts a training that is of `here`, and what was loaded into it."""
+        """Return the network with its initial weights, and a report on those that were loaded, or None.
+
+        Args:
+            here: the provenance of the training.
+        """
 
     def training(self, index: ClipIndex, epoch: int) -> tuple[ClipIndex, Sampler]:
-        """The clips of an epoch with its labels, and what is seen of them."""
+        """Return the clips of an epoch with their labels, and the sampler of their windows."""
 
     def validation(self, index: ClipIndex) -> tuple[ClipIndex, EvaluationSampler]:
-        """The same for the validation, in every epoch alike."""
+        """Return the same for the validation, which does not change from epoch to epoch."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Actions from labelled clips: rgb, flow, or two_stream for a network that takes both."""
+    """Classification of actions in labelled clips: rgb, flow, or two_stream for a network that takes both."""
 
     config: Config
     stream: str
@@ -67,7 +71,7 @@ class Classification:
         """See `Task`.
 
         Raises:
-            ShardError: saying how many clips have no label.
+            ShardError: some clips have no label; the message says how many.
         """
         index = ClipIndex.load(self.config.ingest.shards, split)
         if (index.label < 0).any():
@@ -94,7 +98,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class Matching:
-    """Supervision transfer: whether frames and clip are of one video, from clips without labels."""
+    """Supervision transfer: the network learns, from clips without labels, whether frames and clip are of one video."""
 
     config: Config
 
@@ -124,5 +128,5 @@ class Matching:
 
 
 def task_of(config: Config, name: str) -> Task:
-    """The task of a network by its name: `matching`, or a stream's."""
+    """Return the task of a network by its name: `matching`, or the name of a network that classifies."""
     return Matching(config) if name == MATCHING else Classification(config, name)

@@ -1,4 +1,4 @@
-"""An epoch of training: its steps, and batch-norm statistics that belong to the network when they are done."""
+"""One epoch of training: its steps, and the batch-norm statistics that the network has at its end."""
 
 import itertools
 import time
@@ -31,16 +31,16 @@ def train_epoch(
     after_step: Callable[[], None],
     told: Steps | None = None,
 ) -> dict[str, float]:
-    """What is left of one pass over the training split, or as much of it as `training.steps` leaves.
+    """Train for the rest of an epoch, or until `training.steps` is reached, and return the metrics of the epoch.
 
     Args:
         job: the job of this worker.
-        model: as DDP trains it.
-        state: moves with every step; its position says where in the epoch to start.
-        index: the training split.
+        model: the network as DDP trains it.
+        state: the state of the training, which every step updates; its position says where in the epoch to start.
+        index: the clips of the training split.
         here: this worker.
-        after_step: called after every step but the last.
-        told: tells how it goes; rank 0 has it.
+        after_step: called after every step of the epoch except the last.
+        told: reports progress; only rank 0 has it.
     """
     config, training = job.config, job.config.training
     set_training_mode(config.model, model)
@@ -81,7 +81,7 @@ def train_epoch(
 
 
 def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> None:
-    """Give the evaluated network batch-norm statistics that are its own, and all ranks the same."""
+    """Recompute the batch-norm statistics before evaluation if the config says so, and average them over all ranks."""
     config = job.config
     if count := config.training.precise_batch_norm:
         rows = Portion.cut(config, here.rank, here.world).batches(config, len(index), state.epoch)[:count]

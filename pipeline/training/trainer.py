@@ -1,4 +1,4 @@
-"""The Ray Train run around the loop: started by the driver, restarted when a worker dies, resumed under its name."""
+"""The Ray Train run of the loop: the driver starts it, it restarts when a worker dies, and resumes under its name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
 from pipeline.training.wait_for_workers import WaitForRoom
 
-RESIZE_S = 600.0  # between looks for room for more workers; taking them costs the steps since the last checkpoint
+RESIZE_S = 600.0  # seconds between checks for room for more workers; adding them loses the steps since the checkpoint
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained stream.
+    """One trained network.
 
     Attributes:
-        stream: rgb or flow.
+        stream: its name: rgb, flow, two_stream or matching.
         checkpoint: folder or URI of the checkpoint that `training.keep` names.
         best: metrics of that checkpoint.
         history: metrics of every epoch.
@@ -41,25 +41,25 @@ class Trained:
 
     @property
     def weights(self) -> str:
-        """The state dict in it."""
+        """The path of the state dict in the checkpoint."""
         return str(Path(self.checkpoint) / WEIGHTS)
 
 
 def train_stream(
     config: Config, stream: str, run: Run, folder: str, callbacks: Sequence[ray.train.UserCallback] = ()
 ) -> Trained:
-    """Train one stream under Ray Train.
+    """Train one network under Ray Train.
 
     Args:
-        config: resolved.
-        stream: rgb or flow.
+        config: the resolved config.
+        stream: the name of the network: rgb, flow, two_stream or matching.
         run: MLflow run that rank 0 logs to.
         folder: where checkpoints go. Training resumes if the folder holds checkpoints.
-        callbacks: the callbacks of Ray Train.
+        callbacks: further callbacks of Ray Train.
 
     Raises:
-        TrainingError: an error that would come back, workers lost more often than `resources.max_failures`, or no room
-            for them in `resources.wait_minutes`.
+        TrainingError: an error occurred that would occur again, workers were lost more than `resources.max_failures`
+            times, or there was no room for them within `resources.wait_minutes`.
     """
     config = definite(config)
     gpu, resources = use_gpu(config.resources), config.resources
@@ -104,10 +104,11 @@ def train_stream(
 
 
 class _Trainer(TorchTrainer):
-    """A Ray Train run that Ctrl-C ends as it ends everything else.
+    """A Ray Train run that Ctrl-C interrupts like any other Python code.
 
-    Ray's own handler shuts the workers down in order, which takes half a minute, ends the process with status 0, and is
-    deaf while the run waits for room. What is interrupted goes on from its last checkpoint in any case.
+    Ray's own handler shuts the workers down in order, which takes half a minute, exits with status 0, and does not
+    react while the run waits for room. An orderly shutdown is not needed: an interrupted run resumes from its last
+    checkpoint in any case.
     """
 
     def _register_sigint_handler(self, controller: Any) -> None:
@@ -120,7 +121,7 @@ class _Trainer(TorchTrainer):
 
 
 class _Heard(ControllerCallback):
-    """Lets the words of the run's controller be seen."""
+    """A callback that shows the messages of the run's controller."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -131,7 +132,7 @@ class _Heard(ControllerCallback):
 
 
 def _keep(training: TrainingConfig) -> ray.train.CheckpointConfig:
-    """Ray Train keeps the latest checkpoint in any case: a run goes on from it."""
+    """Return which checkpoints Ray Train keeps; it always keeps the latest one, from which a run resumes."""
     if training.keep == "last":
         return ray.train.CheckpointConfig(num_to_keep=1)
     return ray.train.CheckpointConfig(

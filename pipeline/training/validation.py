@@ -18,7 +18,7 @@ from pipeline.training.step import network_clips
 
 @torch.no_grad()
 def validate(job: Job, network: nn.Module, index: ClipIndex, here: Rank, epoch: int = 1) -> dict[str, float]:
-    """Every clip of the split exactly once, over all workers; after so many epochs.
+    """Validate on every clip of the split exactly once, over all workers; `epoch` is for the progress messages.
 
     Raises:
         AssertionError: a clip was lost or counted twice.

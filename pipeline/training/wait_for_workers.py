@@ -1,7 +1,7 @@
-"""Room in the cluster for a training's workers: it is waited for aloud, and not without an end.
+"""Waiting for room in the cluster for a training's workers, with messages and a time limit.
 
-Ray Train waits silently, and for ever. With `resources.min_workers`, and room for fewer, it asks the cluster again and
-again; a fixed number it starts again whenever they do not come up in a minute.
+Ray Train waits silently and without limit. With `resources.min_workers`, it asks the cluster again and again while
+there is room for fewer; with a fixed number of workers, it tries again whenever they have not started within a minute.
 """
 
 import time
@@ -12,35 +12,35 @@ from ray.train.v2._internal.execution.controller.state import ReschedulingState,
 from pipeline import console
 from pipeline.config import ResourcesConfig
 
-SAY_S = 60.0  # between lines
-PAUSE_S = 1.0  # between questions to the cluster, which Ray Train asks without a pause
+SAY_S = 60.0  # seconds between messages
+PAUSE_S = 1.0  # seconds between requests to the cluster, which Ray Train would send without a pause
 
 
 class NoRoomError(Exception):
-    """Room was waited for as long as it may be."""
+    """The error raised when there was no room for the workers within the time limit."""
 
 
 class WaitForRoom(ControllerCallback):
-    """Ends the run once its waits for room add up to `resources.wait_minutes`; says so while it waits."""
+    """A callback that prints messages during waits for room, and ends the run once they add up to `wait_minutes`."""
 
     def __init__(self, stream: str, resources: ResourcesConfig) -> None:
         self.stream, self.minutes = stream, resources.wait_minutes
         self.workers = f"{resources.least_workers} worker{'s' * (resources.least_workers > 1)}"
         self.waited = self.updated = 0.0
-        self.said: float | None = None  # what it had waited at the last line of this wait
+        self.said: float | None = None  # value of `waited` at the last message of the current wait
 
     def after_controller_start(self, train_run_context: object) -> None:  # noqa: ARG002
-        """From here on time counts."""
+        """Start to measure time."""
         self.updated = time.monotonic()
 
     def after_controller_state_update(self, previous_state: object, current_state: object) -> None:
         """See the class.
 
         Raises:
-            NoRoomError: which Ray Train does not try again.
+            NoRoomError: the time limit is reached; Ray Train does not retry after this error.
         """
         before, self.updated = self.updated, time.monotonic()
-        asks = current_state is previous_state  # elastic: it decided on nothing
+        asks = current_state is previous_state  # with `min_workers`: Ray Train asked the cluster and changed nothing
         if asks or isinstance(current_state, ReschedulingState):
             self.waited += self.updated - before
             if self.waited >= 60 * self.minutes:

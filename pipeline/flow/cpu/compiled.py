@@ -1,8 +1,8 @@
-"""Compilation by Numba, once a machine: what one process compiled the next ones load.
+"""Compilation by Numba once per machine: later processes load what one process has compiled.
 
-Numba's own cache looks at one source file, and keeps an index beside its data, which two processes may write in an
-order that pairs the index with older code. Here a file is one function in one version of these sources, of the
-libraries and of the processor; it is renamed into place when complete and states its own digest.
+Numba's own cache checks only one source file. It also keeps an index beside its data, and two processes may write them
+in an order that pairs the index with older code. Here a file contains one function, for one version of these sources,
+of the libraries and of the processor; it is renamed into place when complete and contains its own digest.
 """
 
 import contextlib
@@ -26,23 +26,23 @@ inlined = numba.njit(nogil=True)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function when it is first called, or load it; it runs without Python's lock."""
+    """Compile a function when it is first called, or load it from the cache; it runs without Python's global lock."""
     dispatcher = numba.njit(nogil=True)(function)
     dispatcher._cache = _Cache(function.__name__)
     return dispatcher
 
 
 class _Cache(caching.NullCache):
-    """What Numba asks for a compiled function before it compiles, and hands it afterwards."""
+    """Cache that Numba asks for a function before it compiles it, and to which it passes the result afterwards."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None where there is none or it is damaged."""
+        """Return the compiled function, or None if there is none or it is damaged."""
         target_context.refresh()
         for folder in _folders():
-            with contextlib.suppress(Exception):  # whatever is wrong with the file, it is compiled anew
+            with contextlib.suppress(Exception):  # after any error the function is compiled again
                 content = self._file(folder, sig, target_context.codegen()).read_bytes()
                 digest, payload = content[:32], content[32:]
                 if hashlib.sha256(payload).digest() == digest:
@@ -50,7 +50,7 @@ class _Cache(caching.NullCache):
         return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Keep it in the first folder that takes it; where none does, the next process compiles again."""
+        """Store the compiled function in the first writable folder; without one the next process compiles again."""
         payload = serialize.dumps(cres._reduce())
         for folder in _folders():
             with contextlib.suppress(OSError):
@@ -67,7 +67,7 @@ class _Cache(caching.NullCache):
 
 @functools.cache
 def _sources() -> str:
-    """Digest of all that compiled code depends on, but for the processor."""
+    """Return a digest of everything that compiled code depends on, except the processor."""
     digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version)).encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
@@ -75,7 +75,10 @@ def _sources() -> str:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders of this user alone, as compiled code is trusted: Numba's if set, the user's cache, a temporary one."""
+    """Yield the usable cache folders: Numba's if set, the user's cache, a temporary one.
+
+    They belong to this user and nobody else can write to them, because the code loaded from them is trusted.
+    """
     name = "video-action-pipeline"
     home = AppDirs(appname=name, appauthor=False).user_cache_dir
     for place in (numba.config.CACHE_DIR, home, Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}"):

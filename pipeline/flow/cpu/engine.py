@@ -1,4 +1,4 @@
-"""Frames in, flow out: the parameters of OpenCV's DualTVL1OpticalFlow, made ready for `solve`."""
+"""Entry point of the `cpu` backend, which prepares the parameters of OpenCV's DualTVL1OpticalFlow for `solve`."""
 
 import functools
 import importlib.metadata
@@ -9,25 +9,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST = 16  # pixels; OpenCV's pyramid ends above it
+SMALLEST = 16  # pixels per side; OpenCV's pyramid has no smaller scale
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a computation cost, in pixels summed over scales and pairs."""
+    """Cost of a computation, in pixels summed over scales and pairs."""
 
     iterations: int
-    """Pixel-iterations that count."""
+    """Pixel-iterations that the result consists of."""
     repeated: int
-    """Pixel-iterations run once more or in vain, as the error was below epsilon earlier than foreseen."""
+    """Pixel-iterations that were discarded because the error fell below epsilon earlier than expected."""
     medians: int
-    """Pixels whose u was filtered."""
+    """Pixels whose u was median-filtered."""
     warps: int
     """Pixels warped."""
 
 
 def version() -> str:
-    """For the record."""
+    """Return Numba's version, for the record."""
     return f"cpu numba-{importlib.metadata.version('numba')}"
 
 
@@ -47,7 +47,7 @@ def measured(
     medianFiltering: int = 5,  # noqa: N803
     initial_flow: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Work]:
-    """Flow, and what it cost."""
+    """Compute the flow and its cost."""
     from pipeline.flow.cpu.settle import no_past
     from pipeline.flow.cpu.solve import reserve, solve
     from pipeline.flow.cpu.vectors import LANES
@@ -80,12 +80,12 @@ def measured(
 
 @functools.wraps(measured, assigned=())
 def tvl1(*args: Any, **parameters: Any) -> NDArray[np.float32]:
-    """See `pipeline.flow.tvl1`; arguments as `measured`."""
+    """Compute TV-L1 flow; see `pipeline.flow.tvl1`. The arguments are those of `measured`."""
     return measured(*args, **parameters)[0]
 
 
 def scales(height: int, width: int, nscales: int, scale_step: float) -> list[tuple[int, int]]:
-    """(height, width) of the pyramid's scales, the finest first."""
+    """Return (height, width) of the pyramid's scales in pixels, the finest first."""
     shapes = [(height, width)]
     while len(shapes) < nscales:
         shape = (round(shapes[-1][0] * scale_step), round(shapes[-1][1] * scale_step))

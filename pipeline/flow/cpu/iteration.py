@@ -1,9 +1,10 @@
-"""TV-L1's inner iteration, several at a time in one pass over the rows.
+"""TV-L1's inner iteration; several iterations run together in one pass over the rows.
 
-A row of u needs p of the iteration before in its own row and in the one above; p of a row needs u of this iteration in
-its own row and in the one below. So when u of a row is new, p of the row above follows: u of one block, p of the block
-before it, and the quotients of the one before that, so that no unit of the core waits for another's result. Meanwhile
-what the first iteration will need of the rows to come is on its way from memory, two cache lines a block and iteration.
+A row of u needs p of the previous iteration in its own row and in the row above; a row of p needs u of the same
+iteration in its own row and in the row below. So p of a row is computed together with u of the row below it. The code
+works on three blocks at a time: it computes u of one block, p of the block before it without the division, and the
+quotients of the block before that, so that no unit of the core waits for the result of another. Meanwhile it
+prefetches data that the first iteration needs for the next rows, two cache lines per block and iteration.
 """
 
 import numpy as np
@@ -28,12 +29,12 @@ from pipeline.flow.cpu.vectors import (
 TINY = np.float32(1e-30)
 ONE = np.float32(1)
 FIXED = 4 * LANES
-TOGETHER = 2  # rows of one iteration before the next one follows, while their state is in the nearest cache
+TOGETHER = 2  # rows that an iteration computes before the next iteration follows, while they are in the L1 cache
 
 
 @inlined
 def pitch_of(width, size):
-    """Elements of a row of a state whose blocks have `size`."""
+    """Return the number of elements in a row of a state whose blocks have `size` elements."""
     return blocks_of(width) * size
 
 
@@ -53,7 +54,7 @@ def _iterations(components):
 
     @inlined
     def primal(memory, old, above, new, data, weights, carried, top):
-        """Compute u of a block; return what the next block needs, the sum of squared changes and p, and u."""
+        """Compute u of a block; return what the next block needs (the sum of squared changes, and p), and u."""
         _, _, l_t, gamma = weights
         error, p1, p2, p3 = carried
         u1, u2, u3 = load(memory, old), load(memory, old + 3 * LANES), splat(ZERO)
@@ -80,7 +81,7 @@ def _iterations(components):
 
     @inlined
     def grown(memory, old, here, right, below, edge, bottom, weights):
-        """Both p + tau grad u of a component, and 1 + taut |grad u|, by which they are to be divided."""
+        """Return both parts of p + tau grad u for a component of u, and their divisor 1 + taut |grad u|."""
         tau, taut, _, _ = weights
         ux = from_right(here, right) - here
         if edge >= 0:
@@ -93,7 +94,7 @@ def _iterations(components):
 
     @inlined
     def dual(memory, old, here, right, below, edge, bottom, weights):
-        """`grown` of all components."""
+        """Compute `grown` for all components."""
         x1, y1, grown1 = grown(memory, old + LANES, here[0], right[0], below[0], edge, bottom, weights)
         x2, y2, grown2 = grown(memory, old + 4 * LANES, here[1], right[1], below[1], edge, bottom, weights)
         x3, y3, grown3 = splat(ZERO), splat(ZERO), splat(ONE)
@@ -103,9 +104,9 @@ def _iterations(components):
 
     @inlined
     def put(memory, new, dividends):
-        """Divide what `dual` gave: p of a block."""
+        """Divide the results of `dual` and store them as p of a block."""
         x1, y1, grown1, x2, y2, grown2, x3, y3, grown3 = dividends
-        both = ONE / (grown1 * grown2)  # a division takes as long as twenty products
+        both = ONE / (grown1 * grown2)  # a division takes as long as twenty multiplications
         scale1, scale2 = grown2 * both, grown1 * both
         store(memory, new + LANES, x1 * scale1)
         store(memory, new + 2 * LANES, y1 * scale1)
@@ -125,7 +126,7 @@ def _iterations(components):
 
     @inlined
     def nothing():
-        """Of a block before the first: nothing in it, and nothing to divide."""
+        """Return empty values in place of a block before the first: zeros, and ones as divisors."""
         zero, one = splat(ZERO), splat(ONE)
         return (zero, zero, zero), (zero, zero, zero, zero), (zero, zero, one, zero, zero, one, zero, zero, one)
 
@@ -140,7 +141,7 @@ def _iterations(components):
     def middle_rows(asks):
         @inlined
         def middle_row(memory, old, new, data, width, weights, dump, ahead, step):
-            """Compute u of a row, and p of the one above; into `dump` what comes before the first block."""
+            """Compute u of a row and p of the row above; results for blocks before the first one go to `dump`."""
             blocks = blocks_of(width)
             pitch = pitch_of(width, size)
             above, new_above = old - pitch, new - pitch
@@ -173,7 +174,7 @@ def _iterations(components):
 
     @inlined
     def ahead_of(k, old, new, fixed, y, pitch, stride):
-        """Of what row y needs, the k-th two cache lines of its first block, and how far it is to those of the next."""
+        """Return where the k-th two cache lines needed by row y's first block are, and the step to the next block's."""
         if k < halves:
             return old + y * pitch + 2 * k * LANES, size
         if k < halves + 2:
@@ -196,10 +197,10 @@ def _iterations(components):
 
     @inlined
     def iterate(memory, old, new, dump, fixed, height, width, count, weights, errors):
-        """`count` iterations.
+        """Run `count` iterations and store the squared change of each in `errors`.
 
-        Offsets in `memory`: old and new of two states, or twice of one; dump of a block to waste; fixed of what a warp
-        left.
+        `old`, `new`, `dump` and `fixed` are offsets in `memory`: of two states (or twice of the same state), of a block
+        whose content is not used, and of the output of `warp`.
         """
         pitch, stride = pitch_of(width, size), blocks_of(width) * FIXED
         asking = halves + 2 if old == new else 2 * halves + 2

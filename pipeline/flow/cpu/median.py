@@ -1,8 +1,8 @@
-"""Median filters of 3 x 3 and 5 x 5, as merges of sorted columns (Batcher's odd-even merge), each sort done once.
+"""Median filters of 3 x 3 and 5 x 5 pixels, which merge sorted columns (Batcher's odd-even merge).
 
-Neighbouring pixels share columns: a column is sorted once for all windows that it is in, two columns are merged once
-for the two windows in which they are the first and the second pair. A 5 x 5 median then takes 90 minima and maxima a
-vector.
+Neighbouring windows share columns: each column is sorted once for all windows that contain it, and two columns are
+merged once for the two windows in which they are the first and the second pair. A 5 x 5 median then takes 90 minima
+and maxima per vector.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from pipeline.flow.cpu.vectors import LANES, WIDE, _greatest, _least, _pointer, 
 
 
 def merge(builder: Any, left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
-    """One sorted list out of two (Batcher 1968); LLVM drops the steps that nobody reads."""
+    """Merge two sorted lists (Batcher 1968); LLVM drops the steps whose results are not used."""
     if not left or not right:
         return [*left, *right]
     if len(left) == len(right) == 1:
@@ -34,7 +34,7 @@ def merge(builder: Any, left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
 
 
 def sort(builder: Any, values: Sequence[Any]) -> list[Any]:
-    """A sorted list, by merging halves."""
+    """Sort a list by merging its sorted halves."""
     half = len(values) // 2
     return merge(builder, sort(builder, values[:half]), sort(builder, values[half:])) if half else list(values)
 
@@ -52,7 +52,7 @@ def _networks(size_of_window: int) -> Any:
 
     @intrinsic
     def sorted_columns(typing: Any, rows: Any, offset: Any, step: Any) -> Any:
-        """LANES columns, each sorted: of the vectors at offset, offset + step..."""
+        """Load the vectors at offset, offset + step... and sort each of their LANES columns."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array, start, by = args
@@ -63,7 +63,7 @@ def _networks(size_of_window: int) -> Any:
 
     @intrinsic
     def store_sorted(typing: Any, here: Any, after: Any, rows: Any, to: Any, pairs: Any, step: Any) -> Any:
-        """Write sorted columns to row `to` on, and each merged with its right neighbour to row `pairs` on."""
+        """Write sorted columns from row `to` on, and each merged with its right neighbour from row `pairs` on."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array, target, pair, by = args[2:]
@@ -80,7 +80,7 @@ def _networks(size_of_window: int) -> Any:
 
     @intrinsic
     def select(typing: Any, rows: Any, columns: Any, pairs: Any, step: Any) -> Any:
-        """The median of the windows that begin at LANES neighbouring columns."""
+        """Return the medians of the windows that begin at LANES neighbouring columns."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array, column, pair, by = args
@@ -93,7 +93,7 @@ def _networks(size_of_window: int) -> Any:
             taken = [window[middle]]
             for count, value in enumerate(last, 1):
                 taken.append(_greatest(builder, window[middle - count], value))
-            while len(taken) > 1:  # in pairs, as a chain would wait for each
+            while len(taken) > 1:  # in pairs, because in a chain each step would wait for the one before
                 taken = [*taken[2:], _least(builder, *taken[:2])]
             return taken[0]
 
@@ -101,7 +101,7 @@ def _networks(size_of_window: int) -> Any:
 
     @inlined
     def median(values, at, pitch, size, height, width, rows):
-        """Filter a plane in place: block b of row y is values[at + y * pitch + b * size :]; rows is scratch."""
+        """Filter a plane in place. Block b of row y is values[at + y * pitch + b * size :]; `rows` is scratch."""
         radius = size_of_window // 2
         blocks = blocks_of(width)
         step = (blocks + 2) * LANES

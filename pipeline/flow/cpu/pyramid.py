@@ -1,6 +1,6 @@
-"""Pyramids and gradients, as OpenCV's resize (INTER_LINEAR) and centeredGradient have them.
+"""Pyramids and gradients, as in OpenCV's resize (INTER_LINEAR) and centeredGradient.
 
-A plane here is flat; its rows are whole vectors, with zeros behind the last column.
+A plane here is a flat array; its rows are padded with zeros after the last column to whole vectors.
 """
 
 import numpy as np
@@ -14,19 +14,19 @@ MARGIN = 4  # pixels of zeros around the taps: OpenCV's BORDER_CONSTANT
 
 @inlined
 def blocks_of(width):
-    """Vectors in a row."""
+    """Return the number of vectors in a row."""
     return (width + LANES - 1) // LANES
 
 
 @inlined
 def whole_rows(width):
-    """Elements of a row of whole vectors."""
+    """Return the number of elements in a row of whole vectors."""
     return blocks_of(width) * LANES
 
 
 @inlined
 def ticks(length, source_length, ratio, index, weight):
-    """For each of `length` pixels its left neighbour among `source_length`, and the weight of the right one."""
+    """Find for each of `length` pixels its left neighbour among `source_length`, and the weight of the right one."""
     for x in range(length):
         place = (x + 0.5) * ratio - 0.5
         left = int(np.floor(place))
@@ -40,7 +40,7 @@ def ticks(length, source_length, ratio, index, weight):
 
 @inlined
 def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
-    """Bilinear, from the plane at source[at:] to that at target[to:], times `factor`."""
+    """Resize the plane at source[at:] bilinearly to that at target[to:], and multiply it by `factor`."""
     height, width = shape
     to_height, to_width = to_shape
     stride, to_stride = whole_rows(width), whole_rows(to_width)
@@ -48,7 +48,7 @@ def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
     ticks(to_height, height, ratios[0], index[0], weight[0])
     ticks(to_width, width, ratios[1], index[1], weight[1])
     columns, shares = index[1], weight[1]
-    close = ratios[1] < 1.8  # a vector's pixels come from two
+    close = ratios[1] < 1.8  # the source pixels of a vector lie within two vectors
     for y in range(to_height):
         above = at + index[0, y] * stride
         below = at + min(index[0, y] + 1, height - 1) * stride
@@ -71,7 +71,7 @@ def resize(source, at, shape, target, to, to_shape, ratios, factor, buffers):
 
 @inlined
 def gradients(image, at, height, width, taps):
-    """Fill taps, flat (height + 2 MARGIN, row + 2 MARGIN, 4): I, Ix, Iy, 0 of each pixel, zeros around."""
+    """Fill taps, a flat (height + 2 MARGIN, row + 2 MARGIN, 4), with I, Ix, Iy, 0 of each pixel and zeros around."""
     stride = whole_rows(width)
     pitch = (stride + 2 * MARGIN) * 4
     taps[: MARGIN * pitch] = 0

@@ -1,4 +1,7 @@
-"""How many inner iterations: as many as in OpenCV, which looks at the error after each; here several run at once."""
+"""Inner iterations, as many as in OpenCV, which checks the error after each; here several run before a check.
+
+The inner iterations of one outer iteration are called a settling.
+"""
 
 from typing import NamedTuple
 
@@ -8,33 +11,36 @@ from numpy.typing import NDArray
 from pipeline.flow.cpu.compiled import inlined
 from pipeline.flow.cpu.iteration import iterate, iterate_with_light
 
-LOOKS = 16  # outer iterations that are remembered apart
-SHARE = 0.6  # of the iterations that a similar settling took, before the first look at the error
-REST = 0.8  # of those still expected, before the next; what runs too far is done again from the start
-FLATTEST = 0.02  # fall of the error's logarithm, an iteration, that is reckoned with
-TINY = 1e-30  # for an error of zero
+LOOKS = 16  # outer iterations that are remembered separately
+SHARE = 0.6  # part of the iterations of a similar settling that run before the first look at the error
+REST = 0.8  # part of the expected rest that runs before the next look; running too far means repeating from the start
+FLATTEST = 0.02  # smallest assumed fall of the error's logarithm per iteration
+TINY = 1e-30  # replaces an error of zero
 
 
 class Past(NamedTuple):
-    """Of the last settling at every scale, in every warp and outer iteration: how it went."""
+    """Record of the last settling at every scale, in every warp and outer iteration."""
 
     lengths: NDArray[np.int64]
-    """(scales + 1, warps, LOOKS): iterations, 0 before the first."""
+    """(scales + 1, warps, LOOKS): number of iterations, 0 before the first settling."""
     known: NDArray[np.int64]
-    """(scales + 1, warps, LOOKS): iterations after which the error is known, some of them in vain."""
+    """(scales + 1, warps, LOOKS): number of iterations whose error is known, including superfluous ones."""
     courses: NDArray[np.float64]
-    """(scales + 1, warps, LOOKS, iterations): the logarithm of the error over its limit."""
+    """(scales + 1, warps, LOOKS, iterations): logarithm of the error divided by its limit."""
 
 
 def no_past(scales: int, warps: int, inner: int) -> Past:
-    """Nothing settled yet."""
+    """Return an empty record."""
     shape = (scales + 1, warps, LOOKS)
     return Past(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros((*shape, inner)))
 
 
 @inlined
 def most_similar(lengths, s, turn, look):
-    """Scale and warp of the settling most like this one: at the coarser scale, else of the pair or the warp before."""
+    """Return scale and warp of the settling most like this one.
+
+    It is that at the coarser scale if known, else that of the previous pair, else that of the previous warp.
+    """
     if lengths[s + 1, turn, look]:
         return s + 1, turn
     if turn and lengths[s, turn, look] == 0:
@@ -44,7 +50,7 @@ def most_similar(lengths, s, turn, look):
 
 @inlined
 def first_count(lengths, s, turn, look):
-    """How many iterations to run before the first look at the error."""
+    """Return how many iterations to run before the first look at the error."""
     scale, warp = most_similar(lengths, s, turn, look)
     count = np.float64(lengths[scale, warp, look])
     if scale > s and turn and lengths[s, turn - 1, look] and lengths[scale, turn - 1, look]:
@@ -54,14 +60,18 @@ def first_count(lengths, s, turn, look):
 
 @inlined
 def fall_of(course, known):
-    """By how much the last errors of a course fell, an iteration."""
+    """Return by how much the logarithm of the last errors of a course fell per iteration."""
     back = min(known - 1, 4)
     return max((course[known - 1 - back] - course[known - 1]) / max(back, 1), FLATTEST)
 
 
 @inlined
 def next_count(own, done, course, known):
-    """And before the next: as if the error went on like that of the similar settling, where known, else like itself."""
+    """Return how many iterations to run before the next look at the error.
+
+    The error is assumed to fall as in the similar settling, and at that settling's last rate beyond its end. If this
+    settling is already longer than the similar one, its own last rate is used.
+    """
     if known <= done:
         return int(REST * own[done - 1] / fall_of(own, done))
     above = own[done - 1] - course[done - 1]
@@ -73,7 +83,7 @@ def next_count(own, done, course, known):
 
 @inlined
 def run(memory, source, states, fixed, shape, weights, count, errors):
-    """Iterations from one state to the second of `states`."""
+    """Run iterations from the state `source` to the second of `states`."""
     _, end, dump = states
     height, width = shape
     if weights[3] != 0:
@@ -84,13 +94,14 @@ def run(memory, source, states, fixed, shape, weights, count, errors):
 
 @inlined
 def settle(memory, states, fixed, shape, weights, inner, limit, past, place, scratch):
-    """Inner iterations until the error is at most `limit`, from the state at states[0] to that at states[1].
+    """Run inner iterations until the error is at most `limit`, from the state at states[0] to that at states[1].
 
-    OpenCV looks at the error after each. Here several run at a time, and all over from the first state if they were too
-    many: the second alone is written to. Returns their number, the last error, and how many ran in vain.
+    OpenCV looks at the error after each iteration. Here several run at a time. If they were too many, all are repeated
+    from the first state, which is never written to. Return the number of iterations, the last error, and the number of
+    iterations that were discarded.
 
-    The two states, and a block to waste behind them, and `fixed` are offsets in `memory`, as in `iterate`; `place` is
-    scale, warp and outer iteration; `scratch` (2, inner + 1) float64.
+    `states` and `fixed` are offsets in `memory`, as in `iterate`; the third of `states` is a block whose content is not
+    used. `place` is scale, warp and outer iteration; `scratch` is (2, inner + 1) float64.
     """
     start, end, _ = states
     s, turn, look = place

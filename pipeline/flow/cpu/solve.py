@@ -1,4 +1,4 @@
-"""TV-L1 of a clip: pyramid, warps, outer and inner iterations, in the order and with the stops of OpenCV's."""
+"""TV-L1 of a clip: pyramid, warps, outer and inner iterations, in OpenCV's order and with its stopping rule."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ ONE = np.float32(1)
 
 
 class Scale(NamedTuple):
-    """A scale of the pyramid: its size, and where its picture begins."""
+    """A scale of the pyramid: its size in pixels, and the offset at which its picture begins."""
 
     height: int
     width: int
@@ -25,20 +25,20 @@ class Scale(NamedTuple):
 
 @inlined
 def scale_of(levels, s):
-    """Scale s, 0 the finest."""
+    """Return scale s; 0 is the finest."""
     return Scale(levels[s, 0], levels[s, 1], levels[s, 2])
 
 
 @inlined
 def zeros(length):
-    """Float32 zeros that begin with a cache line, as vectors across two cost twice."""
+    """Return float32 zeros that begin at a cache line, because vectors across two lines cost twice as much."""
     array = np.zeros(length + 2 * LANES + 16, np.float32)
     return array[(-array.ctypes.data % 64) // 4 :]
 
 
 @inlined
 def pack(field, memory, to, planes, scale):
-    """Begin a state: u of the planes of `field`, and p of zero."""
+    """Fill a new state with u from the planes of `field` and with p of zero."""
     size, blocks = planes * LANES, blocks_of(scale.width)
     for y in range(scale.height):
         out = to + y * pitch_of(scale.width, size)
@@ -52,7 +52,7 @@ def pack(field, memory, to, planes, scale):
 
 @inlined
 def unpack(memory, at, size, plane, scale):
-    """From the blocks of a state into a plane."""
+    """Copy one component from the blocks of a state into a plane."""
     pitch, blocks = pitch_of(scale.width, size), blocks_of(scale.width)
     for y in range(scale.height):
         for b in range(blocks):
@@ -61,7 +61,7 @@ def unpack(memory, at, size, plane, scale):
 
 @inlined
 def unpack_flow(memory, at, size, flow, line):
-    """From the blocks of a state into a flow, (H, W, 2), by way of two rows of scratch."""
+    """Copy u1 and u2 from the blocks of a state into a flow, (H, W, 2); `line` is scratch for two rows."""
     height, width, _ = flow.shape
     second = whole_rows(width)
     for y in range(height):
@@ -76,7 +76,7 @@ def unpack_flow(memory, at, size, flow, line):
 
 @inlined
 def alike(a, b):
-    """Whether two frames, (H, W) uint8, are one picture."""
+    """Return whether two frames, (H, W) uint8, are identical."""
     for y in range(len(a)):
         differences = 0
         for x in range(a.shape[1]):
@@ -88,7 +88,7 @@ def alike(a, b):
 
 @inlined
 def build_pyramid(frame, picture, levels, ratio, buffers):
-    """Float32 pictures of all scales of a frame, (H, W) uint8."""
+    """Compute the float32 pictures of all scales of a frame, (H, W) uint8."""
     stride = whole_rows(levels[0, 1])
     for y in range(levels[0, 0]):
         for x in range(levels[0, 1]):
@@ -101,7 +101,7 @@ def build_pyramid(frame, picture, levels, ratio, buffers):
 
 @inlined
 def start_from(initial, field, spare, levels, scale_step, buffers):
-    """The initial flow, (H, W, 2), at the coarsest scale, into the planes of `field`."""
+    """Resize the initial flow, (H, W, 2), to the coarsest scale and write it into the planes of `field`."""
     stride = whole_rows(levels[0, 1])
     for c in range(2):
         for y in range(levels[0, 0]):
@@ -118,7 +118,7 @@ def start_from(initial, field, spare, levels, scale_step, buffers):
 
 @inlined
 def smooth(memory, at, size, scale, window, rows):
-    """OpenCV's medianBlur of u1 and u2, none for 1."""
+    """Apply OpenCV's medianBlur to u1 and u2; a window of 1 changes nothing."""
     pitch = pitch_of(scale.width, size)
     for plane in (0, 3 * LANES):
         if window == 3:
@@ -128,11 +128,12 @@ def smooth(memory, at, size, scale, window, rows):
 
 
 def reserve(levels, planes):
-    """Zeros for all that is large, and where its parts begin.
+    """Return zeros for all large arrays, and the offsets at which the arrays begin.
 
-    Two pyramids, a block to waste, two states, what a warp leaves, what it takes.
+    The arrays are two pyramids, a block whose content is not used, two states, and the output and the input of a warp.
 
-    One piece, so that it is of few pages: NumPy asks for huge ones from 4 MiB on; those of 4 KiB cost 4 % of the time.
+    They are one allocation, so that it has few pages: NumPy requests huge pages for allocations of 4 MiB or more, and
+    pages of 4 KiB cost 4 % of the time.
     """
     height, width, _ = levels[0].tolist()
     blocks = -(-width // LANES)
@@ -147,20 +148,20 @@ def reserve(levels, planes):
 
 @compiled
 def solve(frames, initial, flow, levels, settings, weights, counts, past, work, memory, parts):
-    """Flow of every pair of frames.
+    """Compute the flow of every pair of frames.
 
     Args:
         frames: (T, H, W) uint8.
-        initial: (T - 1, H, W, 2) float32, or of no pairs for a start from zero.
-        flow: (T - 1, H, W, 2) float32 zeros, for the result.
-        levels: (S, 3) int64, a `Scale` a row, the finest first.
+        initial: (T - 1, H, W, 2) float32, or an array without pairs to start from zero.
+        flow: (T - 1, H, W, 2) float32 zeros, which receive the result.
+        levels: (S, 3) int64, one `Scale` per row, the finest first.
         settings: scaleStep and epsilon, float64.
         weights: tau, tau / theta, lambda * theta, gamma, float32.
         counts: warps, outerIterations, innerIterations, medianFiltering.
-        past: what `no_past` gives.
+        past: the result of `no_past`.
         work: (4,) int64, to which the cost is added; see `engine.Work`.
-        memory: what `reserve` gives.
-        parts: and where they begin.
+        memory: the zeros from `reserve`.
+        parts: the offsets from `reserve`.
     """
     scale_step, epsilon = settings
     warps, outer, inner, window = counts
@@ -186,7 +187,7 @@ def solve(frames, initial, flow, levels, settings, weights, counts, past, work, 
         image, following = pictures[(t + 1) % 2], pictures[t % 2]
         build_pyramid(frames[t], following, levels, 1 / scale_step, buffers)
         if t == 0 or (len(initial) == 0 and alike(frames[t - 1], frames[t])):
-            continue  # from a picture to itself nothing moves: every iteration leaves zero as it is
+            continue  # between identical frames every iteration leaves the zero flow unchanged
         if len(initial):
             start_from(initial[t - 1], field, spare, levels, scale_step, buffers)
         else:

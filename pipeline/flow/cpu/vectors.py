@@ -1,8 +1,8 @@
 """SIMD vectors of float32 as a Numba type, so that a kernel reads like its equation and still fills the vector units.
 
-`load(array, offset)` takes LANES neighbours out of a flat float32 array, `store` puts them back; between the two,
-vectors add, subtract and multiply with each other and with scalars. LLVM turns them into the widest registers of the
-machine, and splits them where they are wider than those. Neither bounds nor NaN are looked at.
+`load(array, offset)` reads LANES neighbouring elements of a flat float32 array, and `store` writes them back. Vectors
+can be added, subtracted, multiplied and divided by each other and by scalars. LLVM maps them to the widest registers of
+the machine, and splits vectors that are wider. Neither bounds nor NaN are checked.
 """
 
 import operator
@@ -25,7 +25,7 @@ _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 
 
 class Vector(types.Type):
-    """The type of a vector of `lanes` float32."""
+    """Numba type of a vector of `lanes` float32."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -39,7 +39,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 WIDE = Vector(LANES)
-TAPS = Vector(16)  # the four by four of a cubic interpolation
+TAPS = Vector(16)  # four pixels with four values each, for the cubic interpolation
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
@@ -88,7 +88,7 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, array: Any, offset: Any) -> Any:
-    """Ask for the cache line of array[offset], which need not be inside."""
+    """Prefetch the cache line of array[offset], which may be out of bounds."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(array)(context, builder, args[0]).data
@@ -104,7 +104,7 @@ def prefetch(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def splat(typing: Any, value: Any) -> Any:
-    """A vector of LANES times the same float32."""
+    """Return a vector with the same float32 in all LANES lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _splat(builder, args[0], LANES)
@@ -140,11 +140,11 @@ def _greatest(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Valu
 
 
 def least(left: Any, right: Any) -> Any:
-    """The smaller of two vectors, lane by lane."""
+    """Return the smaller of two vectors, lane by lane."""
 
 
 def greatest(left: Any, right: Any) -> Any:
-    """The greater of two vectors, lane by lane."""
+    """Return the greater of two vectors, lane by lane."""
 
 
 _arithmetic(operator.add, lambda builder, left, right: builder.fadd(left, right, flags=_FLAGS))
@@ -157,7 +157,7 @@ _arithmetic(greatest, _greatest)
 
 @intrinsic
 def product(typing: Any, left: Any, right: Any) -> Any:
-    """The product of two vectors, rounded by itself, also where it is a term of a sum."""
+    """Return the product of two vectors, rounded on its own even if it is a term of a sum."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
@@ -166,14 +166,14 @@ def product(typing: Any, left: Any, right: Any) -> Any:
 
 
 def _call(builder: ir.IRBuilder, name: str, value: ir.Value) -> ir.Value:
-    """An LLVM function from vector to vector."""
+    """Call an LLVM function from vector to vector."""
     kind = ir.FunctionType(value.type, [value.type])
     return builder.call(builder.module.declare_intrinsic(f"{name}.v{value.type.count}f32", fnty=kind), [value])
 
 
 @intrinsic
 def root_estimate(typing: Any, vector: Any) -> Any:
-    """The square root of numbers above zero: right to 14 bits where AVX-512 has an instruction for it, else exact."""
+    """Return the square root of positive numbers: correct to 14 bits with AVX-512's instruction for it, else exact."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         (value,) = args
@@ -190,7 +190,7 @@ def root_estimate(typing: Any, vector: Any) -> Any:
 
 @intrinsic
 def clamp(typing: Any, vector: Any, bound: Any) -> Any:
-    """The vector, no further from zero than a float32, lane by lane."""
+    """Limit each lane of a vector to [-bound, bound], where bound is a float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, limit = args[0], _splat(builder, args[1], vector.lanes)
@@ -218,13 +218,13 @@ def _moved(start: int) -> Callable[..., Any]:
     return moved
 
 
-from_left = _moved(LANES - 1)  # of two neighbouring vectors: what is one place to the left of each lane of the second
-from_right = _moved(1)  # and one place to the right of each lane of the first
+from_left = _moved(LANES - 1)  # from two neighbouring vectors, the left neighbour of each lane of the second
+from_right = _moved(1)  # and the right neighbour of each lane of the first
 
 
 @intrinsic
 def without_lane(typing: Any, vector: Any, lane: Any) -> Any:
-    """The vector with zero in one lane."""
+    """Return the vector with zero in one lane."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zero = ir.Constant(_FLOAT, 0.0)
@@ -235,7 +235,7 @@ def without_lane(typing: Any, vector: Any, lane: Any) -> Any:
 
 @intrinsic
 def total(typing: Any, vector: Any) -> Any:
-    """The sum of the lanes."""
+    """Return the sum of the lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(_FLOAT, [_FLOAT, args[0].type])
@@ -248,7 +248,7 @@ def total(typing: Any, vector: Any) -> Any:
 
 @intrinsic
 def quarters(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Four vectors of taps by quarters: the first of each, then the second of each, the third, the fourth."""
+    """Regroup four vectors of taps by quarters: all first quarters, then all second, third and fourth quarters."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def choose(left: Any, right: Any, *quarters: int) -> Any:
@@ -264,7 +264,7 @@ def quarters(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @intrinsic
 def load_every_fourth(typing: Any, array: Any, offset: Any) -> Any:
-    """Three vectors out of rows of four: elements 0, 4, 8..., then 1, 5, 9..., then 2, 6, 10... from the offset on."""
+    """Load three vectors from rows of four: elements 0, 4, 8..., 1, 5, 9... and 2, 6, 10... after the offset."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], 4 * LANES)
@@ -281,9 +281,9 @@ def load_every_fourth(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def load_neighbours(typing: Any, array: Any, places: Any, offset: Any) -> Any:
-    """The elements of a float32 array at LANES places and those behind them, each a vector.
+    """Load two vectors from a float32 array: the elements at LANES places, and the elements right after them.
 
-    places: int32, of which those from the offset on are taken; they ascend by less than 2 LANES.
+    places: int32 array, read from the offset on; the places ascend, and the last is less than 2 LANES after the first.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -315,7 +315,7 @@ def load_neighbours(typing: Any, array: Any, places: Any, offset: Any) -> Any:
 
 @intrinsic
 def floor(typing: Any, vector: Any) -> Any:
-    """The greatest whole number below each lane."""
+    """Return the greatest whole number that is not above each lane."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _call(builder, "llvm.floor", args[0])
@@ -325,7 +325,7 @@ def floor(typing: Any, vector: Any) -> Any:
 
 @intrinsic
 def store_places(typing: Any, array: Any, offset: Any, rows: Any, columns: Any, pitch: Any) -> Any:
-    """Write rows * pitch + 4 * columns, of vectors of whole numbers, to an int32 array."""
+    """Write rows * pitch + 4 * columns to an int32 array; rows and columns are vectors of whole numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         whole = ir.VectorType(_INT, rows.lanes)
@@ -359,7 +359,7 @@ def store_every_fourth(typing: Any, array: Any, offset: Any, a: Any, b: Any, c: 
 
 @intrinsic
 def load_spread(typing: Any, array: Any, offset: Any) -> Any:
-    """Four float32, each four times: a vector of taps."""
+    """Load four float32 and repeat each four times, as a vector of taps."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         four = builder.load(_pointer(context, builder, array, args[0], args[1], 4), align=4)
@@ -371,7 +371,7 @@ def load_spread(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def load_one(typing: Any, array: Any, offset: Any) -> Any:
-    """One float32, sixteen times: a vector of taps."""
+    """Load one float32 and repeat it sixteen times, as a vector of taps."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(array)(context, builder, args[0]).data
@@ -382,7 +382,7 @@ def load_one(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def load_place(typing: Any, array: Any, offset: Any) -> Any:
-    """One int32, as an offset."""
+    """Load one int32 as an offset."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(array)(context, builder, args[0]).data
@@ -393,7 +393,7 @@ def load_place(typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def float_mode(typing: Any, mode: Any) -> Any:
-    """Set the mode of SSE arithmetic, and return the one before; nothing on other machines."""
+    """Set the mode of SSE arithmetic and return the previous one; do nothing on other machines."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if not X86:
@@ -412,7 +412,7 @@ def float_mode(typing: Any, mode: Any) -> Any:
 
 @intrinsic
 def lane_numbers(typing: Any) -> Any:
-    """0, 1, 2... LANES - 1."""
+    """Return the vector 0, 1, 2... LANES - 1."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(ir.VectorType(_FLOAT, LANES), [float(lane) for lane in range(LANES)])

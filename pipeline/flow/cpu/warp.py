@@ -1,4 +1,4 @@
-"""Warp of the second image and its gradients: OpenCV's remap with INTER_CUBIC, zero outside."""
+"""Warp of the second image and its gradients: OpenCV's remap with INTER_CUBIC and zeros outside the image."""
 
 import numpy as np
 
@@ -24,26 +24,26 @@ from pipeline.flow.cpu.vectors import (
     store_places,
 )
 
-A = np.float32(-0.75)  # of OpenCV's cubic
+A = np.float32(-0.75)  # coefficient of OpenCV's cubic kernel
 ONE = np.float32(1)
 EPSILON = np.float32(np.finfo(np.float32).eps)
 
 
 @inlined
 def outer_weight(t):
-    """Cubic at distance t, 1 to 2."""
+    """Return the cubic kernel at distance t, 1 to 2."""
     return ((t * A - np.float32(5) * A) * t + np.float32(8) * A) * t - splat(np.float32(4) * A)
 
 
 @inlined
 def inner_weight(t):
-    """Cubic at distance t, 0 to 1."""
+    """Return the cubic kernel at distance t, 0 to 1."""
     return (t * (A + np.float32(2)) - (A + np.float32(3))) * t * t + ONE
 
 
 @inlined
 def tap(position, length):
-    """The first of four taps around positions of vectors, and how far into the middle they are, 0 to 1."""
+    """Return the index of the first of the four taps around each position, and the distance from the second, 0 to 1."""
     inside = least(greatest(position, splat(np.float32(-3))), splat(np.float32(length + 1)))
     left = floor(inside)
     return left + np.float32(MARGIN - 1), inside - left
@@ -51,7 +51,7 @@ def tap(position, length):
 
 @inlined
 def store_weights(t, weights, at, step):
-    """The weights of four taps, a row each."""
+    """Store the weights of the four taps, one row for each tap."""
     w0, w1, w2 = outer_weight(t + ONE), inner_weight(t), inner_weight(ONE - t)
     store(weights, at, w0)
     store(weights, at + step, w1)
@@ -61,7 +61,7 @@ def store_weights(t, weights, at, step):
 
 @inlined
 def column(taps, first, pitch, weights, at, step):
-    """Four taps, I, Ix and Iy each, interpolated between four rows."""
+    """Interpolate I, Ix and Iy of four neighbouring taps vertically, between four rows."""
     taken = load_taps(taps, first) * load_one(weights, at)
     taken = taken + load_taps(taps, first + pitch) * load_one(weights, at + step)
     taken = taken + load_taps(taps, first + 2 * pitch) * load_one(weights, at + 2 * step)
@@ -72,9 +72,10 @@ def column(taps, first, pitch, weights, at, step):
 def warp(taps, state, at, pitch, size, image, image_at, height, width, fixed, lines, places):
     """Write rho_c, I1wx, I1wy and -1 / |grad|^2 of every pixel into `fixed`.
 
-    state[at + y * pitch + b * size :] is u1 of block b of row y, three planes further on u2.
-    lines, places: scratch of a row, twelve float32 and one int32 a pixel: weights across and down, a row each, then I1,
-    I1x and I1y of every pixel; where its first tap is. Four pixels share a vector, as do four taps of one pixel.
+    state[at + y * pitch + b * size :] is u1 of block b of row y; u2 is three planes further on.
+    lines and places are scratch for one row, with twelve float32 and one int32 per pixel. lines holds the horizontal
+    and the vertical weights, one row for each of the four taps, and then I1, I1x and I1y of every pixel; places holds
+    the offset of each pixel's first tap. Four pixels share a vector, and so do the four taps of one pixel.
     """
     blocks = blocks_of(width)
     below = (blocks * LANES + 2 * MARGIN) * 4

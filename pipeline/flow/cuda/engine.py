@@ -1,4 +1,4 @@
-"""Clips in, flow out: batches of pairs that fit a memory budget, filled across clips of one size."""
+"""Flow of clips on one device, in batches of pairs that fit a memory budget and span clips of the same size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -13,18 +13,18 @@ from pipeline.flow.cuda import pyramid, torch_steps
 from pipeline.flow.cuda.solver import Parameters, solve
 from pipeline.flow.cuda.state import planes_per_pair
 
-MOST_PAIRS = 65535  # CUDA's limit of a grid's second axis
-Segment = tuple[int, int, int]  # clip, its first pair, one past its last pair
+MOST_PAIRS = 65535  # CUDA's limit for the second axis of a grid
+Segment = tuple[int, int, int]  # index of a clip, its first pair, one past its last pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class TVL1(Parameters):
-    """TV-L1 on one device, to be made once in a process and called for many clips.
+    """TV-L1 on one device; create it once per process and call it for many clips.
 
     Attributes:
-        device: `cuda`, `cuda:1`, `cpu`, or `auto`: the GPU where there is one.
-        memory_gib: GiB of device memory that a batch may take with Triton's kernels (plain operations need some
-            more in between). Hundreds of pairs a batch keep a GPU busy.
+        device: `cuda`, `cuda:1`, `cpu`, or `auto`: the GPU if there is one, else the CPU.
+        memory_gib: device memory in GiB that a batch may take with Triton's kernels (plain operations need some more
+            for intermediate results). A GPU needs hundreds of pairs per batch to be busy.
         steps: `triton`, `torch` (plain operations, any device), or `auto`: Triton's kernels on a GPU.
     """
 
@@ -33,10 +33,10 @@ class TVL1(Parameters):
     steps: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning, by its name.
+        """Refuse invalid values with an error that names the parameter.
 
         Raises:
-            ValueError: a parameter is out of its range, or the device is not there.
+            ValueError: a parameter is out of its range, or the machine has no such device.
         """
         super().__post_init__()
         if self.steps not in ("auto", "triton", "torch"):
@@ -49,18 +49,19 @@ class TVL1(Parameters):
         clips: Sequence[NDArray[np.uint8]],
         initial_flows: Sequence[NDArray[np.float32]] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Flow of each clip.
+        """Compute the flow of each clip.
 
         Args:
             clips: each (T, H, W) grey or (T, H, W, 3) RGB, uint8, T >= 2; lengths and sizes may differ.
-            initial_flows: for each clip (T - 1, H, W, 2) float32, pixels, where the search begins; zero if not given.
+            initial_flows: for each clip, the flow from which the search starts, (T - 1, H, W, 2) float32 in pixels;
+                None starts from zero.
 
         Returns:
-            For each clip (T - 1, H, W, 2) float32, x before y, in pixels. From a GPU it comes in page-locked memory,
-            which clips of one batch share: copy what is kept for long.
+            For each clip, flow (T - 1, H, W, 2), float32, x before y, in pixels. On a GPU the results are in
+            page-locked memory that the clips of a batch share: copy results that you keep for long.
 
         Raises:
-            ValueError: a clip is not as above, an initial flow has another shape, or a pair exceeds the memory budget.
+            ValueError: a clip has another form, an initial flow has another shape, or a pair exceeds the memory budget.
         """
         for index, clip in enumerate(clips):
             colours = clip.shape[3:]
@@ -84,10 +85,10 @@ class TVL1(Parameters):
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in pieces]
 
     def pairs_per_batch(self, height: int, width: int) -> int:
-        """How many pairs of frames of this size fit the budget.
+        """Return how many pairs of frames of this size fit the memory budget.
 
         Raises:
-            ValueError: not even one does.
+            ValueError: not even one pair fits.
         """
         needed = self.bytes_per_pair(height, width)
         pairs = int(self.memory_gib * 2**30) // needed
@@ -98,14 +99,14 @@ class TVL1(Parameters):
         return min(pairs, MOST_PAIRS)
 
     def bytes_per_pair(self, height: int, width: int) -> int:
-        """Device memory for a pair: its unknowns, and two frames with their pyramids and gradients.
+        """Return the device memory in bytes for a pair: its unknowns, and two frames with their pyramids and gradients.
 
-        Within a clip each frame serves two pairs; the worst case, clips of one pair, is what counts.
+        Within a clip each frame serves two pairs; this is the worst case, clips of one pair.
         """
         scales = pyramid.sizes(height, width, self.nscales, self.scaleStep)
         pyramids = sum(h * w for h, w in scales)
-        frame = pyramids + 5 * height * width  # gradients, and the three planes side by side
-        flow = (2 + self.unknowns) * height * width  # as it comes from the scale before and as it is handed over
+        frame = pyramids + 5 * height * width  # two gradients, and the stack of frame and gradients
+        flow = (2 + self.unknowns) * height * width  # flow of the coarser scale, and the result
         return 4 * (planes_per_pair(self.unknowns) * height * width + flow + 2 * frame)
 
     def _solve(
@@ -114,7 +115,7 @@ class TVL1(Parameters):
         clips: Sequence[NDArray[np.uint8]],
         initial_flows: Sequence[NDArray[np.float32]] | None,
     ) -> NDArray[np.float32]:
-        """(B, H, W, 2): one batch, from host memory to host memory, page-locked where there is a GPU."""
+        """Compute the flow (B, H, W, 2) of one batch, in host memory that is page-locked if the device is a GPU."""
         device = _device(self.device)
         frames: list[NDArray[np.uint8]] = []
         first: list[int] = []
@@ -125,7 +126,7 @@ class TVL1(Parameters):
         if initial_flows is not None:
             given = np.concatenate([initial_flows[clip][start:stop] for clip, start, stop in batch])
             initial = torch.from_numpy(given.astype(np.float32)).to(device).permute(0, 3, 1, 2)
-        with torch.cuda.device(device if device.type == "cuda" else -1):  # which Triton launches on; -1 changes nothing
+        with torch.cuda.device(device if device.type == "cuda" else -1):  # for Triton's launches; -1 changes nothing
             solved = solve(
                 torch.from_numpy(np.stack(frames)).to(device).float(),
                 torch.tensor(first, dtype=torch.int32, device=device),
@@ -157,13 +158,13 @@ def tvl1(
     memory_gib: float = TVL1.memory_gib,
     steps: str = TVL1.steps,
 ) -> NDArray[np.float32]:
-    """See `pipeline.flow.tvl1`, and `TVL1` for the last three."""
+    """Compute the flow of one clip; see `pipeline.flow.tvl1`, and `TVL1` for the last three arguments."""
     named = {name: value for name, value in locals().items() if name not in ("frames", "initial_flow")}
     return TVL1(**named)([frames], None if initial_flow is None else [initial_flow])[0]
 
 
 def tvl1_clips(clips: Sequence[NDArray[np.uint8]], **parameters: float | str) -> list[NDArray[np.float32]]:
-    """Flow of many clips, whose pairs share batches where their frames have one size; see `TVL1`.
+    """Compute the flow of many clips; clips with the same frame size share batches. See `TVL1`.
 
     Raises:
         TypeError: a parameter is unknown.
@@ -175,12 +176,12 @@ def tvl1_clips(clips: Sequence[NDArray[np.uint8]], **parameters: float | str) ->
 
 
 def version() -> str:
-    """For the record: the library that computes."""
+    """Return the version of the library that computes the flow, for the record."""
     return f"cuda {torch.__version__}"
 
 
 def segments(lengths: Sequence[int], limit: int) -> Iterator[list[Segment]]:
-    """Cut clips of so many pairs each into batches of nearly equal size, at most `limit` pairs each."""
+    """Divide clips, given their numbers of pairs, into batches of nearly equal size, at most `limit` pairs each."""
     batches = -(-sum(lengths) // limit)
     room = full = -(-sum(lengths) // max(batches, 1))
     batch: list[Segment] = []

@@ -1,13 +1,13 @@
-"""Scales of a picture, in OpenCV's arithmetic: bilinear resizing and centred gradients of planes (..., H, W)."""
+"""Image pyramids in OpenCV's arithmetic: bilinear resizing and centred gradients of planes (..., H, W)."""
 
 import torch
 from torch import Tensor
 
-SMALLEST = 16  # pixels a side: OpenCV makes no scale below this
+SMALLEST = 16  # pixels per side; OpenCV makes no smaller scale
 
 
 def sizes(height: int, width: int, nscales: int, scale_step: float) -> list[tuple[int, int]]:
-    """(height, width) of each scale in pixels, the finest first; the first is always there."""
+    """Return (height, width) of each scale in pixels, the finest first; the finest is always included."""
     scales = [(height, width)]
     while len(scales) < nscales:
         height, width = round(height * scale_step), round(width * scale_step)  # half to even, as cvRound
@@ -18,13 +18,13 @@ def sizes(height: int, width: int, nscales: int, scale_step: float) -> list[tupl
 
 
 def resize(planes: Tensor, size: tuple[int, int], scale: float | None = None) -> Tensor:
-    """Planes (..., H, W) at another size (h, w), as cv::resize with INTER_LINEAR.
+    """Resize planes (..., H, W) to (..., h, w), as cv::resize with INTER_LINEAR.
 
     Args:
-        planes: float32.
+        planes: float32 planes (..., H, W).
         size: (h, w) in pixels.
-        scale: the factor that was asked for where the size follows from it; it then sets the step between samples,
-            as in OpenCV, and not the quotient of the rounded sizes.
+        scale: the requested factor, if the size was computed from it. As in OpenCV, the factor then sets the step
+            between samples; otherwise the quotient of the rounded sizes does.
     """
     rows, columns = (
         _taps(old, new, 1 / scale if scale else old / new, planes.device)
@@ -35,7 +35,7 @@ def resize(planes: Tensor, size: tuple[int, int], scale: float | None = None) ->
 
 
 def gradients(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred differences of planes (..., H, W) in x and in y, with the border repeated."""
+    """Return centred differences of planes (..., H, W) in x and in y, with the border repeated."""
     right, left = torch.cat([planes[..., 1:], planes[..., -1:]], -1), torch.cat([planes[..., :1], planes[..., :-1]], -1)
     below = torch.cat([planes[..., 1:, :], planes[..., -1:, :]], -2)
     above = torch.cat([planes[..., :1, :], planes[..., :-1, :]], -2)
@@ -43,7 +43,7 @@ def gradients(planes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _taps(old: int, new: int, step: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Two source indices for each of `new` samples of an axis, and the weight of the second."""
+    """Return two source indices for each of `new` samples of an axis, and the weight of the second."""
     position = ((torch.arange(new, dtype=torch.float64, device=device) + 0.5) * step - 0.5).float()
     low = position.floor()
     weight = torch.where((low >= 0) & (low < old - 1), position - low, 0)

@@ -1,4 +1,4 @@
-"""From coarse to fine: the pyramid loop of TV-L1 for one batch of pairs."""
+"""The coarse-to-fine pyramid loop of TV-L1 for one batch of pairs."""
 
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,12 +10,12 @@ from torch import Tensor
 from pipeline.flow.cuda import pyramid
 from pipeline.flow.cuda.state import Running, State, Weights
 
-LOOK_EVERY = 8  # iterations between two looks at which pairs still run
+LOOK_EVERY = 8  # iterations between two checks of which pairs still run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """OpenCV's names and defaults (DualTVL1OpticalFlow)."""
+    """Parameters of TV-L1, with OpenCV's names and defaults (DualTVL1OpticalFlow)."""
 
     tau: float = 0.25
     lambda_: float = 0.15
@@ -30,7 +30,7 @@ class Parameters:
     medianFiltering: int = 5  # noqa: N815
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning, by its name."""
+        """Refuse invalid values with an error that names the parameter."""
         for name in ("tau", "lambda_", "theta", "epsilon", "gamma"):
             value = getattr(self, name)
             if not 0 <= value < float("inf") or (name == "theta" and value == 0):
@@ -46,11 +46,11 @@ class Parameters:
 
     @property
     def unknowns(self) -> int:
-        """Of a pixel: two displacements, and with gamma the change of illumination."""
+        """Return the number of unknowns per pixel: two displacements, and with gamma the change of illumination."""
         return 3 if self.gamma else 2
 
     def weights(self, pixels: int) -> Weights:
-        """Of an iteration on so many pixels, in the precision that OpenCV computes in."""
+        """Return the constants of an iteration on frames with so many pixels, in OpenCV's float32 precision."""
         return Weights(
             l_t=float(np.float32(self.lambda_ * self.theta)),
             taut=float(np.float32(self.tau / self.theta)),
@@ -63,17 +63,17 @@ class Parameters:
 def solve(
     frames: Tensor, first: Tensor, parameters: Parameters, steps: ModuleType, initial_flow: Tensor | None = None
 ) -> Tensor:
-    """TV-L1 flow of a batch of pairs.
+    """Compute the TV-L1 flow of a batch of pairs.
 
     Args:
         frames: (frames, H, W) float32 grey levels, 0 to 255.
-        first: (B,) int32, the first frame of each pair; the second is the next.
+        first: (B,) int32, index of the first frame of each pair; the second is the next frame.
         parameters: the parameters of the algorithm.
         steps: the module whose `warp`, `smooth` and `iterate` do the work.
-        initial_flow: (B, 2, H, W) float32 in pixels, or zero flow.
+        initial_flow: (B, 2, H, W) float32 in pixels; None starts from zero.
 
     Returns:
-        (B, 2, H, W) float32, pixels.
+        Flow (B, 2, H, W), float32, in pixels.
     """
     scale = parameters.scaleStep
     height, width = frames.shape[-2:]
@@ -96,7 +96,7 @@ def solve(
 
 
 def _solve_scale(flow: Tensor, images: Tensor, first: Tensor, parameters: Parameters, steps: ModuleType) -> Tensor:
-    """Flow (B, C, H, W) made better at its own scale; images (frames, 3, H, W) with their gradients."""
+    """Improve flow (B, C, H, W) at one scale; `images` (frames, 3, H, W) are the frames and their gradients."""
     height, width = flow.shape[-2:]
     weights = parameters.weights(height * width)
     state = State.start(flow, steps.tiles(height, width))
@@ -109,7 +109,7 @@ def _solve_scale(flow: Tensor, images: Tensor, first: Tensor, parameters: Parame
 
 
 def _iterate(state: State, weights: Weights, parameters: Parameters, steps: ModuleType) -> None:
-    """Until every pair has converged, or for as long as the parameters allow."""
+    """Iterate until every pair has converged, or for as many iterations as the parameters allow."""
     running = Running(state)
     median = parameters.medianFiltering
     n = 0

@@ -1,4 +1,4 @@
-"""What the solver keeps on the device for a batch of pairs at one scale."""
+"""State of the solver on the device, for a batch of pairs at one scale."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Weights:
-    """The numbers of one iteration, OpenCV's names."""
+    """Constants of one iteration, with OpenCV's names."""
 
     l_t: float  # lambda * theta
     taut: float  # tau / theta
     theta: float
     gamma: float
-    scaled_epsilon: float  # epsilon^2 * H * W: a pair goes on while its squared change exceeds this
+    scaled_epsilon: float  # epsilon^2 * H * W: a pair continues while its squared change exceeds this
 
 
 @dataclass
 class State:
-    """B pairs of H x W pixels with C = 2 unknowns each (u1, u2), or 3 with illumination (u3).
+    """State of B pairs of H x W pixels with C = 2 unknowns per pixel (u1, u2), or 3 with illumination (u3).
 
-    An iteration reads flow and dual from one side and writes the other. A pair that has converged is not written any
-    more, so after n iterations of the batch the pair has its values on side (side + iterations) % 2, where
-    `iterations` is how many of the n were its own.
+    Flow and dual variables are stored twice, on two sides: an iteration reads one side and writes the other. A pair
+    that has converged is no longer written. After n iterations of the batch, a pair's values are therefore on side
+    (side + iterations) % 2, where `iterations` is the number of iterations that this pair took part in.
 
     Attributes:
-        flow: (2, B, C, H, W), pixels; both sides.
-        dual: (2, B, 2 C, H, W): p11, p12, p21, p22 (, p31, p32).
+        flow: (2, B, C, H, W) in pixels; both sides.
+        dual: (2, B, 2 C, H, W): p11, p12, p21, p22, and with illumination p31, p32; both sides.
         smoothed: (B, 2, H, W): u1 and u2 after the median filter.
         warped: (B, 3, H, W): I1x and I1y where the flow pointed at the warp, and the constant part of rho.
-        error: (2, B, tiles): squared change in the last iteration and in the one before, in parts of the frame.
-        side: (B,) int32: where the pair's values were at the warp.
-        iterations: (B,) int32: of this pair since the warp.
+        error: (2, B, tiles): squared change in the last iteration and in the one before, per tile of the frame.
+        side: (B,) int32: the side that held the pair's values at the warp.
+        iterations: (B,) int32: iterations of each pair since the warp.
     """
 
     flow: Tensor
@@ -45,7 +45,7 @@ class State:
 
     @classmethod
     def start(cls, flow: Tensor, tiles: int) -> "State":
-        """From flow (B, C, H, W), with dual variables of zero."""
+        """Create the state from flow (B, C, H, W), with dual variables of zero."""
         pairs, unknowns, *size = flow.shape
         return cls(
             flow=torch.stack([flow, flow]),
@@ -58,17 +58,17 @@ class State:
         )
 
     def begin_warp(self) -> None:
-        """Every pair iterates again, from the side where it has come to rest."""
+        """Make every pair iterate again, from the side that holds its values."""
         self.side = (self.side + self.iterations) % 2
         self.iterations.zero_()
         self.error.fill_(torch.inf)
 
     def current_flow(self) -> Tensor:
-        """(B, C, H, W): each pair's flow from the side that it is on."""
+        """Return each pair's current flow, (B, C, H, W)."""
         return self.flow[self._current()]
 
     def keep_smoothed(self) -> None:
-        """Smoothed u1 and u2 become the flow without an iteration: what is left to do where there is none."""
+        """Make the smoothed u1 and u2 the flow; needed if no inner iteration does it."""
         flow = self.current_flow()
         flow[:, :2] = self.smoothed
         self.flow[self._current()] = flow
@@ -78,15 +78,15 @@ class State:
 
 
 def planes_per_pair(unknowns: int) -> int:
-    """Float planes of H x W in a `State`, for each pair."""
+    """Return the number of float planes of H x W in a `State`, per pair."""
     return 2 * unknowns + 4 * unknowns + 2 + 3
 
 
 class Running:
-    """The pairs of a batch that still iterate, known to the host one look late.
+    """List of the pairs of a batch that still iterate, which the host gets one look late.
 
-    The host must not wait for the device, so each look is fetched while the iterations after it are queued. A list
-    that is out of date names too many pairs, never too few; the steps themselves leave a converged pair alone.
+    The host must not wait for the device, so the result of each look is fetched while later iterations are already
+    queued. An outdated list has too many pairs, never too few; the steps themselves skip a converged pair.
     """
 
     def __init__(self, state: State) -> None:
@@ -95,7 +95,11 @@ class Running:
         self._look: tuple[Tensor, Tensor, torch.cuda.Event | None] | None = None
 
     def look(self, iterations: int) -> int:
-        """After so many iterations of the batch: take the last look's pairs, start the next; how many are left."""
+        """Take the pairs of the last look, start the next look and return the number of pairs.
+
+        Args:
+            iterations: number of iterations of the batch since the warp.
+        """
         if self._look is not None:
             ordered, count, ready = self._look
             if ready is not None:

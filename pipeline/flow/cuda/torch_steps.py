@@ -1,6 +1,6 @@
-"""The three steps of the solver in plain torch operations: the reference for the kernels, and their stand-in.
+"""The three steps of the solver in plain torch operations: the reference and the substitute for the Triton kernels.
 
-Zach, Pock and Bischof 2007, with the names of OpenCV's CPU implementation.
+The algorithm is that of Zach, Pock and Bischof 2007, with the names of OpenCV's CPU implementation.
 """
 
 import torch
@@ -14,17 +14,17 @@ CUBIC = -0.75  # OpenCV's free coefficient of the bicubic kernel
 
 
 def tiles(height: int, width: int) -> int:  # noqa: ARG001 - the kernels need them
-    """Parts of a frame whose errors are summed apart: one."""
+    """Return the number of parts of a frame whose errors are summed separately: one."""
     return 1
 
 
 def warp(state: State, images: Tensor, first: Tensor) -> None:
-    """Fetch what each pair's flow points at in its second frame; fills `state.warped`.
+    """Sample each pair's second frame and its gradients where the flow points; fill `state.warped`.
 
     Args:
         state: the state of B pairs.
         images: (frames, 3, H, W): each frame and its gradients in x and y.
-        first: (B,) int32, the first frame of each pair; the second is the next.
+        first: (B,) int32, index of the first frame of each pair; the second is the next frame.
     """
     height, width = images.shape[-2:]
     flow = state.current_flow()
@@ -47,7 +47,7 @@ def warp(state: State, images: Tensor, first: Tensor) -> None:
 
 
 def smooth(state: State, pairs: Tensor, n: int, size: int, scaled_epsilon: float) -> None:
-    """Before iteration n, median-filter u1 and u2 of the pairs that still run; fills `state.smoothed`."""
+    """Before iteration n, median-filter u1 and u2 of the pairs that still run; fill `state.smoothed`."""
     pairs = pairs.long()
     pairs = pairs[_running(state, pairs, n, scaled_epsilon)]
     flow = state.flow[(state.side[pairs] + n) % 2, pairs, :2]
@@ -57,14 +57,14 @@ def smooth(state: State, pairs: Tensor, n: int, size: int, scaled_epsilon: float
 
 
 def iterate(state: State, pairs: Tensor, n: int, smoothed: bool, weights: Weights) -> None:
-    """Iteration n since the warp, of those of the pairs that have not converged in an earlier one.
+    """Run iteration n since the warp for those of the pairs that have not converged before.
 
     Args:
-        state: what is read and written.
+        state: the state, which is updated.
         pairs: int32 indices into the batch.
-        n: counts from 0 at each warp.
-        smoothed: u1 and u2 are read from `state.smoothed`.
-        weights: the parameters.
+        n: number of the iteration, counted from 0 at each warp.
+        smoothed: whether u1 and u2 are read from `state.smoothed`.
+        weights: the constants of the iteration.
     """
     pairs = pairs.long()
     running = _running(state, pairs, n, weights.scaled_epsilon)
@@ -100,7 +100,7 @@ def iterate(state: State, pairs: Tensor, n: int, smoothed: bool, weights: Weight
     state.flow[1 - side, pairs] = new_flow
     state.dual[1 - side, pairs] = new_dual
     state.iterations[pairs] = n + 1
-    # In double precision, so that the order of the sum, which may depend on the batch, cannot matter.
+    # Summed in double precision, so that the order of the sum, which may depend on the batch, does not matter.
     state.error[n % 2, pairs, 0] = (new_flow - flow).double().square().sum((1, 2, 3)).float()
 
 
@@ -113,8 +113,8 @@ def _divergence(p_x: Tensor, p_y: Tensor) -> Tensor:
 
 
 def _cubic_taps(position: Tensor, length: int) -> list[tuple[Tensor, Tensor]]:
-    """Index and weight of the four taps around each position on an axis; outside of it the weight is 0."""
-    position = position.clamp(-4, length + 3)  # as far outside as any: no tap is inside
+    """Return index and weight of the four taps around each position on an axis; taps outside it have weight 0."""
+    position = position.clamp(-4, length + 3)  # changes nothing: this far outside no tap is inside
     low = position.floor()
     t = position - low
     far = 1 - t

@@ -1,10 +1,10 @@
-"""The solver's steps on a tile of one pair, as Triton kernels; `torch_steps` says what they compute.
+"""Triton kernels of the solver's steps, each for a tile of one pair; `torch_steps` says what they compute.
 
-Names in the kernels: a place is the number of a pixel in its plane, row by row; size is H x W, the floats of a plane.
+In the kernels, a place is the index of a pixel in its plane, row by row; size is H x W, the floats in a plane.
 """
 
 # mypy: disallow-untyped-defs=False
-# ruff: noqa: N803 - what a kernel is compiled for is in capitals, as in Triton's own
+# ruff: noqa: N803 - compile-time constants are in capitals, as in Triton's own kernels
 
 import triton
 import triton.language as tl
@@ -17,10 +17,10 @@ CUBIC = tl.constexpr(-0.75)  # OpenCV's free coefficient of the bicubic kernel
 
 @triton.jit
 def _tile(width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
-    """Rows and columns of the pixels of this program's tile; tiles are numbered along rows.
+    """Return the rows and columns of the pixels of this program's tile; tiles are numbered along rows.
 
-    Two vectors instead of a column and a row: so a warp takes neighbours of one row in every version of Triton, which
-    else chooses by what it can prove of places that are kept inside the frame.
+    Both are flat vectors with one element per pixel. Then a warp loads neighbours of one row in every version of
+    Triton. With a column and a row vector, Triton's choice depends on what it can prove about clamped places.
     """
     tile = tl.program_id(0)
     across = tl.cdiv(width, TILE_W)
@@ -32,7 +32,7 @@ def _tile(width, TILE_H: tl.constexpr, TILE_W: tl.constexpr):
 
 @triton.jit
 def _running(error, pair, n, scaled_epsilon, batch, parts, PARTS: tl.constexpr):
-    """Has the pair still changed more than epsilon in the iteration before n? Every program finds the same."""
+    """Return whether the pair changed by more than epsilon in the iteration before n; all programs get the same."""
     part = tl.arange(0, PARTS)
     before = error + (((n + 1) % 2) * batch + pair) * parts
     return tl.sum(tl.load(before + part, mask=part < parts, other=0.0)) > scaled_epsilon
@@ -40,7 +40,7 @@ def _running(error, pair, n, scaled_epsilon, batch, parts, PARTS: tl.constexpr):
 
 @triton.jit
 def _cubic_weight(t, tap: tl.constexpr):
-    """Weight of one of the taps at -1, 0, 1, 2, a fraction t past tap 0."""
+    """Return the bicubic weight of tap 0, 1, 2 or 3, at -1, 0, 1 or 2, for a position t between 0 and 1."""
     far = 1 - t
     if tap == 0:
         weight = CUBIC * t * far * far
@@ -57,7 +57,7 @@ def _cubic_weight(t, tap: tl.constexpr):
 def warp_kernel(
     flow, side, warped, images, first, batch, unknowns, height, width, TILE_H: tl.constexpr, TILE_W: tl.constexpr
 ):
-    """The second frame and its gradients where the flow points, by bicubic interpolation; zero outside of the frame."""
+    """Sample the second frame and its gradients where the flow points, bicubically, with zeros outside the frame."""
     pair = tl.program_id(1).to(tl.int64)
     y, x = _tile(width, TILE_H, TILE_W)
     inside = (y < height) & (x < width)
@@ -70,7 +70,7 @@ def warp_kernel(
     i0 = tl.load(images + frame + pixel, mask=inside, other=0.0)
     second = images + frame + 3 * size
 
-    # as far outside as any: no tap is inside
+    # clamping changes nothing: positions this far outside have no tap inside
     x_at = tl.minimum(tl.maximum(x + u1, -4.0), width + 3.0)
     y_at = tl.minimum(tl.maximum(y + u2, -4.0), height + 3.0)
     left, top = tl.floor(x_at), tl.floor(y_at)
@@ -105,9 +105,9 @@ def warp_kernel(
 
 @triton.jit
 def _divergences(p, size, here, left, right, below, below_left, above, above_right):
-    """Of the vector field in the two planes from p on, at `here`, `right` and `below`; and the field itself at `here`.
+    """Return a vector field's divergence at `here`, `right` and `below`, and the field itself at `here`.
 
-    The arguments are places in a plane.
+    The field is in the two planes that start at p; the arguments after size are places in a plane.
     """
     p_x = tl.load(p + here)
     p_x_below = tl.load(p + below)
@@ -125,7 +125,7 @@ def _divergences(p, size, here, left, right, below, below_left, above, above_rig
 
 @triton.jit
 def _new_flow(u12, u3, warped, size, at, div1, div2, div3, l_t, theta, gamma, UNKNOWNS: tl.constexpr):
-    """Flow at a place after the data term and the divergence: u1, u2, u3, and how far they have moved, squared."""
+    """Compute the flow at a place after the data term and the divergence: u1, u2, u3, and their squared change."""
     u1 = tl.load(u12 + at)
     u2 = tl.load(u12 + size + at)
     i1wx = tl.load(warped + at)
@@ -135,7 +135,7 @@ def _new_flow(u12, u3, warped, size, at, div1, div2, div3, l_t, theta, gamma, UN
     if UNKNOWNS == 3:
         old3 = tl.load(u3 + at)
         rho += gamma * old3
-    # OpenCV's three cases of rho against l_t * |grad|^2 are one clamp
+    # this clamp covers OpenCV's three cases of rho against l_t * |grad|^2
     to_zero = tl.rsqrt(tl.maximum(i1wx * i1wx + i1wy * i1wy, FLT_EPSILON))
     step = tl.minimum(tl.maximum(-rho * (to_zero * to_zero), -l_t), l_t)
     new1 = u1 + step * i1wx + theta * div1
@@ -150,7 +150,7 @@ def _new_flow(u12, u3, warped, size, at, div1, div2, div3, l_t, theta, gamma, UN
 
 @triton.jit
 def _update_dual(out, size, at, inside, p_x, p_y, g_x, g_y, taut):
-    """One step of a vector field along the gradient of the flow, kept within the unit disc."""
+    """Move a vector field one step along the gradient of the flow, and keep it within the unit disc."""
     within = 1 / (1 + taut * tl.sqrt(g_x * g_x + g_y * g_y))
     tl.store(out + at, (p_x + taut * g_x) * within, mask=inside)
     tl.store(out + size + at, (p_y + taut * g_y) * within, mask=inside)
@@ -182,7 +182,7 @@ def iterate_kernel(
     TILE_H: tl.constexpr,
     TILE_W: tl.constexpr,
 ):
-    """One iteration, unless the pair has converged: the flow, then the dual variables along its gradient."""
+    """Run one iteration unless the pair has converged: update the flow, then the dual variables along its gradient."""
     tile = tl.program_id(0)
     pair = tl.load(pairs + tl.program_id(1)).to(tl.int64)
     part = pair * parts + tile
@@ -195,8 +195,9 @@ def iterate_kernel(
         u12 = smooth + pair * 2 * size if SMOOTHED else u
         u3 = u + 2 * size
 
-        # Every load is inside the frame, so none needs a mask. Beyond the first row and column the divergence needs
-        # zero: that is what the dual variables are in the last ones, where the flow has no gradient.
+        # Every load is inside the frame, so none needs a mask. Before the first row and column the divergence needs
+        # zeros. The last row and column have them, as the flow has no gradient across the border, so the places before
+        # the first row and column wrap around to the last ones.
         y, x = _tile(width, TILE_H, TILE_W)
         inside = (y < height) & (x < width)
         x = tl.minimum(x, width - 1)
@@ -218,7 +219,7 @@ def iterate_kernel(
         div2, div2_right, div2_below, p21, p22 = _divergences(
             p + 2 * size, size, here, left, right, below, below_left, above, above_right
         )
-        div3, div3_right, div3_below, p31, p32 = div2, div2_right, div2_below, p21, p22  # not used by two unknowns
+        div3, div3_right, div3_below, p31, p32 = div2, div2_right, div2_below, p21, p22  # unused with two unknowns
         if UNKNOWNS == 3:
             div3, div3_right, div3_below, p31, p32 = _divergences(
                 p + 4 * size, size, here, left, right, below, below_left, above, above_right
@@ -252,7 +253,7 @@ def iterate_kernel(
         if tile == 0:
             tl.store(iterations + pair, n + 1)
     else:
-        # the error that stopped the pair stays where the next iteration looks for it
+        # copy the error that stopped the pair to where the next iteration looks for it
         stopped = tl.load(error + ((n + 1) % 2) * batch * parts + part)
         tl.store(error + (n % 2) * batch * parts + part, stopped)
 
@@ -276,7 +277,7 @@ def smooth_kernel(
     TILE_H: tl.constexpr,
     TILE_W: tl.constexpr,
 ):
-    """Median of u1 or u2 (axis 2 of the grid), unless the pair has converged."""
+    """Compute the median of u1 or u2 (axis 2 of the grid), unless the pair has converged."""
     pair = tl.load(pairs + tl.program_id(1)).to(tl.int64)
     channel = tl.program_id(2)
     if _running(error, pair, n, scaled_epsilon, batch, parts, PARTS):

@@ -1,4 +1,4 @@
-"""Medians of small windows in registers, by sorting networks whose cells are whole tiles."""
+"""Medians of small windows in registers, by sorting networks whose elements are whole tiles."""
 
 # mypy: disallow-untyped-defs=False
 
@@ -8,7 +8,7 @@ import triton.language as tl
 
 @triton.jit
 def _pixel(plane, y, x, height, width):
-    """Of the frame, with its border repeated outside."""
+    """Load a pixel of a plane; outside the frame the border is repeated."""
     y = tl.minimum(tl.maximum(y, 0), height - 1)
     x = tl.minimum(tl.maximum(x, 0), width - 1)
     return tl.load(plane + y * width + x)
@@ -43,7 +43,7 @@ def _sort5(a, b, c, d, e):
 
 @triton.jit
 def _sorted_column3(plane, y, x, height, width):
-    """The three pixels around (y, x) in its column, sorted."""
+    """Return the three pixels around (y, x) in its column, sorted."""
     return _sort3(
         _pixel(plane, y - 1, x, height, width),
         _pixel(plane, y, x, height, width),
@@ -53,7 +53,7 @@ def _sorted_column3(plane, y, x, height, width):
 
 @triton.jit
 def _sorted_column5(plane, y, x, height, width):
-    """The five pixels around (y, x) in its column, sorted."""
+    """Return the five pixels around (y, x) in its column, sorted."""
     return _sort5(
         _pixel(plane, y - 2, x, height, width),
         _pixel(plane, y - 1, x, height, width),
@@ -65,7 +65,11 @@ def _sorted_column5(plane, y, x, height, width):
 
 @triton.jit
 def median3(plane, y, x, height, width):
-    """Median of the 9 pixels around (y, x): of the largest low, the middle mid and the least high of the columns."""
+    """Return the median of the 9 pixels around (y, x).
+
+    With the three columns sorted, it is the median of three values: the largest of the low pixels, the median of the
+    middle pixels and the smallest of the high pixels.
+    """
     a0, a1, a2 = _sorted_column3(plane, y, x - 1, height, width)
     b0, b1, b2 = _sorted_column3(plane, y, x, height, width)
     c0, c1, c2 = _sorted_column3(plane, y, x + 1, height, width)
@@ -78,11 +82,11 @@ def median3(plane, y, x, height, width):
 
 @triton.jit
 def median5(plane, y, x, height, width):
-    """Median of the 25 pixels around (y, x).
+    """Return the median of the 25 pixels around (y, x).
 
-    With columns and then rows of the 5 x 5 sorted, 6 corner cells are never above the median and 6 never below; of the
-    13 left, on three falling diagonals, it is the median of the middle one's median, the lower one's largest and the
-    upper one's least.
+    With the columns and then the rows of the 5 x 5 window sorted, 6 corner cells are never above the median and 6 are
+    never below it. The other 13 cells form three falling diagonals. The median of the window is the median of three
+    values: the largest of the lower diagonal, the median of the middle one and the smallest of the upper one.
     """
     a0, a1, a2, a3, a4 = _sorted_column5(plane, y, x - 2, height, width)
     b0, b1, b2, b3, b4 = _sorted_column5(plane, y, x - 1, height, width)

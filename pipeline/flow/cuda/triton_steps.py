@@ -1,9 +1,9 @@
-"""The three steps of the solver by Triton's kernels: one launch a step, whatever the number of pairs.
+"""The three steps of the solver as Triton kernels, with one launch per step for any number of pairs.
 
-The same steps as in `torch_steps`. Here the layout is what matters: a program has one tile of one pair; the pairs are a
-list, so converged ones cost nothing; every plane is H x W floats, row by row. An iteration is one kernel that reads 9
-floats and writes 6 a pixel (60 bytes). What a pixel's dual variables need of the flow to the right and below is
-computed anew instead of exchanged: that costs arithmetic, of which there is enough.
+They compute the same as `torch_steps`. A program processes one tile of one pair. The pairs are given as a list, so
+converged pairs cost nothing. Every plane is H x W floats, row by row. An iteration is one kernel that reads 9 floats
+and writes 6 per pixel (60 bytes). A pixel's dual variables need the new flow to its right and below. The kernel
+computes it again instead of exchanging it between programs; this costs only arithmetic, which is not the bottleneck.
 """
 
 import triton
@@ -14,16 +14,16 @@ from pipeline.flow.cuda.triton_kernels import iterate_kernel, smooth_kernel, war
 
 TILE_H = 8
 TILE_W = 64
-FUSED = {"enable_fp_fusion": True}  # multiply-adds round once; Triton's own default changes with its versions
+FUSED = {"enable_fp_fusion": True}  # multiply-adds round once; Triton's default differs between versions
 
 
 def tiles(height: int, width: int) -> int:
-    """Parts of a frame whose errors are summed apart, so that the sum has one order and no atomics."""
+    """Return the number of tiles of a frame; errors are summed per tile, in a fixed order and without atomics."""
     return triton.cdiv(height, TILE_H) * triton.cdiv(width, TILE_W)
 
 
 def warp(state: State, images: Tensor, first: Tensor) -> None:
-    """See `torch_steps.warp`."""
+    """Do the same as `torch_steps.warp`."""
     pairs, unknowns, height, width = state.flow.shape[1:]
     grid = (tiles(height, width), pairs)
     warp_kernel[grid](
@@ -32,7 +32,7 @@ def warp(state: State, images: Tensor, first: Tensor) -> None:
 
 
 def smooth(state: State, pairs: Tensor, n: int, size: int, scaled_epsilon: float) -> None:
-    """See `torch_steps.smooth`."""
+    """Do the same as `torch_steps.smooth`."""
     batch, unknowns, height, width = state.flow.shape[1:]
     parts = state.error.shape[-1]
     grid = (parts, len(pairs), 2)
@@ -58,7 +58,7 @@ def smooth(state: State, pairs: Tensor, n: int, size: int, scaled_epsilon: float
 
 
 def iterate(state: State, pairs: Tensor, n: int, smoothed: bool, weights: Weights) -> None:
-    """See `torch_steps.iterate`."""
+    """Do the same as `torch_steps.iterate`."""
     batch, unknowns, height, width = state.flow.shape[1:]
     parts = state.error.shape[-1]
     grid = (parts, len(pairs))

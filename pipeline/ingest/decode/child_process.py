@@ -1,15 +1,16 @@
-"""Decoding in a process that can be killed: native code that hangs or crashes costs one clip, never the worker.
+"""Decoding in a child process that can be killed: native code that hangs or crashes costs one clip, not the worker.
 
-    the worker                              its child, one a thread, started once, used for many clips
-    a request in JSON and a memfd,   ->     decodes; writes each picture into the memfd
-      an anonymous file in memory;
-      the source in another, where it
-      is bytes and not a file
-    maps the pictures, no copy       <-     their shape and the facts of the source, or an error, in JSON
+    the worker                              its child (one per thread, used for many clips)
+    sends a request in JSON and a    ->     decodes, and writes each picture into the memfd
+      memfd (an anonymous file in
+      memory), and a second memfd
+      if the source is bytes
+    maps the pictures without a copy <-     sends their shape and the facts of the source, or an error, in JSON
 
-Nothing is left behind when either side is killed with -9: a memfd has no name and goes with its last user, the kernel
-kills the child when its worker dies, and a child that dies closes the socket on which the worker waits. The child is a
-new interpreter, not a fork, which would copy the locks of a worker's threads; it imports PyAV and NumPy, no more.
+Nothing is left behind if either side is killed with SIGKILL: a memfd has no name and disappears with its last user, the
+kernel kills the child when its worker dies, and a child that dies closes the socket on which the worker waits. The
+child is a new interpreter, because a fork would copy the locks of the worker's threads. Of third-party packages it
+imports only PyAV and NumPy.
 """
 
 import contextlib
@@ -37,20 +38,20 @@ from pipeline.ingest.clip_errors import ClipError, DecodeCrash, DecodeError, Dec
 from pipeline.ingest.decode.clip import SourceFacts, decode_pictures
 
 CLIPS_A_CHILD = 1000
-"""Then it is replaced: leaks of native code stay small."""
+"""Number of clips after which a child is replaced, so that memory leaks of native code stay small."""
 
 MEMORY = 4 << 30
-"""Bytes of address space that a child may take beside its own start: twenty frames of 8K."""
+"""Bytes of address space that a child may use in addition to what it uses at its start: twenty frames of 8K."""
 
 SPARE_FILES, SPARE_BYTES = 2, 256 << 20
-"""Memory for pictures that a worker keeps from clip to clip: so many, of so many bytes at most."""
+"""Largest number of memfds that a worker keeps for later clips, and the largest size of each in bytes."""
 
 START_S = 60.0
-"""Seconds in which a child must have started."""
+"""Longest time in seconds that a child may take to start."""
 
-_MESSAGE = 1 << 16  # bytes of a request or a reply
+_MESSAGE = 1 << 16  # largest number of bytes of a request or a reply
 _ROOT = Path(__file__).parents[2]
-_PR_SET_PDEATHSIG, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = 1, -1, -3  # of linux/prctl.h and malloc.h
+_PR_SET_PDEATHSIG, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = 1, -1, -3  # from linux/prctl.h and malloc.h
 
 
 def decode_in_child(
@@ -62,23 +63,23 @@ def decode_in_child(
     max_seconds: float = 300.0,
     timeout_s: float = 120.0,
 ) -> tuple[NDArray[np.uint8], SourceFacts]:
-    """`pipeline.ingest.decode.clip.decode_clip`, in this thread's child.
+    """Call `pipeline.ingest.decode.clip.decode_clip` in this thread's child.
 
     Args:
-        source: a path as there, or the content of a video file, which never touches a disk.
-        start_s: see there, as for the following.
-        end_s: see there.
-        fps: see there.
-        short_side: see there.
-        max_seconds: see there.
-        timeout_s: longest time spent on this clip.
+        source: path of a video file, or the content of one, which is not written to disk.
+        start_s: see `decode_clip`.
+        end_s: see `decode_clip`.
+        fps: see `decode_clip`.
+        short_side: see `decode_clip`.
+        max_seconds: see `decode_clip`.
+        timeout_s: longest time in seconds spent on this clip.
 
     Returns:
-        Frames, (T, H, W, 3) uint8 RGB in memory of their own, and facts of the source.
+        Frames, (T, H, W, 3) uint8 RGB in memory that only they use, and facts of the source.
 
     Raises:
-        ClipError: as there; further `DecodeTimeout` and `DecodeCrash`, after which the child is replaced.
-        ChildError: no child starts here.
+        ClipError: as for `decode_clip`; also `DecodeTimeout` and `DecodeCrash`, after which the child is replaced.
+        ChildError: no child can be started.
     """
     limits = [start_s, end_s, fps, short_side, max_seconds]
     if isinstance(source, str):
@@ -91,7 +92,7 @@ def decode_in_child(
 
 
 class ChildError(RuntimeError):
-    """A decoding process does not start; not the fault of any clip."""
+    """An error that is raised if a decoding process does not start; no clip is the cause."""
 
 
 class Child:
@@ -109,7 +110,7 @@ class Child:
         self.pid = self._process.pid
         self.clips = 0
         self.end = weakref.finalize(self, _end, self.owner, self._process, self._link, self._log)
-        """Kill it and let go of everything; may be called again."""
+        """Kill the process and release its resources; may be called more than once."""
         try:
             self._link.settimeout(START_S)
             started = self._link.recv(_MESSAGE)
@@ -120,13 +121,16 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def decode(self, request: list[Any], timeout_s: float, *source: int) -> tuple[NDArray[np.uint8], SourceFacts]:
-        """The arguments of `decode_pictures` but the last, to frames and facts; see `decode_in_child`.
+        """Decode one clip and return its frames and facts; see `decode_in_child`.
 
-        Where the path is None, `source` is a memfd with the content.
+        Args:
+            request: the arguments of `decode_pictures` except `keep`.
+            timeout_s: longest time in seconds.
+            source: a memfd with the content, if the path in `request` is None.
         """
         self.clips += 1
         file = _take()
@@ -150,8 +154,8 @@ class Child:
         return _mapped(file, tuple(reply["shape"])), SourceFacts(**reply["facts"])
 
     def _post_mortem(self) -> str:
-        """How it died and its last words."""
-        self._process.kill()  # where it only closed the socket
+        """Return how the process ended and the last line that it wrote."""
+        self._process.kill()  # in case it has only closed the socket
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -169,7 +173,7 @@ _children = threading.local()
 
 
 def _child() -> Child:
-    """This thread's child, which is started where there is none, or where it is used up, dead or another process's."""
+    """Return this thread's child; start one if there is none, or if it is used up, dead or another process's child."""
     child: Child | None = getattr(_children, "child", None)
     if child is None or child.owner != os.getpid() or child.clips >= CLIPS_A_CHILD or not child.alive:
         if child is not None:
@@ -179,31 +183,31 @@ def _child() -> Child:
 
 
 def _end(owner: int, process: subprocess.Popen[bytes], link: socket.socket, log: int) -> None:
-    """Let go of a child; a fork of its owner only closes its own copies."""
+    """Kill a child and release its resources; a fork of the owner only closes its own copies of the descriptors."""
     link.close()
     os.close(log)
     if os.getpid() != owner:
         return
     process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # asleep in the kernel, on a dead network disk say
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang in the kernel, as on a dead network disk
         process.wait(timeout=5)
 
 
-_spare: list[int] = []  # memfds whose pages are there already, which saves the kernel clearing 80 MB a clip
+_spare: list[int] = []  # memfds whose pages exist already, so that the kernel need not clear 80 MB per clip
 
 
 def _take() -> int:
-    """A memfd to write pictures into; what it holds is void."""
+    """Return a memfd to write pictures into; it may hold old data."""
     try:
         return _spare.pop()
     except IndexError:
         file = os.memfd_create("clip", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # what is mapped stays there
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # so that mapped pages stay valid
         return file
 
 
 def _give_back(file: int) -> None:
-    """Nobody looks at a memfd any more."""
+    """Take back a memfd that is no longer used: keep it for later clips, or close it."""
     if len(_spare) < SPARE_FILES and os.fstat(file).st_size <= SPARE_BYTES:
         _spare.append(file)
     else:
@@ -211,7 +215,7 @@ def _give_back(file: int) -> None:
 
 
 def _sealed(content: bytes) -> int:
-    """A memfd of this content, which nobody can change while it is read."""
+    """Return a memfd with this content, which nobody can change while it is read."""
     file = os.memfd_create("source", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(file, "wb", closefd=False) as opened:
         opened.write(content)
@@ -220,7 +224,7 @@ def _sealed(content: bytes) -> int:
 
 
 def _mapped(file: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The pictures in a memfd as an array, which gives the memfd back when it goes."""
+    """Return the pictures in a memfd as an array; the memfd is given back when the array is freed."""
     size = math.prod(shape)
     memory = mmap.mmap(file, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     weakref.finalize(memory, _give_back, file).atexit = False
@@ -228,16 +232,16 @@ def _mapped(file: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _serve() -> None:
-    """The child: answer requests on file descriptor 0 until it closes."""
+    """Run the child: answer requests on file descriptor 0 until it is closed."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # keep the memory of one picture for the next
+    libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # reuse the memory of one picture for the next
     libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker handles Ctrl-C
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * mmap.PAGESIZE + MEMORY,) * 2)
-    av.logging.set_level(av.logging.ERROR)  # so that errors come with libav's own words
+    av.logging.set_level(av.logging.ERROR)  # so that errors contain libav's own messages
     with socket.socket(fileno=0) as link:
         link.send(b"started")
         while True:
@@ -252,7 +256,7 @@ def _serve() -> None:
 
 
 def _answer(request: list[Any], file: int) -> dict[str, Any]:
-    """Decode one clip into the memfd."""
+    """Decode one clip into the memfd and return the reply."""
     shapes: list[tuple[int, ...]] = []
 
     def keep(position: int, picture: NDArray[np.uint8]) -> None:
@@ -266,7 +270,7 @@ def _answer(request: list[Any], file: int) -> dict[str, Any]:
         return {"error": type(error).__name__, "message": str(error)[:4096]}
     except MemoryError:
         return {"error": TooLarge.__name__, "message": f"decoding it needs more than {MEMORY >> 30} GiB"}
-    except Exception as error:  # PyAV has more kinds than its own: all are this clip's
+    except Exception as error:  # PyAV also raises other types; all are errors of this clip
         return {"error": DecodeError.__name__, "message": f"{type(error).__name__}: {error}"[:4096]}
 
 

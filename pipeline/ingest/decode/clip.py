@@ -1,6 +1,6 @@
-"""From a video file to the pictures of one clip, at a constant rate by presentation time, upright.
+"""Decoding of one clip from a video file to upright pictures at a constant rate, by presentation time.
 
-This runs native code on files of unknown origin, which may hang or crash: ingest calls it through
+This runs native code on files of unknown origin and may hang or crash. So ingest calls it through
 `pipeline.ingest.decode.child_process`, in a process that can be killed.
 """
 
@@ -37,39 +37,40 @@ from pipeline.ingest.decode.timestamps import Clock
 from pipeline.ingest.decode.truncation import cut_short
 
 MAX_SOURCE_PIXELS = 8192 * 4352
-"""Of a source picture: 8K. A decoder holds up to some twenty of them."""
+"""Largest number of pixels of a source picture: 8K. A decoder holds up to about twenty pictures."""
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,gif,apng,nut,rm,mxf,dv,wtv,"
     "swf,ivf,obu,av1,h264,hevc,vvc,m4v,mjpeg,yuv4mpegpipe,wav,mp3,flac,aac,aiff"
 )
-"""What is opened; of sound, what may stand under the name of a video, so that it can be told. Playlists and lists of
-files are not: they make FFmpeg read other files and addresses. Nor are pictures and text, which it plays as well."""
+"""Container formats that are opened. Sound formats are included, so that the error can say that a file is only sound.
+
+Playlists and lists of files are excluded, because they make FFmpeg read other files and addresses. Pictures and text,
+which FFmpeg would also play, are excluded too."""
 
 STATED_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
-"""Containers whose header says how long they are; elsewhere libavformat estimates it, by bit rate or from the end."""
+"""Containers whose header states the duration; for others libavformat estimates it by bit rate or from the end."""
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What the source was, for the record."""
+    """Facts about the source of a clip, which are recorded in its shard row."""
 
     source_codec: str
     source_width: int
     source_height: int
     source_fps: float
     source_frames: int
-    """Decoded, of those on screen at some time of the clip; what was read before it to decode them does not count."""
+    """Number of decoded frames that are on screen during the clip, without those decoded only to reach its start."""
     source_bytes: int
     source_sha256: str
     packets_sha256: str
-    """Of the compressed video of the clip alone; see `pipeline.ingest.decode.packet_digest`."""
+    """Digest of the compressed video of the clip alone; see `pipeline.ingest.decode.packet_digest`."""
     source_notes: str
-    """What was special about it, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged
-    frames."""
+    """Anything unusual, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged frames."""
 
     def columns(self) -> dict[str, Any]:
-        """As columns of a shard row."""
+        """Return the facts as columns of a shard row."""
         return asdict(self)
 
 
@@ -84,18 +85,18 @@ def decode_clip(
     """Decode, trim, resample and resize one clip.
 
     Args:
-        path: a local video file, or `/proc/PID/fd/N` for one that was fetched into anonymous memory.
-        start_s: start within the file in seconds; None for its first frame.
-        end_s: end within the file, exclusive; None for its end.
-        fps: frames a second of the result.
+        path: path of a local video file, or `/proc/PID/fd/N` for one that was fetched into anonymous memory.
+        start_s: start within the file in seconds from its first frame; None for the first frame.
+        end_s: end within the file in seconds, exclusive; None for the end of the file.
+        fps: frames per second of the result.
         short_side: shorter side of the result in pixels; both sides are rounded to even numbers.
-        max_seconds: longest clip accepted, which bounds memory.
+        max_seconds: longest clip accepted in seconds, which limits memory.
 
     Returns:
         Frames, (T, H, W, 3) uint8 RGB, and facts of the source. T is round(seconds * fps).
 
     Raises:
-        ClipError: one of `pipeline.ingest.clip_errors`, by what was wrong.
+        ClipError: the clip cannot be decoded; the subclass in `pipeline.ingest.clip_errors` says why.
     """
     pictures: list[NDArray[np.uint8]] = []
 
@@ -109,7 +110,7 @@ def decode_clip(
 def decode_pictures(
     path: str, start_s: float | None, end_s: float | None, fps: int, short_side: int, max_seconds: float, *, keep: Keep
 ) -> SourceFacts:
-    """`decode_clip`, handing each picture to `keep` as it comes; those of a clip that fails in the end are void."""
+    """Decode as `decode_clip` does, but pass each picture to `keep`; if an error is raised, the pictures are void."""
     fingerprint = _fingerprint(path)
     clip = partial(ConstantRate, fps, start_s, end_s, max_seconds, keep)
     if start_s:
@@ -121,7 +122,7 @@ def decode_pictures(
 def _decode(
     path: str, fingerprint: tuple[int, str], clip: ConstantRate, short_side: int, max_seconds: float, jump: bool
 ) -> SourceFacts:
-    """Fill a clip, from the beginning of the source or by a jump to the clip's start."""
+    """Fill a clip by decoding from the beginning of the source, or after a jump to the clip's start."""
     digest = PacketDigest(clip.start, clip.last)
     progress = _Progress(path)
     with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
@@ -149,7 +150,7 @@ def _decode(
             clip.add(frame, clock.since_start(frame), view)
             if clip.complete:
                 break
-            if clip.frames == 1:  # what came before was not in the clip
+            if clip.frames == 1:  # earlier frames were not in the clip
                 interlaced = damaged = 0
             interlaced += frame.interlaced_frame
             damaged += frame.is_corrupt
@@ -182,7 +183,7 @@ def _decode(
 
 @dataclass
 class _Progress:
-    """How far decoding has come, for the message when it breaks."""
+    """The state of decoding, for error messages."""
 
     path: str
     decoding: bool = False
@@ -191,7 +192,7 @@ class _Progress:
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The stream that a player shows, ready to decode: no cover picture, on one thread, within bounds."""
+    """Return the video stream that a player shows, which is no cover picture; set its limits for decoding."""
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not videos:
         only = "no video stream in it but a cover picture" if container.streams.video else "no video stream in it"
@@ -202,13 +203,16 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
         raise UnknownCodec("the installed PyAV has no decoder for its video stream")
     if codec.width * codec.height > MAX_SOURCE_PIXELS:
         raise TooLarge(f"{codec.width}x{codec.height}; {MAX_SOURCE_PIXELS} pixels a picture are the most")
-    codec.thread_count = 1  # parallelism is over clips
+    codec.thread_count = 1  # clips are decoded in parallel instead
     codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}  # a stream may change its size part-way
     return stream
 
 
 def _check_whole(container: av.container.InputContainer, stream: av.VideoStream, end: Fraction) -> None:
-    """Whether a source that was read to its end, in seconds, is as long as its header says, give or take a tenth."""
+    """Check that a source that was read to its end is as long as its header says.
+
+    It may be shorter by a tenth, or by half a second if that is more. `end` is its measured end in seconds.
+    """
     if container.format.name not in STATED_DURATION:
         return
     stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
@@ -218,7 +222,7 @@ def _check_whole(container: av.container.InputContainer, stream: av.VideoStream,
 
 @contextmanager
 def _explained(progress: _Progress) -> Iterator[None]:
-    """Give what PyAV raises its class, and libav's own last words where logging is on."""
+    """Turn an error of PyAV into a `ClipError`, with libav's last message if logging is on."""
     with av.logging.Capture() as log:
         try:
             yield
@@ -229,7 +233,7 @@ def _explained(progress: _Progress) -> Iterator[None]:
 
 
 def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipError:
-    """What an error of PyAV means for the clip."""
+    """Return the `ClipError` that an error of PyAV means."""
     if isinstance(error, av.error.DecoderNotFoundError):
         return UnknownCodec(f"the installed PyAV has no decoder for its video stream: {error}")
     said = getattr(error, "strerror", None) or str(error)
@@ -240,13 +244,13 @@ def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipE
         return type(shortened)(f"{shortened} ({said}{after}{words})")
     if progress.decoding:
         return DecodeError(f"{said}{after}{words}")
-    if isinstance(error, av.error.ArgumentError):  # what a closed list of formats answers
+    if isinstance(error, av.error.ArgumentError):  # raised for formats that the whitelist excludes
         return NotAVideo("no container of video; playlists, pictures and text are not opened")
     return NotAVideo(f"{said}{words}")
 
 
 def _fingerprint(path: str) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file."""
+    """Return the number of bytes and the SHA-256 of a file."""
     file, memory = Path(path), path.startswith("/proc/")
     if not file.is_file():
         raise FileNotFound(

@@ -1,7 +1,7 @@
-"""From frames at any times to one at each tick of a constant rate.
+"""Resampling of frames at arbitrary times to one frame at each tick of a constant rate.
 
 Tick k is k / fps seconds after the clip's start, and shows what a viewer sees then: the last source frame whose time is
-not later. That holds for constant, variable and missing frame rates alike.
+not later. This works in the same way for constant, variable and missing frame rates.
 """
 
 import math
@@ -16,54 +16,68 @@ from pipeline.ingest.clip_errors import BadTimes, TooLarge, TooLong, TooShort
 from pipeline.ingest.decode.orientation import View
 
 MAX_CLIP_BYTES = 4 << 30
-"""Of all pictures of a clip: 300 s of 341x256 at 25 a second are 2 GB."""
+"""Largest number of bytes of all pictures of a clip: 300 s of 341x256 at 25 frames per second are 2 GB."""
 
 LONGEST_STILL_S = 10
-"""A header that has the last frame stay for longer is not believed."""
+"""Longest frame duration in seconds that is believed if a header states it."""
 
 Keep = Callable[[int, NDArray[np.uint8]], object]
-"""Takes the position in the clip of a picture, and it, (H, W, 3) uint8 RGB. They come in order; 0 begins anew."""
+"""A function that takes a picture's position in the clip and the picture, (H, W, 3) uint8 RGB.
+
+Pictures come in order. A second position 0 means that decoding starts again and the earlier pictures are void."""
 
 
 class ConstantRate:
-    """Hands out, from source frames in the order of their times, the one on screen at each tick."""
+    """A resampler that takes source frames in the order of their times and passes on the one on screen at each tick.
+
+    Args:
+        fps: ticks per second.
+        start_s: start of the clip in seconds from the source's first frame; None for the first frame.
+        end_s: end of the clip in seconds, exclusive; None for the end of the source.
+        max_seconds: longest clip accepted, in seconds.
+        keep: function that takes each picture.
+
+    Raises:
+        BadTimes: the times are not an interval.
+        TooLong: the interval is longer than `max_seconds`.
+    """
 
     def __init__(self, fps: int, start_s: float | None, end_s: float | None, max_seconds: float, keep: Keep) -> None:
         self._fps, self._max_seconds, self._keep = fps, max_seconds, keep
         if not all(math.isfinite(time) and time >= 0 for time in (start_s or 0.0, end_s or 0.0)):
             raise BadTimes(f"from {start_s} to {end_s} s is no interval; times count from 0 at the first frame")
         self.start = _fraction(start_s or 0.0)
-        """Time of the first tick, in seconds from the first frame of the source."""
-        self._wanted: int | None = None  # ticks in the clip
+        """Time of the first tick in seconds from the source's first frame."""
+        self._wanted: int | None = None  # number of ticks in the clip
         if end_s is not None:
             if _fraction(end_s) <= self.start:
                 raise BadTimes(f"end {end_s:g} s is not after start {start_s or 0:g} s")
             self._check_length(_fraction(end_s))
             self._wanted = max(1, round((_fraction(end_s) - self.start) * fps))
         self._shown: av.VideoFrame | None = None  # the frame on screen
-        self._view: View | None = None  # how it is seen
-        self._since, self._until = Fraction(0), Fraction(0)  # when it came and when it leaves, from the first frame
-        self._begun = Fraction(0)  # when the frame came that is on screen at the first tick
+        self._view: View | None = None  # view of that frame
+        self._since, self._until = Fraction(0), Fraction(0)  # its first and last time on screen, from the first frame
+        self._begun = Fraction(0)  # time of the source frame that is on screen at the first tick
         self.count = 0
-        """Pictures so far."""
+        """Number of pictures so far."""
         self.frames = 0
-        """Source frames on screen so far, from the first tick on."""
+        """Number of source frames so far that were on screen at or after the first tick."""
 
     @property
     def last(self) -> Fraction | None:
-        """Time of the last tick; None where the clip goes on to the source's end."""
+        """Time of the last tick in seconds from the first frame; None if the clip ends with the source."""
         return None if self._wanted is None else self.start + Fraction(self._wanted - 1, self._fps)
 
     @property
     def complete(self) -> bool:
-        """Whether every tick up to the clip's end has its picture."""
+        """Whether every tick up to the stated end of the clip has its picture."""
         return self._wanted is not None and self.count >= self._wanted
 
     def add(self, frame: av.VideoFrame, since: Fraction, view: View) -> None:
-        """Take the next source frame, `since` seconds after the first.
+        """Take the next source frame, which is shown `since` seconds after the first.
 
         Raises:
-            TooLong: no end was given, and this is further from the start than a clip may be.
+            TooLong: no end was given, and this frame is more than `max_seconds` after the start.
             TooLarge: the pictures take more than `MAX_CLIP_BYTES`.
         """
         if self._wanted is None:
@@ -77,22 +91,22 @@ class ConstantRate:
             self.frames, self._begun = 1, since
         average = (since - self._begun) / (self.frames - 1) if self.frames > 1 else Fraction(1, self._fps)
         stated = frame.duration * Fraction(frame.time_base) if frame.duration and frame.time_base else Fraction(0)
-        believable = average <= 2 * stated and stated <= LONGEST_STILL_S  # headers of variable rates state 1 ms
+        believable = average <= 2 * stated and stated <= LONGEST_STILL_S  # files of variable rate may state 1 ms
         self._shown, self._view, self._since = frame, view, since
         self._until = since + (stated if believable else average)
 
     def end(self) -> Fraction:
-        """The source has no more frames: the last stays on screen for its own duration; when it leaves, in seconds."""
-        half_a_tick = Fraction(1, 2 * self._fps)  # the number of ticks is the duration in ticks, rounded
+        """End the source: show the last frame for its own duration, and return the time of its end in seconds."""
+        half_a_tick = Fraction(1, 2 * self._fps)  # so the number of ticks is the duration in ticks, rounded
         self._fill(until=self._until - half_a_tick, inclusive=True)
         return self._until
 
     def check(self) -> None:
-        """Whether what was handed out is a clip.
+        """Check that the pictures form a clip.
 
         Raises:
-            BadTimes: it begins after the source's end.
-            TooShort: it has fewer than two pictures, or the source fewer than two frames.
+            BadTimes: the clip begins at or after the source's end.
+            TooShort: the clip has fewer than two pictures, or the source has fewer than two frames.
         """
         if self.start and self.start >= self._until:
             raise BadTimes(f"starts at {float(self.start):g} s; the source ends at {float(self._until):.2f} s")
@@ -106,7 +120,7 @@ class ConstantRate:
             raise TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
 
     def _fill(self, until: Fraction, inclusive: bool = False) -> None:
-        """Show the frame on screen at every tick before `until`."""
+        """Pass on the frame on screen for every tick before `until`, or up to `until` if `inclusive`."""
         picture = None
         while self._shown is not None and self._view is not None and not self.complete:
             tick = self.start + Fraction(self.count, self._fps)
@@ -116,7 +130,7 @@ class ConstantRate:
                 raise TooLarge(
                     f"{self.count} pictures of {self._view.width}x{self._view.height} take {MAX_CLIP_BYTES >> 30} GiB"
                 )
-            if picture is None:  # frames that no tick falls on are never converted
+            if picture is None:  # so frames without a tick are never converted
                 picture = self._view.picture(self._shown)
             self._keep(self.count, picture)
             self.count += 1

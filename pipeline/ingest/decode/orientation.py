@@ -1,12 +1,15 @@
-"""What is kept of a stream's pictures: turned upright by its display matrix, pixel for pixel as they are stored.
+"""Conversion of decoded frames to pictures: they are turned by the display matrix, and the pixel aspect is ignored.
 
-A phone stores pictures as its sensor lies and says in a matrix how they are to be turned: players follow it, and so
-does this. A Kinetics copy of 340x256 is often a 16:9 picture, squeezed, that says so in its pixel aspect ratio (64:51).
-Players stretch it; the readers that the published networks were trained and tested with do not, nor does this: it is
-noted, so that whoever mixes copies can tell them apart.
+A phone stores pictures in the orientation of its sensor, with a display matrix that says how to turn them. Players turn
+the pictures accordingly, and so does this module.
 
-An interlaced frame stays one picture: every reader of the published data sets decoded whole frames, the resize to a
-short side of 256 averages most of the comb away, and a deinterlacer would invent the motion that flow then measures.
+A Kinetics copy of 340x256 is often a squeezed 16:9 picture whose pixel aspect ratio (64:51) says so. Players stretch
+it. The readers that the published networks were trained and tested with do not, and neither does this module. The
+aspect ratio is recorded (`source_notes`), so that a user who mixes copies can distinguish them.
+
+An interlaced frame stays one picture, for three reasons. Every reader of the published data sets decoded whole frames,
+the resize to a short side of 256 pixels averages most of the comb pattern away, and a deinterlacer would invent motion
+that flow would then measure.
 """
 
 from dataclasses import dataclass, field
@@ -20,15 +23,19 @@ from numpy.typing import NDArray
 from pipeline.ingest.clip_errors import DecodeError, TooLarge
 
 MAX_PICTURE_BYTES = 64 << 20
-"""Of one picture of the result: at a short side of 256, an aspect of 340 to 1."""
+"""Largest number of bytes of one resulting picture: with a short side of 256 pixels, an aspect ratio of 340 to 1."""
 
 
 @dataclass(frozen=True)
 class View:
-    """From a decoded frame to the picture that is kept, upright and resized.
+    """A conversion from a decoded frame to an upright, resized picture.
 
-    `width` and `height` are those of the result in pixels. Its rows are the frame's columns where `transposed`; then it
-    is flipped upside down (`flipped`) and left to right (`mirrored`).
+    Attributes:
+        width: width of the picture in pixels.
+        height: height of the picture in pixels.
+        transposed: whether rows and columns are swapped; this is done first.
+        flipped: whether the picture is then turned upside down.
+        mirrored: whether the picture is then mirrored left to right.
     """
 
     width: int
@@ -39,7 +46,7 @@ class View:
     _reformatter: VideoReformatter = field(default_factory=VideoReformatter, compare=False, repr=False)
 
     def picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """The frame as (H, W, 3) uint8 RGB."""
+        """Return the picture of a frame, (H, W, 3) uint8 RGB."""
         width, height = (self.height, self.width) if self.transposed else (self.width, self.height)
         resized = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
@@ -50,7 +57,7 @@ class View:
 
     @property
     def picture_bytes(self) -> int:
-        """Bytes of one picture."""
+        """Number of bytes of one picture."""
         return 3 * self.width * self.height
 
     @property
@@ -60,14 +67,14 @@ class View:
 
 
 def view_of(frame: av.VideoFrame, short_side: int) -> View:
-    """How this frame is kept, with the shorter side as asked.
+    """Return the view that makes a frame upright and gives its shorter side the wanted length.
 
     Args:
-        frame: a decoded frame; its display matrix is followed, to the nearest quarter turn.
+        frame: a decoded frame; its display matrix is applied, rounded to the nearest quarter turn.
         short_side: shorter side of the result in pixels; both sides are rounded to even numbers.
 
     Raises:
-        TooLarge: the aspect is such that the longer side would take `MAX_PICTURE_BYTES`.
+        TooLarge: the aspect ratio is so extreme that the picture would take more than `MAX_PICTURE_BYTES`.
     """
     transposed, flipped, mirrored = _turn(frame)
     width, height = (frame.height, frame.width) if transposed else (frame.width, frame.height)
@@ -83,10 +90,12 @@ def view_of(frame: av.VideoFrame, short_side: int) -> View:
 
 
 def check_same_shape(view: View, now: View) -> None:
-    """A stream may change its resolution, not its shape: windows of a clip are cut from equal pictures.
+    """Check that a stream whose resolution changes still gives pictures of the same size and orientation.
+
+    All pictures of a clip must be equal in shape, because windows are cut from them.
 
     Raises:
-        DecodeError: the pictures of `now` are not those of `view`.
+        DecodeError: the views `view` and `now` differ.
     """
     if now != view:
         raise DecodeError(
@@ -95,7 +104,7 @@ def check_same_shape(view: View, now: View) -> None:
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """(transposed, flipped, mirrored) of the display matrix, which takes (x, y) to (a x + c y, b x + d y)."""
+    """Return (transposed, flipped, mirrored) of the display matrix, which maps (x, y) to (a x + c y, b x + d y)."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None or len(bytes(matrix)) < 36:
         return False, False, False

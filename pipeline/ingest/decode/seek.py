@@ -1,12 +1,14 @@
-"""A clip far into a film, decoded from the key frame before it and not from the film's beginning.
+"""Decoding of a clip from the key frame before it instead of from the beginning of the film.
 
-The pictures and times are those of decoding everything: time counts from the film's first frame, which is decoded to
-know it, and whatever is not certain after a jump is a `Doubt`, upon which the caller decodes from the beginning.
+The pictures and times are the same as when everything is decoded. Time counts from the film's first frame, which is
+decoded to get its time. `Doubt` is raised if one of these conditions does not hold, and then the caller decodes from
+the beginning:
 
-    the container has an index that names key frames by time: MP4 and Matroska; elsewhere libavformat guesses
-    the jump lands on a packet marked as a key frame and shown by the clip's start, a key frame earlier if need be
-    the decoder says that this very frame needs no other; what is shown before it (leading pictures) is dropped
-    every frame has a presentation time after the one before it, and is whole
+    the container has an index of key frames by time, as MP4 and Matroska have; for others libavformat guesses
+    the jump lands on a packet that is marked as a key frame and shown at or before the clip's start, if necessary after
+        further jumps to earlier key frames
+    the decoder says that this frame needs no other frame; frames shown before it (leading pictures) are dropped
+    every frame has a later presentation time than the frame before it, and is not corrupt
 """
 
 import itertools
@@ -19,14 +21,14 @@ from pipeline.ingest.decode.packet_digest import decoded
 from pipeline.ingest.decode.timestamps import Clock
 
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-"""Containers whose index is trusted."""
+"""Names of the container formats whose index is trusted."""
 
 JUMPS = 4
-"""Tries to land before the clip's start."""
+"""Largest number of jumps that try to land at or before the clip's start."""
 
 
 class Doubt(Exception):  # noqa: N818
-    """What comes after a jump may not be what lies there."""
+    """The frames after a jump may differ from those of decoding from the beginning."""
 
 
 def after_jump(
@@ -36,17 +38,17 @@ def after_jump(
     start: Fraction,
     read: Callable[[av.Packet], object],
 ) -> Iterator[av.VideoFrame]:
-    """The first frame of a stream, then those from some frame on that is shown by `start`.
+    """Yield the first frame of a stream, then the frames from a key frame on that is shown at or before `start`.
 
     Args:
-        container: just opened.
+        container: a container that was just opened.
         stream: the container's video stream.
-        clock: has told the time of each frame when the next is asked for.
-        start: in seconds from the first frame.
-        read: told of every packet from there on, before its frames.
+        clock: clock of the stream; the caller has passed each frame to it before it asks for the next.
+        start: seconds from the first frame.
+        read: called with every packet after the jump, before its frames are yielded.
 
     Raises:
-        Doubt: decode from the beginning.
+        Doubt: the frames are not certain; decode from the beginning.
     """
     if container.format.name not in INDEXED or stream.time_base is None:
         raise Doubt
@@ -59,7 +61,7 @@ def after_jump(
     last = first.pts
     for frame in _certain(decoded(packets, read)):
         if frame.pts is not None and (frame.pts < key or frame.pts <= first.pts):
-            continue  # needs what was jumped over, or is here already
+            continue  # it needs frames that were skipped, or it was yielded already
         if frame.pts is None or frame.pts <= last or frame.is_corrupt:
             raise Doubt
         if last < key and (frame.pts > key or not frame.key_frame):
@@ -73,7 +75,10 @@ def after_jump(
 def _land(
     container: av.container.InputContainer, stream: av.VideoStream, target: int
 ) -> tuple[Iterator[av.Packet], int]:
-    """The packets from a key frame on that is shown by `target`, and its time; both in the stream's units."""
+    """Return the packets from a key frame on that is shown at or before `target`, and the key frame's time.
+
+    Both times are in units of the stream's time base.
+    """
     wanted = target
     for _ in range(JUMPS):
         try:
@@ -86,12 +91,12 @@ def _land(
             raise Doubt
         if key.pts <= target:
             return itertools.chain([key], packets), key.pts
-        wanted = min(wanted, key.pts if key.dts is None else key.dts) - 1  # the index of MP4 goes by decoding time
+        wanted = min(wanted, key.pts if key.dts is None else key.dts) - 1  # MP4's index uses decoding times
     raise Doubt
 
 
 def _certain(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-    """The frames, as long as they decode without complaint."""
+    """Yield the frames; raise `Doubt` at an error of FFmpeg."""
     try:
         yield from frames
     except av.FFmpegError as error:

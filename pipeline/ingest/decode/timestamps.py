@@ -1,8 +1,9 @@
-"""When each frame of a source is shown, in seconds from its first frame: what players make of the times in a file.
+"""The time at which each frame of a source is shown, in seconds from its first frame, as players compute it.
 
-A frame's own presentation time is taken where it holds. Where it is missing, or goes wrong more often than the decoding
-time, the decoding time is taken, as FFmpeg and its players guess; where there is neither, a frame follows the one
-before it at the stream's rate. Times that do not advance by a little are held; by a lot, nobody can say what is meant.
+A frame's presentation time is used if it is usable. If it is missing, or has been wrong more often than the decoding
+time, the decoding time is used, as FFmpeg and players based on it do. If there is neither, the frame follows the one
+before it at the stream's frame rate. If a time falls back by up to `BACK_S` seconds, the frame gets the time of the
+frame before it. Larger jumps back or very large jumps ahead raise `BrokenTimestamps`.
 """
 
 from fractions import Fraction
@@ -12,29 +13,34 @@ import av
 from pipeline.ingest.clip_errors import BrokenTimestamps
 
 BACK_S = 1
-"""Seconds by which times may fall back and still be taken for jitter."""
+"""Seconds by which a time may fall back and still count as jitter."""
 
 
 class Clock:
-    """Reads the times of the frames of one stream, in the order in which the decoder hands them out."""
+    """A reader of the times of one stream's frames, which takes the frames in the order in which they are decoded.
+
+    Args:
+        rate: frames per second of the stream; None if unknown.
+        max_gap_s: longest time in seconds from one frame to the next.
+    """
 
     def __init__(self, rate: Fraction | None, max_gap_s: float) -> None:
         self._step = 1 / rate if rate else None
         self._max_gap = max_gap_s
-        self._last: dict[str, int] = {}  # by kind of time, in the stream's units
+        self._last: dict[str, int] = {}  # last time of each kind (pts, dts), in the stream's units
         self._faults = {"pts": 0, "dts": 0}
         self.origin: Fraction | None = None
-        """Time of the first frame in the file's own count, in seconds; None until a frame states one."""
+        """Time of the first frame as stated in the file, in seconds; None until a frame states a time."""
         self._now = Fraction(0)
         self._count = 0
         self.guessed = False
-        """Whether some frame's time is not its own presentation time."""
+        """Whether the time of some frame is not its own presentation time."""
 
     def since_start(self, frame: av.VideoFrame) -> Fraction:
-        """Seconds from the first frame to this, never less than for the frame before.
+        """Return the seconds from the first frame to this one, never less than for the frame before.
 
         Raises:
-            BrokenTimestamps: there is no time and no rate to follow, or times jump far back or far ahead.
+            BrokenTimestamps: the frame has no time and the stream no rate, or times jump far back or far ahead.
         """
         time = self._stated(frame)
         if time is None:
@@ -57,11 +63,14 @@ class Clock:
         return self._now
 
     def jump(self, since: Fraction) -> None:
-        """The frames up to this many seconds from the first are passed over."""
+        """Skip the frames up to `since` seconds from the first."""
         self._now = max(self._now, since)
 
     def _stated(self, frame: av.VideoFrame) -> Fraction | None:
-        """The better of presentation and decoding time, in seconds (libavcodec's `guess_correct_pts`)."""
+        """Return the more reliable of presentation and decoding time, in seconds; None if there is no time.
+
+        This is libavcodec's `guess_correct_pts`.
+        """
         times = {"pts": frame.pts, "dts": frame.dts}
         for kind, time in times.items():
             if time is not None:

@@ -1,7 +1,7 @@
-"""Whether a file that does not decode was cut short: its own lengths go on beyond its end.
+"""Check whether a file that does not decode was cut short: the lengths that it states go beyond its end.
 
-Asked only after a failure, so that the manifest can tell a broken transfer, which is worth another try, from a broken
-video, which is not.
+The check is made only after a failure, so that the manifest distinguishes a broken transfer, which is worth another
+try, from a broken video, which is not.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def cut_short(path: str) -> ClipError | None:
-    """`MoovMissing` or `Truncated` where the lengths in an MP4, AVI or Matroska file say so; None otherwise."""
+    """Return `MoovMissing` or `Truncated` if the lengths in an MP4, AVI or Matroska file say so; None otherwise."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(12)
@@ -34,7 +34,10 @@ def _beyond(promised: int, size: int) -> ClipError | None:
 
 
 def _mp4(file: BinaryIO, size: int) -> ClipError | None:
-    """Boxes follow each other: four bytes of length, four of kind; length 1: eight more bytes hold it."""
+    """Check an MP4 by its boxes.
+
+    A box begins with four bytes of length and four of kind; if the length is 1, eight more bytes hold the length.
+    """
     place = 0
     kinds: set[bytes] = set()
     while place + 8 <= size and len(kinds) < len(_BOXES):
@@ -53,7 +56,10 @@ def _mp4(file: BinaryIO, size: int) -> ClipError | None:
 
 
 def _matroska(file: BinaryIO, size: int) -> ClipError | None:
-    """An EBML header, then one segment; a length is a number whose leading zero bits say how many bytes it takes."""
+    """Check a Matroska file, which is an EBML header and one segment.
+
+    The leading zero bits of a length say how many bytes the length takes.
+    """
     file.seek(4)
     header = _number(file)
     if header is None:
@@ -66,7 +72,7 @@ def _matroska(file: BinaryIO, size: int) -> ClipError | None:
 
 
 def _number(file: BinaryIO) -> int | None:
-    """The next EBML length; None where it is unknown (a live recording) or no number."""
+    """Read the next EBML length; return None if it is unknown (a live recording) or not a number."""
     first = file.read(1)
     if not first or not first[0]:
         return None

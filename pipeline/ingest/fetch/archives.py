@@ -1,8 +1,8 @@
-"""Clips out of tar archives, plain or gzipped, in one pass and without unpacking to disk.
+"""Reading of clips from tar archives, plain or gzipped, in one pass and without unpacking to disk.
 
-Kinetics is published as archives of some thousand trimmed clips each (https://github.com/cvdfoundation/kinetics-dataset);
-their addresses stand in lists such as `k400_train_path.txt`. Names of members are looked up among the wanted ones and
-never become paths.
+Kinetics is published as archives of about a thousand trimmed clips (https://github.com/cvdfoundation/kinetics-dataset);
+lists such as `k400_train_path.txt` hold their addresses. Member names are only compared with the wanted names and are
+never used as paths.
 """
 
 import os
@@ -22,7 +22,7 @@ from pipeline.ingest.fetch.tar import FILE, FOLDER, Header, headers
 from pipeline.storage import open_store
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
-"""Of the names of archives in a folder; what an archive is shows in its content."""
+"""Endings of the names of archives in a folder. The format is detected from an archive's content, not from its name."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Member:
     """A wanted file of an archive.
 
     Attributes:
-        name: Its path in the archive, for messages.
-        stem: The path's last part without extension.
-        content: Its bytes; None where there is an error.
-        error: Why it cannot be used.
+        name: path in the archive, for messages.
+        stem: last part of the path, without extension.
+        content: bytes of the file; None if there is an error.
+        error: the reason why the file cannot be used; None if it can.
     """
 
     name: str
@@ -43,19 +43,20 @@ class Member:
 
 
 def read_archive(uri: str, wanted: Container[str], settings: FetchConfig) -> Iterator[Member]:
-    """The wanted members of an archive, in its order, one in memory at a time.
+    """Yield the wanted members of an archive, in its order, one in memory at a time.
 
     Args:
-        uri: tar or gzipped tar, whatever its name; see `pipeline.ingest.fetch.stores.open_source`.
-        wanted: stems whose content is wanted. Extensions do not count, so `a.mp4` and `a.json` both are `a`, and a stem
-            may come more than once. Twins that macOS makes (`._a.mp4`) are passed over.
-        settings: how patient to be, and how large a member may be.
+        uri: a tar or gzipped tar with any name; see `pipeline.ingest.fetch.stores.open_source`.
+        wanted: stems whose content is wanted. Extensions do not count, so `a.mp4` and `a.json` both have the stem `a`,
+            and a stem may come more than once. The extra files that macOS makes (`._a.mp4`) are skipped.
+        settings: time limits, number of tries, and largest size of a member.
 
     Yields:
         Members, each with its content or with `UnsafeMember`, `TooLarge` or `ZeroByte`.
 
     Raises:
-        ClipError: the archive does not go on: `ArchiveBroken`, or as `open_source`. Members yielded before are good.
+        ClipError: the rest of the archive cannot be read: `ArchiveBroken`, or as for `open_source`. Members that were
+            yielded before are valid.
     """
     with open_source(uri, settings) as file:
         tape = Tape(file, public(uri))
@@ -67,15 +68,16 @@ def read_archive(uri: str, wanted: Container[str], settings: FetchConfig) -> Ite
 
 
 def list_archives(where: str, settings: FetchConfig) -> list[str]:
-    """The archives of a data set, in order.
+    """Return the paths or addresses of a data set's archives, in order.
 
     Args:
-        where: an archive; a folder, local or of an object store, whose `.tar`, `.tar.gz` and `.tgz` files at any depth
-            are meant; or a `.txt` list of paths and addresses, one a line, relative ones beginning where the list lies.
-        settings: how patient to be.
+        where: an archive; a folder, local or in an object store, whose `.tar`, `.tar.gz` and `.tgz` files at any depth
+            are taken; or a `.txt` list of paths and addresses, one per line, where relative ones start from the list's
+            folder.
+        settings: time limits and number of tries.
 
     Raises:
-        ClipError: there is none, or as `open_source`; `BadRow` where a list from elsewhere names a local file.
+        ClipError: there is no archive, or as for `open_source`; `BadRow` if a remote list names a local file.
     """
     if (where.partition("?")[0] if "://" in where else where).endswith(".txt"):
         found = _listed(where, fetch(where, settings).decode("utf-8-sig", errors="replace"))
@@ -103,7 +105,7 @@ def _member(tape: Tape, header: Header, stem: str, settings: FetchConfig) -> Mem
 
 
 def _listed(where: str, text: str) -> list[str]:
-    """The addresses of a list."""
+    """Return the paths and addresses in a list."""
     lines = [line.strip() for line in text.splitlines()]
     return [_absolute(where, line) for line in lines if line and not line.startswith("#")]
 
@@ -116,7 +118,7 @@ def _absolute(where: str, line: str) -> str:
     elif urlsplit(where).scheme in ("http", "https"):
         address = urljoin(where, line)
     else:
-        parts = urlsplit(where)  # an object store has no folders to go up in
+        parts = urlsplit(where)  # an object store has no parent folders, so `..` is not resolved
         address = urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(line)}"))
     scheme, remote, _ = address.partition("://")
     if (not remote or scheme.lower() == "file") and not where.startswith("file:"):
@@ -125,7 +127,7 @@ def _absolute(where: str, line: str) -> str:
 
 
 def _below(where: str, settings: FetchConfig) -> list[str]:
-    """The archives of a folder, or the archive itself."""
+    """Return the archives below a folder, or `where` itself if it is a file."""
     local = "://" not in where
     try:
         root, files = _look(where) if local else in_time(lambda: _look(where), patience_s(settings))
@@ -140,7 +142,7 @@ def _below(where: str, settings: FetchConfig) -> list[str]:
 
 
 def _look(where: str) -> tuple[str, list[str] | None]:
-    """A folder's path in its store and those of its archives, sorted; None where it is a file itself."""
+    """Return a folder's path in its store and the sorted paths of its archives; None instead of these for a file."""
     store, path = open_store(where)
     kind = store.get_file_info(path).type
     if kind == pafs.FileType.NotFound:
@@ -150,7 +152,7 @@ def _look(where: str) -> tuple[str, list[str] | None]:
 
 
 def _files(store: pafs.FileSystem, folder: str) -> Iterator[str]:
-    """Every file below a folder; links to folders, which may lead in a circle, are not followed."""
+    """Yield every file below a folder; links to folders are not followed, because they may lead in a circle."""
     if isinstance(store, pafs.LocalFileSystem):
         for where, _, names in os.walk(folder, onerror=_fail):
             yield from (f"{where}/{name}" for name in names)

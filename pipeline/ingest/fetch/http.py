@@ -1,12 +1,13 @@
-"""A file of a web server as a stream, which goes on by Range where a connection breaks.
+"""A file of a web server as a stream, which continues with a Range request if a connection breaks.
 
-Every transfer ends:
+No transfer runs forever, because these limits hold:
 
-    a head     comes within `timeout_s`
-    a byte     comes within `timeout_s` of the one before it
-    a MiB      comes within `timeout_s` and what it takes at 16 KiB a second: a drip is no progress
-    a fault    is tried again, `tries` times in all, after 1, 2, 4 ... seconds or what the host asks for, two minutes
-               at most; 64 MiB on, the count begins anew: a large archive may break more often than a small file
+    a head     must come within `timeout_s`
+    a byte     must come within `timeout_s` of the one before it
+    a MiB      must come within `timeout_s` plus the time that it takes at 16 KiB per second
+    a fault    is followed by another try, up to `tries` tries in all. The pause before it is 1, 2, 4 ... seconds, or as
+               long as the host asks for if that is more, but two minutes at most. The count of faults starts again
+               after 64 MiB, because the transfer of a large archive may break more often than that of a small file
 """
 
 import http.client
@@ -23,40 +24,41 @@ from pipeline.ingest.clip_errors import ClipError, Network, ServerError, SourceC
 from pipeline.ingest.fetch.request import BROKEN, Passing, get, one_line, public, within
 
 BLOCK = 1 << 20
-"""Bytes read at a time."""
+"""Number of bytes read at a time."""
 
 SLOWEST = 16 << 10
-"""Bytes a second below which a block counts as stalled."""
+"""Bytes per second below which a block counts as stalled."""
 
 PROGRESS = 64 << 20
-"""Bytes after which earlier faults are forgotten."""
+"""Number of bytes after which earlier faults no longer count."""
 
 LONGEST_PAUSE_S = 120.0
-"""Longest pause before another try, whatever the host asks for."""
+"""Longest pause in seconds before another try, whatever the host asks for."""
 
 _CONTENT_RANGE = r"bytes (?:(?P<start>\d{1,18})-\d+|\*)/(?P<size>\d{1,18}|\*)"
 
 pause = time.sleep
-"""How a pause is made."""
+"""Function that makes a pause, in seconds."""
 
 
 def open_http(url: str, settings: FetchConfig) -> io.BufferedReader:
-    """A file of a web server, open for reading; see `HttpStream`.
+    """Open a file of a web server for reading; see `HttpStream`.
 
     Raises:
-        ClipError: `FileNotFound`, `Forbidden`, `BadRow`; after all tries `Network`, `RateLimited`, `ServerError`.
+        ClipError: `FileNotFound`, `Forbidden`, `BadRow`; after all tries, `Network`, `RateLimited`, `ServerError` or
+            `Truncated`.
     """
     return io.BufferedReader(HttpStream(url, settings), BLOCK)
 
 
 @dataclass(frozen=True)
 class _Version:
-    """What tells one version of a file from another; None where the host does not say.
+    """Facts that distinguish versions of a file; None if the host does not state them.
 
     Attributes:
-        etag: Entity tag, quoted as sent.
-        modified: Date of the last change, as sent.
-        size: Bytes of the whole file.
+        etag: entity tag, with the quotes as sent.
+        modified: date of the last change, as sent.
+        size: number of bytes of the whole file.
     """
 
     etag: str | None
@@ -65,51 +67,51 @@ class _Version:
 
     @property
     def validator(self) -> dict[str, str]:
-        """The condition for going on (RFC 9110, section 13.1.5): a strong tag, else the date."""
+        """The condition for continuing (RFC 9110, section 13.1.5): a strong tag, else the date, else nothing."""
         strong = self.etag if self.etag and not self.etag.startswith("W/") else None
         return {"If-Range": strong or self.modified or ""} if strong or self.modified else {}
 
     def differs(self, other: "_Version") -> bool:
-        """Whether any fact that both have is another one."""
+        """Return whether any fact that both versions have differs."""
         pairs = ((self.etag, other.etag), (self.modified, other.modified), (self.size, other.size))
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 class HttpStream(io.RawIOBase):
-    """The bytes of a file in order, over as many connections as it takes.
+    """A stream of the bytes of a file, in order, over as many connections as are needed.
 
-    A connection that breaks, stalls or ends early is followed by one that asks for the rest, on condition that the file
-    is still the same. A host that sends the whole file again has its beginning compared with what was handed out.
+    If a connection breaks, stalls or ends early, the next one asks for the rest, on condition that the file is still
+    the same. If the host sends the whole file again, its beginning is compared with the bytes already read.
 
     Raises:
-        ClipError: while reading `Network`, `Truncated`, `ServerError`, `RateLimited` after all tries; `SourceChanged`.
+        ClipError: as for `open_http`; while reading also `SourceChanged`.
     """
 
     def __init__(self, url: str, settings: FetchConfig) -> None:
         self._url, self._settings, self._name = url, settings, public(url)
         self._response: urllib3.BaseHTTPResponse | None = None
         self._version = _Version(None, None, None)
-        self._position = 0  # bytes taken from the host for good, with their checksum
-        self._checksum = 0
-        self._rest = memoryview(b"")  # of them, those that are still to be handed out
+        self._position = 0  # number of bytes accepted from the host
+        self._checksum = 0  # checksum of these bytes
+        self._rest = memoryview(b"")  # the last of these bytes, which the reader has not taken yet
         self._faults, self._since_fault = 0, 0
         self._persist()
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file as the host states them."""
+        """Number of bytes of the file as the host states it; None if it does not."""
         return self._version.size
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Bytes handed out."""
+        """Return the number of bytes that the reader has taken."""
         return self._position - len(self._rest)
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        """Fill the buffer, or a part of it; 0 at the end."""
+        """Fill the buffer or a part of it, and return the number of bytes; 0 at the end."""
         if not self._rest:
             self._persist()
         count = min(len(buffer), len(self._rest))
@@ -118,7 +120,7 @@ class HttpStream(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the stream and its connection."""
         self._drop()
         super().close()
 
@@ -128,7 +130,7 @@ class HttpStream(io.RawIOBase):
             self._response = None
 
     def _persist(self) -> None:
-        """Take the next block from the host, empty at the end, with as many tries as there are."""
+        """Take the next block from the host, with as many tries as are left; it is empty at the end of the file."""
         while True:
             try:
                 self._rest = memoryview(self._block())
@@ -157,7 +159,7 @@ class HttpStream(io.RawIOBase):
         return block
 
     def _connect(self) -> urllib3.BaseHTTPResponse:
-        """Ask for the file, or for the rest of it, and see to it that the next byte is the one at the position."""
+        """Request the file, or the rest of it, and return a response whose next byte is the one at the position."""
         headers = {"Accept-Encoding": "identity"}
         if self._position:
             headers |= {"Range": f"bytes={self._position}-", **self._version.validator}
@@ -180,7 +182,7 @@ class HttpStream(io.RawIOBase):
         return response
 
     def _stated(self, response: urllib3.BaseHTTPResponse) -> tuple[_Version, int | None]:
-        """The version that an answer belongs to, and where in the file it begins; None where it does not say."""
+        """Return the version of an answer, and the position in the file at which it begins; None if not stated."""
         headers, size = response.headers, response.length_remaining
         start: int | None = 0
         if response.status != 200:
@@ -190,7 +192,7 @@ class HttpStream(io.RawIOBase):
         return _Version(headers.get("ETag"), headers.get("Last-Modified"), size), start
 
     def _pass_over(self, response: urllib3.BaseHTTPResponse) -> None:
-        """Read again what was handed out, of a host that knows no Range, and compare."""
+        """Read the first bytes again, from a host that ignores Range, and compare them with those already accepted."""
         checksum, left = 0, self._position
         while left:
             block = self._read(response, min(BLOCK, left))

@@ -1,14 +1,15 @@
-"""How often YouTube is asked: one limiter for the whole cluster, with a circuit breaker for each egress address.
+"""Limit for requests to YouTube: one limiter for the whole cluster, with a circuit breaker for each egress address.
 
-An egress is the address by which requests leave: a proxy's, or `direct` for all nodes without one. Nodes behind one
-NAT share their public address, and no node can know it without asking somebody, so that all of them count as one.
+An egress is the address from which requests leave: that of a proxy, or `direct` for all nodes without a proxy. All
+nodes without a proxy count as one egress, because nodes behind one NAT share a public address, and a node cannot know
+its public address without asking another server.
 
-    closed     a request every `3600 / youtube_per_hour` seconds
-    open       after a refusal (429, bot check): none for `youtube_pause_s`, doubled from refusal to refusal
-    half open  then one request, the probe; a success closes the circuit, a refusal opens it anew
+    closed     one request every `3600 / youtube_per_hour` seconds
+    open       after a refusal (429, bot check): no request for `youtube_pause_s`, doubled at every further refusal
+    half open  after this pause: one request, the probe; a success closes the circuit, a refusal opens it again
 
-Nobody queues and nothing is reserved, so nothing is lost with a task that dies while it waits: a task asks for its
-turn, hears how long to sleep before it asks again, and sleeps in its own process.
+There is no queue and no reservation, so nothing is lost if a task dies while it waits: a task asks for its turn, gets
+the seconds to sleep before it asks again, and sleeps in its own process.
 """
 
 import logging
@@ -25,36 +26,41 @@ from pipeline.config import FetchConfig
 from pipeline.ingest.clip_errors import RateLimited
 
 FULL_PAUSES = 3
-"""Pauses without a success after which nobody waits through another: the egress is blocked, not busy."""
+"""Number of pauses without a success after which tasks no longer wait: the egress then counts as blocked."""
 
 PROBE_S = 300.0
-"""After so long without word from a probe, whose task may have died, another is sent."""
+"""Seconds without a result of the probe after which another probe is sent, because its task may have died."""
 
 NAME, NAMESPACE = "youtube_limiter", "video-action-pipeline"
-"""Of the cluster's actor: a namespace of our own, so that runs at the same time share it."""
+"""Name and namespace of the cluster's actor; the namespace is fixed, so that simultaneous runs share the actor."""
 
 _log = logging.getLogger(__name__)
 
 
 class Limiter(Protocol):
-    """What a fetching task asks before and tells after each request."""
+    """The interface that a fetching task calls before and after each request."""
 
     def acquire(self, egress: str) -> None:
         """Wait until a request may be made.
 
         Raises:
-            RateLimited: the egress was refused so often that waiting is useless.
+            RateLimited: requests of the egress were refused so often that waiting is useless.
         """
 
     def refused(self, egress: str, reason: str) -> None:
-        """The last request met a 429 or a bot check: all requests of the egress pause."""
+        """Report that the last request met a 429 or a bot check; all requests of the egress then pause."""
 
     def succeeded(self, egress: str) -> None:
-        """The last request was answered, with a video or with the reason why there is none."""
+        """Report that the last request was answered, with a video or with a reason why there is none."""
 
 
 class Turn(NamedTuple):
-    """A request may be made now (`wait_s` is 0), or is to be asked for again after so many seconds, or never."""
+    """The answer to a request for a turn.
+
+    Attributes:
+        wait_s: 0 if a request may be made now, else the seconds after which to ask again.
+        refusal: reason why it is useless to ask again; None if it is not.
+    """
 
     wait_s: float
     refusal: str | None = None
@@ -62,17 +68,17 @@ class Turn(NamedTuple):
 
 @dataclass
 class _Circuit:
-    """Times in seconds of the clock."""
+    """The state of one egress; times are in seconds of the clock."""
 
-    next_s: float = -math.inf  # of the next request
-    asked_s: float = -math.inf  # of the last request
-    rests_until: float = -math.inf
-    refusals: int = 0  # without a success between; above 0 the circuit is open or half open
-    reason: str = ""  # of the last refusal
+    next_s: float = -math.inf  # earliest time of the next request
+    asked_s: float = -math.inf  # time of the last request
+    rests_until: float = -math.inf  # end of the pause after the last refusal
+    refusals: int = 0  # number since the last success; above 0 the circuit is open or half open
+    reason: str = ""  # reason of the last refusal
 
 
 class Circuits:
-    """The rates and circuits of all egress addresses; never waits, and is used by one thread at a time."""
+    """The rates and circuits of all egress addresses. Its methods do not wait; only one thread may use it at a time."""
 
     def __init__(self, settings: FetchConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = 3600 / settings.youtube_per_hour
@@ -81,20 +87,20 @@ class Circuits:
         self._circuits: defaultdict[str, _Circuit] = defaultdict(_Circuit)
 
     def ask(self, egress: str) -> Turn:
-        """Ask for a turn; with `Turn(0)` it is taken."""
+        """Ask for a turn; `Turn(0)` means that the caller has the turn now."""
         circuit, now = self._circuits[egress], self._clock()
         if now < circuit.rests_until:
             if circuit.refusals > FULL_PAUSES:
                 return Turn(math.inf, _hopeless(egress, circuit))
             return Turn(circuit.rests_until - now)
         if now < circuit.next_s:
-            return Turn(min(circuit.next_s - now, self._interval_s))  # a probe may be answered soon
+            return Turn(min(circuit.next_s - now, self._interval_s))  # ask again early: a probe may be answered soon
         circuit.next_s = now + (max(PROBE_S, self._interval_s) if circuit.refusals else self._interval_s)
         circuit.asked_s = now
         return Turn(0.0)
 
     def refused(self, egress: str, reason: str) -> None:
-        """Open the circuit; what was under way as it opened opens it no further."""
+        """Open the circuit; refusals of requests that were under way when it opened are ignored."""
         circuit, now = self._circuits[egress], self._clock()
         if now < circuit.rests_until:
             return
@@ -108,7 +114,7 @@ class Circuits:
         )
 
     def succeeded(self, egress: str) -> None:
-        """Close the circuit; what was under way as it opened does not close it."""
+        """Close the circuit; successes of requests that were under way when it opened are ignored."""
         circuit = self._circuits[egress]
         if circuit.refusals and self._clock() >= circuit.rests_until:
             circuit.refusals = 0
@@ -124,7 +130,7 @@ def _hopeless(egress: str, circuit: _Circuit) -> str:
 
 
 class ClusterLimiter:
-    """Of all tasks on a cluster, by way of one actor; pickled to the tasks that use it."""
+    """A limiter for all tasks on a cluster, which calls one actor; it is pickled to the tasks that use it."""
 
     def __init__(self, settings: FetchConfig, sleep: Callable[[float], None] = time.sleep) -> None:
         self._settings = settings
@@ -132,7 +138,7 @@ class ClusterLimiter:
         self.actor = _actor(settings)
 
     def acquire(self, egress: str) -> None:
-        """See `Limiter`. Sleeps in the task, not in the actor."""
+        """See `Limiter`; the task sleeps, not the actor."""
         _wait_for_turn(lambda: self._call("ask", egress), self._sleep)
 
     def refused(self, egress: str, reason: str) -> None:
@@ -146,19 +152,19 @@ class ClusterLimiter:
     def _call(self, method: str, *arguments: str) -> Any:
         try:
             return ray.get(getattr(self.actor, method).remote(*arguments))
-        except ray.exceptions.ActorDiedError:  # it was another run's, which has ended
+        except ray.exceptions.ActorDiedError:  # the actor belonged to another run, which has ended
             self.actor = _actor(self._settings)
             _kept[NAME] = self.actor
             return ray.get(getattr(self.actor, method).remote(*arguments))
 
 
-_kept: dict[str, Any] = {}  # an actor ends with the last handle where it was started, and tasks come and go
+_kept: dict[str, Any] = {}  # an actor ends with the last handle of the process that started it
 
 
 def cluster_limiter(settings: FetchConfig) -> ClusterLimiter:
-    """The limiter of the cluster to which this process is connected, started where there is none.
+    """Return the limiter of the cluster to which this process is connected; start its actor if there is none.
 
-    A run that comes while another fetches takes its limiter with it, whose rate and pause then hold for both.
+    A run that starts while another run fetches uses the same actor, so the rate and pause of the first hold for both.
     """
     return ClusterLimiter(settings)
 

@@ -1,4 +1,4 @@
-"""One GET of a web server: redirects followed, refusals typed, the head of the answer there in time."""
+"""One GET request: redirects are followed, refusals become typed errors, and the answer's head has a time limit."""
 
 import contextlib
 import email.utils
@@ -18,14 +18,19 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, Forbidden, Network, RateLimited, ServerError
 
 REDIRECTS = 5
-"""Most redirects followed from one address."""
+"""Largest number of redirects followed from one address."""
 
 BROKEN = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-"""What urllib3 raises where a transfer goes wrong."""
+"""Exceptions that urllib3 raises if a transfer fails."""
 
 
 class Passing(Exception):  # noqa: N818
-    """A fault that may pass: the error that it is where it does not, and the pause that the host asks for."""
+    """A temporary fault, after which another try may succeed.
+
+    Args:
+        error: the error to raise if no further try is made.
+        pause_s: pause in seconds that the host asks for.
+    """
 
     def __init__(self, error: ClipError, pause_s: float = 0.0) -> None:
         super().__init__(str(error))
@@ -34,11 +39,11 @@ class Passing(Exception):  # noqa: N818
 
 
 def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTPResponse:
-    """The answer to a GET, its body still to be read; status 200, 206 or 416.
+    """Return the answer to a GET, with status 200, 206 or 416; its body is not read yet.
 
     Raises:
-        Passing: a fault that may pass.
-        ClipError: one that does not: `FileNotFound`, `Forbidden`, or `BadRow` where it is no http(s) address.
+        Passing: the fault is temporary.
+        ClipError: the fault is permanent: `FileNotFound`, `Forbidden`, or `BadRow` if this is not an http(s) address.
     """
     asked = url
     for _ in range(REDIRECTS + 1):
@@ -56,7 +61,7 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
         location = response.get_redirect_location()
         if not location:
             return _accepted(response, public(asked))
-        response.close()  # with its body unread, which may be endless
+        response.close()  # its body is not read, since it may be endless
         url = urljoin(url, location)
     raise Forbidden(
         f"{public(asked)}: more than {REDIRECTS} redirects, the last to {public(url)}; give the final address"
@@ -64,7 +69,7 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
 
 
 def public(uri: str) -> str:
-    """An address as it may stand in a message: one short line without password and query, which may be secrets."""
+    """Return an address for messages: one short line without user, password and query, which may be secrets."""
     scheme, separator, rest = uri.partition("://")
     if separator:
         authority, slash, path = rest.partition("?")[0].partition("/")
@@ -73,7 +78,7 @@ def public(uri: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """A library's own message."""
+    """Return the type and message of a library's exception on one line."""
     return _printable(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
@@ -84,16 +89,18 @@ def _printable(text: str, most: int = 300) -> str:
 
 @contextlib.contextmanager
 def within(seconds: float, stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` from another thread where the block takes longer: a socket's timeout begins anew at every byte.
+    """Call `stop` from another thread if the block takes longer than `seconds`.
+
+    A socket's own timeout is not enough, because it starts again at every byte.
 
     Raises:
-        TimeoutError: it took longer, however it ended.
+        TimeoutError: the block took longer, and ended normally or with an error of `BROKEN`.
     """
     late = threading.Event()
 
     def expire() -> None:
         late.set()
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the connection has ended meanwhile
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the connection may have ended already
             stop()
 
     timer = threading.Timer(seconds, expire)
@@ -111,7 +118,7 @@ def within(seconds: float, stop: Callable[[], object]) -> Iterator[None]:
 
 
 def _accepted(response: urllib3.BaseHTTPResponse, name: str) -> urllib3.BaseHTTPResponse:
-    """The answer where its status is one to read from, else the error that the status means."""
+    """Return the answer if its status is 200, 206 or 416; else raise the error that the status means."""
     status = response.status
     if status in (200, 206, 416):
         return response
@@ -127,7 +134,7 @@ def _accepted(response: urllib3.BaseHTTPResponse, name: str) -> urllib3.BaseHTTP
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
-    """Seconds that the host asks to wait, given as such or as a date; 0 where it does not say."""
+    """Return the seconds that the host asks to wait, stated as seconds or as a date; 0 if it states none."""
     stated = response.headers.get("Retry-After", "").strip()
     if stated.isascii() and stated.isdigit():
         return float(stated[:9])
@@ -138,13 +145,13 @@ def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
 
 
 def _proxy(scheme: str, host: str) -> str | None:
-    """The proxy of the usual environment variables."""
+    """Return the proxy that the usual environment variables set for a host; None if there is none."""
     proxy = urllib.request.getproxies().get(scheme)
     return None if urllib.request.proxy_bypass(host) else proxy
 
 
 class _Connection(HTTPConnection):
-    """Its answer's head must be there within the timeout as a whole."""
+    """A connection on which the whole head of an answer must arrive within the timeout."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         connection = self.sock
@@ -153,7 +160,7 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
+    """A `_Connection` over TLS."""
 
 
 class _Pool(HTTPConnectionPool):
@@ -166,7 +173,7 @@ class _SecurePool(HTTPSConnectionPool):
 
 @functools.cache
 def _pools(proxy: str | None) -> urllib3.PoolManager:
-    """The connections that this process keeps."""
+    """Return the connection pools that this process keeps for a proxy, or for direct connections."""
     pools = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
     pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return pools

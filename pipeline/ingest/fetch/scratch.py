@@ -1,7 +1,7 @@
-"""Folders for a moment, which are gone afterwards, if need be by whoever comes next: a kill leaves them behind.
+"""Temporary folders that are removed after use; if a killed process leaves one behind, the next process removes it.
 
-Each is named after its host, its process and when that process started, so that anybody on the host can tell whether it
-is still in use: ids of processes come again, an id and its start do not.
+The name of a folder contains its host, its process id and the start time of that process, so that any process on the
+host can tell whether the folder is still in use. The start time is needed because process ids are reused.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _NAME = "scratch"
 
 @contextlib.contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder below another, for this process alone; remove it in the end, and first what dead processes left."""
+    """Remove the folders of dead processes inside `folder`, make one for this process, and remove it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     name = f"{_NAME}-{socket.gethostname()}-{os.getpid()}-{process_start(os.getpid())}-"
@@ -27,7 +27,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what processes of this host left in the folder as they were killed."""
+    """Remove the scratch folders inside `folder` that killed processes of this host left behind."""
     for left in folder.glob(f"{_NAME}-{glob.escape(socket.gethostname())}-*-*-*"):
         pid, start = left.name.split("-")[-3:-1]
         if pid.isdecimal() and process_start(int(pid)) != start:
@@ -35,7 +35,7 @@ def remove_stale(folder: Path) -> None:
 
 
 def process_start(pid: int) -> str:
-    """When a process started, in ticks since the machine did; empty for one that is not there."""
+    """Return the start time of a process in clock ticks since boot; an empty string if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

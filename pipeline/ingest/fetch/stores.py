@@ -1,4 +1,4 @@
-"""Any source as a stream or as bytes: a local path, an http(s) address, or what pyarrow's file systems reach."""
+"""Reading of any source as a stream or as bytes: local paths, http(s) addresses and pyarrow's file systems."""
 
 import io
 import queue
@@ -31,9 +31,9 @@ from pipeline.storage import open_store
 T = TypeVar("T")
 
 PIECE, BLOCK = 1 << 20, 8 << 20
-"""Bytes read at a time, of a local file and of an object store, to which each block is a request of its own."""
+"""Bytes read at a time from a local file and from an object store; for the latter each block is one request."""
 
-# Words of the AWS SDK, and status codes in its messages; the first that fits.
+# Words of the AWS SDK, and status codes in its messages. The first match counts.
 _MEANINGS: tuple[tuple[str, type[ClipError]], ...] = (
     (r"NO_SUCH_(BUCKET|KEY)|RESOURCE_NOT_FOUND|status:? 404|HTTP 404", FileNotFound),
     (r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|UNRECOGNIZED_CLIENT|status:? 40[13]", Forbidden),
@@ -44,19 +44,19 @@ _MEANINGS: tuple[tuple[str, type[ClipError]], ...] = (
 
 
 def open_source(uri: str, settings: FetchConfig) -> io.BufferedReader:
-    """A file, open for reading from first to last.
+    """Open a file for reading from beginning to end.
 
     Args:
-        uri: a local path, an http(s) address, or an address that `pyarrow.fs.FileSystem.from_uri` knows: `s3://`, with
-            `endpoint_override` and `region` in its query and credentials in front of the bucket or in the usual
-            environment variables, or `gs://`.
-        settings: how patient to be.
+        uri: a local path, an http(s) address, or an address that `pyarrow.fs.FileSystem.from_uri` knows, such as
+            `gs://` or `s3://`. An `s3://` address may have `endpoint_override` and `region` in its query; credentials
+            stand in front of the bucket or in the usual environment variables.
+        settings: time limits and number of tries.
 
     Returns:
-        The stream, which raises `ClipError` too.
+        The stream; reading from it may raise `ClipError` too.
 
     Raises:
-        ClipError: see `pipeline.ingest.fetch.http`; `Unreadable` where it is no file that can be read.
+        ClipError: see `pipeline.ingest.fetch.http`; `Unreadable` if the source is not a file that can be read.
     """
     if uri.partition("://")[0].lower() in ("http", "https"):
         return open_http(uri, settings)
@@ -65,14 +65,14 @@ def open_source(uri: str, settings: FetchConfig) -> io.BufferedReader:
 
 
 def fetch(uri: str, settings: FetchConfig) -> bytes:
-    """The whole content of a file.
+    """Return the whole content of a file.
 
     Args:
         uri: see `open_source`.
-        settings: how patient to be, and how large a file may be.
+        settings: time limits, number of tries, and largest size of a file.
 
     Raises:
-        ClipError: as `open_source`; `TooLarge` above `max_mib`, `ZeroByte` where nothing is in it.
+        ClipError: as for `open_source`; `TooLarge` above `max_mib`, `ZeroByte` if the file is empty.
     """
     most = settings.max_mib << 20
     with open_source(uri, settings) as file:
@@ -89,7 +89,7 @@ def fetch(uri: str, settings: FetchConfig) -> bytes:
 
 
 def meaning(error: Exception, uri: str, local: bool) -> ClipError:
-    """What an error of Arrow or of the system means, with its message but without the secrets of the address."""
+    """Return the clip error that an error of Arrow or the system means; its message omits secrets in the address."""
     text = f"{public(uri)}: {one_line(error).replace(uri, public(uri))}"
     if isinstance(error, FileNotFoundError):
         return FileNotFound(text)
@@ -101,16 +101,18 @@ def meaning(error: Exception, uri: str, local: bool) -> ClipError:
 
 
 def patience_s(settings: FetchConfig) -> float:
-    """How long an object store may take to answer: its client tries again by itself."""
+    """Return the seconds that an object store may take to answer, which include the retries of its own client."""
     return settings.tries * settings.timeout_s
 
 
 def in_time(call: Callable[[], T], seconds: float) -> T:
-    """What a call returns or raises, made on another thread: Arrow's clients of object stores wait without end.
+    """Make a call on another thread, with a time limit, because Arrow's clients of object stores may wait forever.
+
+    It returns or raises what the call returns or raises.
 
     Raises:
-        TimeoutError: nothing yet after so many seconds. The thread is left to itself, and Arrow lets a process end only
-            after its requests: a plain exit waits for the host, as long as it keeps the connection open.
+        TimeoutError: the call has not ended within `seconds`. Its thread keeps running, and Arrow lets a process exit
+            only when its requests have ended, so an exit may wait as long as the host keeps the connection open.
     """
     outcome: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
 
@@ -135,7 +137,7 @@ def _too_large(uri: str, settings: FetchConfig) -> TooLarge:
 
 
 class _StoredFile(io.RawIOBase):
-    """A file of the local disk or of an object store whose errors are `ClipError`s."""
+    """A file on the local disk or in an object store; errors are raised as `ClipError`."""
 
     def __init__(self, uri: str, settings: FetchConfig) -> None:
         self._uri, self.local, self._position = uri, "://" not in uri, 0
@@ -143,22 +145,22 @@ class _StoredFile(io.RawIOBase):
         try:
             store, path = open_store(uri) if self.local else in_time(lambda: open_store(uri), self._patience_s)
             self.local = isinstance(store, pafs.LocalFileSystem)
-            if self.local and not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+            if self.local and not stat.S_ISREG(Path(path).stat().st_mode):  # reading a pipe could wait forever
                 raise Unreadable(f"{public(uri)}: no plain file")
             self._file = io.FileIO(path) if self.local else self._opened(store, path)
-        except (OSError, ValueError, NotImplementedError) as error:  # the latter two: an address Arrow cannot read
+        except (OSError, ValueError, NotImplementedError) as error:  # the last two: Arrow cannot parse the address
             raise meaning(error, self._uri, self.local) from None
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Bytes read."""
+        """Return the number of bytes read so far."""
         return self._position
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        """Fill the buffer, or a part of it; 0 at the end."""
+        """Fill the buffer or a part of it, and return the number of bytes; 0 at the end."""
         try:
             part = self._part(len(buffer))
         except OSError as error:
@@ -168,7 +170,7 @@ class _StoredFile(io.RawIOBase):
         return len(part)
 
     def _opened(self, store: pafs.FileSystem, path: str) -> Any:
-        # Arrow would otherwise unpack what is named .gz.
+        # Without `compression=None` Arrow would unpack files whose name ends in .gz.
         return in_time(lambda: store.open_input_stream(path, compression=None), self._patience_s)
 
     def _part(self, most: int) -> bytes:
@@ -177,7 +179,7 @@ class _StoredFile(io.RawIOBase):
         return in_time(lambda: self._file.read(most), self._patience_s + most / SLOWEST)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if hasattr(self, "_file"):
             self._file.close()
         super().close()

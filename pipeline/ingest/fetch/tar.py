@@ -1,7 +1,7 @@
-"""The headers of a tar archive, ustar, GNU or pax, read one after another with bounded memory.
+"""Reading of the headers of a tar archive (ustar, GNU or pax) one after another with bounded memory.
 
-Python's `tarfile` parses the blocks; walking through them is done here, because `tarfile` keeps every header, reads
-extended headers of any size into memory and takes damage in the middle of an archive for its end.
+Python's `tarfile` parses the header blocks. This module goes through the blocks itself, because `tarfile` keeps every
+header, reads extended headers of any size into memory and treats damage in the middle of an archive as its end.
 """
 
 import tarfile
@@ -12,10 +12,10 @@ from pipeline.ingest.fetch.tape import Tape
 
 BLOCK = tarfile.BLOCKSIZE
 LARGEST_HEADER = 1 << 20
-"""Bytes of an extended header: long names and attributes."""
+"""Largest number of bytes of an extended header, which holds long names and attributes."""
 
 MOST_PADDING = 64 << 20
-"""Zeros in a row that are passed over: one archive after another in the same file is read through."""
+"""Largest number of zero bytes in a row that are skipped. They are skipped to read several archives in one file."""
 
 FILE, FOLDER = "a file", "a folder"
 
@@ -32,12 +32,12 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Header:
-    """A member as its header has it.
+    """A member of an archive as described by its header.
 
     Attributes:
-        name: Its path; what is not UTF-8 in it is U+FFFD.
-        size: Bytes of content that follow.
-        kind: `FILE`, `FOLDER`, or in words what else it is.
+        name: path; bytes that are not UTF-8 are replaced by U+FFFD.
+        size: number of bytes of content that follow.
+        kind: `FILE`, `FOLDER`, or other words that say what it is.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Header:
 
 
 def headers(tape: Tape) -> Iterator[Header]:
-    """Every member in turn; whoever takes one may read of its content before taking the next.
+    """Yield every member in turn; the caller may read its content from the tape before it takes the next.
 
     Raises:
-        ArchiveBroken: the archive is none, is damaged, or ends without its mark.
+        ArchiveBroken: the file is not a tar archive, is damaged, or ends without an end mark.
     """
     padding = 0
-    said: dict[str, str] = {}  # by the headers before a member's own
+    said: dict[str, str] = {}  # what extended headers state about the next member
     while block := tape.read_block(BLOCK):
         padding = padding + BLOCK if block == _ZEROS else 0
         if padding > MOST_PADDING:
@@ -84,7 +84,7 @@ def headers(tape: Tape) -> Iterator[Header]:
 
 
 def _said(tape: Tape, info: tarfile.TarInfo) -> dict[str, str]:
-    """What an extended header says of the member that follows; what it says of all is passed over."""
+    """Return what an extended header states about the next member; global headers and link targets are ignored."""
     if not 0 <= info.size <= LARGEST_HEADER:
         raise tape.broken(f"a header of {info.size:,} bytes")
     content = tape.read(info.size)
@@ -95,7 +95,7 @@ def _said(tape: Tape, info: tarfile.TarInfo) -> dict[str, str]:
 
 
 def _records(tape: Tape, content: bytes) -> dict[str, str]:
-    """The records of a pax header (POSIX.1-2001): its length, a space, a key, "=", a value and a newline each."""
+    """Return the records of a pax header (POSIX.1-2001): length, a space, a key, "=", a value and a newline each."""
     records, at = {}, 0
     while at < len(content):
         digits = content[at : at + 8].partition(b" ")[0]
@@ -115,7 +115,7 @@ def _number(tape: Tape, text: str) -> int:
 
 
 def _skip_sparse_map(tape: Tape, block: bytes) -> None:
-    """Pass over the further blocks in which GNU tar lists the parts of an old sparse file."""
+    """Skip the extra blocks in which GNU tar lists the parts of a sparse file in the old format."""
     more = block[482]
     while more:
         more = tape.read(BLOCK)[504]

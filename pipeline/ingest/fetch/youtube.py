@@ -1,11 +1,11 @@
-"""One video from YouTube, whole, politely, and never without an end.
+"""Fetching of one whole video from YouTube, with limited rates and times.
 
-yt-dlp runs in a process of its own (`youtube_child`): its JavaScript, and a server that sends a byte a minute, are
-stopped by a kill, and what it leaves in its folder goes in every case. Before each request this asks the
-limiter of the egress; whether an error is worth another try is decided by its class, here and nowhere else.
+yt-dlp runs in its own process (`youtube_child`), so that a kill stops it if its JavaScript hangs or a server sends only
+a byte per minute; its folder is always removed. Before each request the limiter is asked for the egress. Only this
+module decides, by the class of an error, whether to try again.
 
-All clips of a video are cut from the one file: YouTube's own sections are neither exact nor kinder to it
-(yt-dlp issues 4216, 11176, 13331).
+All clips of a video are cut from one file, because fetching sections of a video by yt-dlp is neither exact nor less
+load for YouTube (yt-dlp issues 4216, 11176, 13331).
 """
 
 import contextlib
@@ -43,27 +43,27 @@ from pipeline.ingest.fetch.limiter import Limiter
 from pipeline.ingest.fetch.scratch import scratch_folder
 
 DIRECT = "direct"
-"""The egress of all nodes without a proxy."""
+"""Name of the egress of all nodes without a proxy."""
 
 PATIENCE = 10
-"""Timeouts (ingest.fetch.timeout_s) after which yt-dlp must have begun to write, and then have written more."""
+"""Number of timeouts (ingest.fetch.timeout_s) within which yt-dlp must each time write `LEAST_BYTES` more."""
 
 LEAST_BYTES = 64 << 10
-"""That much more: 218 bytes a second by default. A transfer slower than that has stalled."""
+"""Bytes that yt-dlp must write in that time: 218 bytes per second by default. A slower transfer counts as stalled."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 _HOSTS = ("www.youtube.com", "youtube.com", "m.youtube.com")
 _REFUSED = (RateLimited, BotCheck)
-_MAY_PASS = (Network, ServerError, Truncated, ZeroByte, Forbidden)  # 403: an address of a file that expired, a token
-_NO_ANSWER = (Network, ServerError, ExtractorOutdated)  # nothing by which to say that the egress is welcome
+_MAY_PASS = (Network, ServerError, Truncated, ZeroByte, Forbidden)  # 403: a file's address or a token may have expired
+_NO_ANSWER = (Network, ServerError, ExtractorOutdated)  # these do not show that YouTube accepts the egress
 _ROOT = Path(__file__).parents[3]
 
 
 def video_id(address: str) -> str:
-    """The id in an address of YouTube: `watch?v=`, `youtu.be/`, `/embed/`, `/shorts/`.
+    """Return the video id in an address of YouTube: `watch?v=`, `youtu.be/`, `/embed/`, `/shorts/`, `/v/`.
 
     Raises:
-        BadRow: it is none.
+        BadRow: the address names no video.
     """
     try:
         parts = urlsplit(address)
@@ -85,10 +85,10 @@ def video_id(address: str) -> str:
 
 
 def watch_page(address: str) -> str:
-    """The page of the video that an address names, and nothing else of the address.
+    """Return the address of a video's page, without the other parts of the given address.
 
     Raises:
-        BadRow: it names none.
+        BadRow: the given address names no video.
     """
     return f"https://www.youtube.com/watch?v={video_id(address)}"
 
@@ -100,20 +100,21 @@ def fetch_video(
     folder: Path,
     page: Callable[[str], str] = watch_page,
 ) -> bytes:
-    """Fetch a video whole, at the greatest resolution up to `settings.youtube_height`, without sound where that can be.
+    """Fetch a whole video at the greatest resolution up to `settings.youtube_height`, without sound if possible.
 
     Args:
-        address: Such as `https://www.youtube.com/watch?v=0sf943sWZls`.
-        settings: How often, how large, how long, by which way.
-        limiter: Asked before each request, told after it.
-        folder: Local scratch space; what is written there is gone afterwards, and what dead processes left as well.
-        page: Checks the address and says what is asked for. Another than YouTube's own serves mirrors of plain files.
+        address: address of the video, such as `https://www.youtube.com/watch?v=0sf943sWZls`.
+        settings: number of tries, largest size, time limits, proxies and cookies.
+        limiter: limiter that is asked before each request and gets its result.
+        folder: local folder for temporary files; these are removed afterwards, with those that dead processes left.
+        page: function that checks the address and returns the one to request; another function can allow mirrors.
 
     Returns:
-        Bytes of a file that PyAV reads.
+        Bytes of a video file that PyAV can read.
 
     Raises:
-        ClipError: what stands against it, with yt-dlp's own words, after `settings.tries` where another try may help.
+        ClipError: the video cannot be fetched; the message has yt-dlp's own words. If another try may help, this is
+            raised only after `settings.tries` tries.
     """
     asked = page(address)
     for attempt in itertools.count(1):
@@ -121,7 +122,7 @@ def fetch_video(
         egress = egress_of(proxy)
         try:
             limiter.acquire(egress)
-        except RateLimited:  # for good; the next proxy may do better
+        except RateLimited:  # this egress is blocked; the next proxy may not be
             if attempt == settings.tries or len(settings.youtube_proxies) < 2:
                 raise
             continue
@@ -134,7 +135,7 @@ def fetch_video(
                 limiter.succeeded(egress)
             if attempt == settings.tries or not isinstance(error, _REFUSED + _MAY_PASS):
                 raise
-            if not isinstance(error, _REFUSED):  # for those the limiter waits
+            if not isinstance(error, _REFUSED):  # after a refusal the limiter waits instead
                 time.sleep(2.0 ** (attempt - 1))
         else:
             limiter.succeeded(egress)
@@ -143,14 +144,14 @@ def fetch_video(
 
 
 def egress_of(proxy: str | None) -> str:
-    """The name of an egress address: a proxy's without its password, or `direct`."""
+    """Return the name of an egress: the proxy's address without scheme and password, or `direct` without a proxy."""
     if proxy is None:
         return DIRECT
     return re.sub(r"^(\w+://)?(?:([^:@/]*)(?::[^@/]*)?@)?", lambda match: f"{match[2]}@" if match[2] else "", proxy)
 
 
 def _in_turn(proxies: tuple[str, ...], asked: str, attempt: int) -> str | None:
-    """A video's first proxy is drawn by its address, so that workers spread over all of them; then come the next."""
+    """Return the proxy for an attempt; the first depends on the address, to use all proxies; each next try moves on."""
     return proxies[(zlib.crc32(asked.encode()) + attempt) % len(proxies)] if proxies else None
 
 
@@ -177,7 +178,7 @@ def _fetch_once(asked: str, settings: FetchConfig, proxy: str | None, folder: Pa
 
 
 def _own_cookies(file: str, scratch: Path) -> str | None:
-    """A copy: yt-dlp writes its cookies back as it ends, and many tasks end at once."""
+    """Copy the cookies, because yt-dlp writes them back when it ends, and many tasks may end at the same time."""
     if not file:
         return None
     try:
@@ -187,7 +188,7 @@ def _own_cookies(file: str, scratch: Path) -> str | None:
 
 
 def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str, str]:
-    """Have the child answer; kill it, and all that it has started, where it makes no progress."""
+    """Start the child and return its answer; kill it and all its processes at the end, or if it makes no progress."""
     (scratch / "request").write_text(json.dumps(request))
     with (
         (scratch / "request").open() as asks,
@@ -216,10 +217,10 @@ def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str,
 
 
 def _wait(process: subprocess.Popen[bytes], asked: str, scratch: Path, patience_s: float) -> int:
-    """Its exit code, once it has ended.
+    """Wait for the process to end and return its exit code.
 
     Raises:
-        Network: it has not written `LEAST_BYTES` more in `patience_s`.
+        Network: the process has not written `LEAST_BYTES` more in `patience_s` seconds.
     """
     written = 0
     while True:

@@ -1,7 +1,7 @@
-"""yt-dlp in a process of its own, which `pipeline.ingest.fetch.youtube` starts for one video and can kill.
+"""yt-dlp in its own process, which `pipeline.ingest.fetch.youtube` starts for one video and can kill.
 
-A request in JSON comes on standard input: `address`, `folder` and the `file` in it, `height`, `timeout_s`, `max_bytes`,
-`cookies`, `proxy`. The answer goes to standard output: `{}`, or the class and message of the error.
+Standard input takes a request in JSON: `address`, `folder`, the `file` in this folder, `height`, `timeout_s`,
+`max_bytes`, `cookies`, `proxy`. The answer goes to standard output: `{}`, or the class and message of the error.
 """
 
 import ctypes
@@ -19,11 +19,11 @@ from yt_dlp.globals import plugin_dirs
 from pipeline.ingest.clip_errors import ClipError, FormatUnavailable, LiveOrPremiere, TooLarge
 from pipeline.ingest.fetch.youtube_errors import clip_error
 
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def options(request: dict[str, Any], log: "Log") -> dict[str, Any]:
-    """The options of `yt_dlp.YoutubeDL` for a request; relative names are of the current folder."""
+    """Return the options of `yt_dlp.YoutubeDL` for a request; file names are relative to the current folder."""
     host = urlsplit(request["address"]).hostname or ""
 
     def only_what_is_over(info: dict[str, Any], **_: bool) -> None:
@@ -35,8 +35,9 @@ def options(request: dict[str, Any], log: "Log") -> dict[str, Any]:
             raise TooLarge(_too_large(request))
 
     return {
-        # One stream, as ffmpeg is not there to merge two. `res` is the shorter side, as in YouTube's own names (360p);
-        # where none is so small, the smallest is taken. High dynamic range would lose its look in 8 bits.
+        # One stream is fetched, because ffmpeg may not be installed to merge two. `res` is the shorter side, as in
+        # YouTube's own names (360p); if no format is that small, the smallest is taken. Standard dynamic range is
+        # preferred, because pictures of high dynamic range would look wrong in 8 bits.
         "format": "bv*[protocol^=http]/bv*[protocol=m3u8_native]",
         "format_sort": [f"res:{request['height']}", "+hdr", "fps:60", "vcodec:h264"],
         "outtmpl": request["file"],
@@ -48,7 +49,7 @@ def options(request: dict[str, Any], log: "Log") -> dict[str, Any]:
         "progress_hooks": [not_too_large],
         "max_filesize": request["max_bytes"],
         "socket_timeout": request["timeout_s"],
-        "retries": 0,  # whether to try again is decided by the class of the error, outside
+        "retries": 0,  # the caller decides by the class of the error whether to try again
         "extractor_retries": 0,
         "fragment_retries": 0,
         "file_access_retries": 0,
@@ -66,32 +67,32 @@ def options(request: dict[str, Any], log: "Log") -> dict[str, Any]:
 
 
 class Log:
-    """What yt-dlp has to say."""
+    """A logger that collects what yt-dlp says."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
         self.warnings: list[str] = []
 
     def debug(self, message: str) -> None:
-        """Debug messages and what would go to the screen."""
+        """Take a debug message, or one that would go to the screen."""
         self.told.append(message)
 
     def warning(self, message: str) -> None:
-        """Warnings."""
+        """Take a warning."""
         self.warnings.append(message)
 
     def error(self, message: str) -> None:
-        """Errors; each is raised as well."""
+        """Ignore an error, because it is also raised as an exception."""
 
 
 def fetch(request: dict[str, Any]) -> None:
     """Fetch one video into the current folder.
 
     Raises:
-        ClipError: why it is not there.
+        ClipError: the video was not fetched; the class says why.
     """
     log = Log()
-    plugin_dirs.value = []  # none of whoever's home this is
+    plugin_dirs.value = []  # no plugins from the user's home folder
     try:
         with yt_dlp.YoutubeDL(options(request, log)) as ydl:
             info = ydl.extract_info(request["address"]) or {}
@@ -114,7 +115,7 @@ def _serve() -> None:
     """Answer one request."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     reply = os.dup(1)
-    os.dup2(2, 1)  # what anybody prints is no answer
+    os.dup2(2, 1)  # so that printed text does not mix with the answer
     request = json.load(sys.stdin)
     os.chdir(request["folder"])
     answer: dict[str, str] = {}

@@ -1,9 +1,10 @@
-"""From what yt-dlp raises to what is wrong with the clip.
+"""Conversion of yt-dlp's exceptions to clip errors.
 
-yt-dlp has a type for few of its reasons, and those come first, however deep they are wrapped. The rest is YouTube's
-own prose, in English as it is asked for: `CUES` tells it by words. The classes are those of ActivityNet's report on
-Kinetics (Crawler/Kinetics/process_download_report.py: user-removed, copyright, country-block, spam, nudity, sign-in,
-private, guidelines, harassment, service-terms, harmful) and of yt-dlp's `extractor/youtube/_video.py`.
+yt-dlp has exception types for only a few reasons; these are checked first, however deeply they are wrapped. All other
+reasons are text from YouTube, which yt-dlp requests in English; `CUES` finds the class by words in it. The classes are
+those of ActivityNet's report on Kinetics (Crawler/Kinetics/process_download_report.py: user-removed, copyright,
+country-block, spam, nudity, sign-in, private, guidelines, harassment, service-terms, harmful) and of yt-dlp's
+`extractor/youtube/_video.py`.
 """
 
 import re
@@ -25,7 +26,8 @@ from pipeline.ingest import clip_errors as errors
 from pipeline.ingest.clip_errors import ClipError
 
 CUES: tuple[tuple[type[ClipError], str], ...] = (
-    # The first that fits: what says more stands before what says less, a person's reasons before YouTube's answers.
+    # The first match counts. Specific phrases stand before general ones, and reasons that a person gave (such as a
+    # copyright claim) before general answers of YouTube (such as "unavailable").
     (errors.RateLimited, r"rate-limited by youtube|content isn't available, try again later|too many requests"),
     (errors.BotCheck, r"not a bot|captcha|ip is likely being blocked"),
     (errors.ExtractorOutdated, r"on this (app|device)|application or device|page needs to be reloaded"),
@@ -60,17 +62,17 @@ _STATUS: dict[int, type[ClipError]] = {
     401: errors.Forbidden, 403: errors.Forbidden, 404: errors.VideoGone, 410: errors.VideoGone,
     429: errors.RateLimited, 451: errors.CountryBlocked,
 }  # fmt: skip
-_BEFORE = re.compile(r"(\s*ERROR:\s*)?(\[[\w:+]+\] (?:[\w-]+: )?)?")  # an id may spell anything
+_BEFORE = re.compile(r"(\s*ERROR:\s*)?(\[[\w:+]+\] (?:[\w-]+: )?)?")  # removed, because a video id may contain any word
 _BUG_REPORT = re.compile(r"[;.]? *please report this issue on .*", re.IGNORECASE | re.DOTALL)
 _MOST_LETTERS = 1000
 
 
 def clip_error(error: BaseException, warnings: Sequence[str] = ()) -> ClipError:
-    """What an exception of yt-dlp says of the clip, with its true message.
+    """Return the clip error that an exception of yt-dlp means, with its original message.
 
     Args:
-        error: As `YoutubeDL` raised it, wrapped or not.
-        warnings: What yt-dlp warned of before; the last is told where the error alone says little.
+        error: an exception as raised by `YoutubeDL`, wrapped or not.
+        warnings: earlier warnings of yt-dlp; the last is added to the message if the error alone says little.
     """
     chain = list(_chain(error))
     own = next((inner for inner in chain if isinstance(inner, ClipError)), None)
@@ -83,7 +85,7 @@ def clip_error(error: BaseException, warnings: Sequence[str] = ()) -> ClipError:
         kind = errors.FormatUnavailable if expected else errors.ExtractorOutdated
     if kind in (errors.FormatUnavailable, errors.ExtractorOutdated):
         if any("HTTP Error 429" in warning for warning in warnings):
-            kind = errors.RateLimited  # of all the ways to ask, each one was refused
+            kind = errors.RateLimited  # yt-dlp found no format because its requests were refused
         if warnings:
             message += f" (before it: {_one_line(warnings[-1])})"
     return kind(f"yt-dlp: {message}" + (f"; {_ADVICE[kind]}" if kind in _ADVICE else ""))
@@ -103,7 +105,7 @@ def _by_type(chain: list[BaseException], of_youtube: bool) -> type[ClipError] | 
         return errors.Truncated
     answer = first(HTTPError)
     if isinstance(answer, HTTPError):
-        if of_youtube and answer.status in (404, 410):  # a video that is gone has a page that says so: not its address
+        if of_youtube and answer.status in (404, 410):  # a deleted video has a page that says so, not a 404
             return errors.ExtractorOutdated
         return _STATUS.get(answer.status, errors.ServerError if answer.status >= 500 else errors.Forbidden)
     if first(TransportError, TimeoutError, ConnectionError):
@@ -120,7 +122,7 @@ def _by_words(message: str) -> type[ClipError] | None:
 
 
 def _message(chain: list[BaseException]) -> str:
-    """What was said first, without the program's wrapping around it."""
+    """Return the message of the outermost `ExtractorError` or `DownloadError`, or of the exception itself if none."""
     told = next((inner for inner in chain if isinstance(inner, (ExtractorError, DownloadError))), chain[0])
     return _one_line(str(told)) or type(told).__name__
 
@@ -131,7 +133,7 @@ def _one_line(text: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and all that it came from, nearest first."""
+    """Yield the exception and all its causes, nearest first."""
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
