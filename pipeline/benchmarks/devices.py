@@ -14,12 +14,18 @@ def device_of(name: str) -> torch.device:
     """A device by its name; without one, a GPU where there is one.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or no such name.
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
         raise ConfigError(f"--device {name}: torch {torch.__version__} sees no GPU here")
-    return torch.device(name or ("cuda" if gpu else "cpu"))
+    try:
+        device = torch.device(name or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        raise ConfigError(f"--device {name}: torch knows no such device; say cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs, numbered from 0")
+    return device
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:
