@@ -14,12 +14,18 @@ def device_of(name: str) -> torch.device:
     """Return the device of a name; if the name is empty, a GPU if there is one, else the CPU.
 
     Raises:
-        ConfigError: the name is that of a GPU, and torch finds none.
+        ConfigError: there is no such device here, or torch knows no such name.
     """
     gpu = torch.cuda.is_available()
     if name.startswith("cuda") and not gpu:
         raise ConfigError(f"--device {name}: torch {torch.__version__} sees no GPU here")
-    return torch.device(name or ("cuda" if gpu else "cpu"))
+    try:
+        device = torch.device(name or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        raise ConfigError(f"--device {name}: torch knows no such device; say cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs, numbered from 0")
+    return device
 
 
 def seconds_of(run: Callable[[], object], device: torch.device) -> float:

@@ -154,6 +154,9 @@ def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: di
     if of.archives is not None or of.videos is None or "://" in of.videos:
         if not _YOUTUBE_ID.fullmatch(line.youtube_id):
             return bad("BadRow", f"{shown(line.youtube_id)} is no YouTube id; correct or remove the line", name)
+        if not whole_seconds and (of.archives is not None or of.videos is not None):
+            says = f"{start_s:g} to {end_s:g} s: trimmed files are named by whole seconds; correct or remove the line"
+            return bad("BadTimes", says, name)
         if of.archives is not None:
             return Clip(name, of.split, line.label, f"{ARCHIVES}{of.archives}#{trimmed}")
         if of.videos is not None:

@@ -179,7 +179,7 @@ def _load_rank(folder: Path, rank: int, world: int, networks: list[nn.Module], p
         for name, buffer in _statistics(network):
             values = [one["statistics"][number][name] for one in stored]
             buffer.copy_(values[0] if len(values) == 1 else torch.stack(values).mean(dim=0, dtype=torch.float64))
-    if len(mine) == 1 or rank == 0:  # otherwise rank 0 takes the sums of all former ranks
+    if len(files) == world or rank == 0:  # rank 0 takes the sums of all former ranks
         position.sums = Sums(torch.stack([one["sums"] for one in stored]).sum(dim=0))
     position.seconds, position.waited = stored[0]["seconds"], stored[0]["waited"]
 

@@ -23,8 +23,9 @@ class KeepCopy(UserCallback):
 
     def after_report(self, run_context: object, metrics: object, checkpoint: object) -> None:  # noqa: ARG002
         """See the class."""
-        with contextlib.suppress(OSError):  # if the disk is full, the older copy stays
-            write_json(f"{self.folder}/{COPY}", read_json(f"{self.folder}/{SNAPSHOT}"))
+        if snapshot := _read(f"{self.folder}/{SNAPSHOT}"):  # None if a full disk cut it off
+            with contextlib.suppress(OSError):  # the older copy stays
+                write_json(f"{self.folder}/{COPY}", snapshot)
 
 
 def tidy(folder: str) -> None:

@@ -85,6 +85,13 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys):
     assert capsys.readouterr().err == f"error: --device cuda: torch {torch.__version__} sees no GPU here\n"
 
 
+@pytest.mark.parametrize("name", ["tpux", "cpu:x"])
+def test_a_device_that_torch_does_not_know_is_one_line(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--device", name])
+    assert capsys.readouterr().err == f"error: --device {name}: torch knows no such device; say cpu, cuda or cuda:N\n"
+
+
 @pytest.mark.ray
 def test_a_shard_set_feeds_the_step_and_the_wait_is_a_share(shards):
     setting = Setting(frames=4, crop=32, batch=4, steps=3, training=TrainingConfig())

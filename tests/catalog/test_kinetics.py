@@ -166,6 +166,14 @@ def test_one_video_gives_several_clips_and_fractions_are_kept(tmp_path, videos):
     assert [r["clip_id"] for r in rows] == ["kinetics400.x.0.5-2", "kinetics400.x.2-3.25"]
 
 
+def test_a_fraction_of_a_second_names_no_trimmed_file_of_an_address_or_an_archive(tmp_path):
+    text = "jump,abcdefghijk,0.5,2,val,0\njump,abcdefghijk,2,4,val,0\n"
+    fraction, whole = rows_of(tmp_path, "s3://bucket/clips", text)
+    assert fraction["error_class"] == "BadTimes"
+    assert "val.csv:2: 0.5 to 2 s: trimmed files are named by whole seconds" in fraction["error_message"]
+    assert whole["source"] == "s3://bucket/clips/abcdefghijk_000002_000004.mp4"
+
+
 def test_other_files_are_no_videos(tmp_path, videos):
     for name in ("x.txt", "x.mp4.part", ".x.mp4", "._x.mp4", ".hidden/x.mp4", "x"):
         touch(videos / name)

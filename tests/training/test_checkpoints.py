@@ -41,6 +41,20 @@ def test_every_rank_has_its_own_again_or_the_mean(folder, rank, world, mean, cli
     assert (state.position.seconds, state.restarts) == (5.0, 1)
 
 
+def test_the_sums_of_one_rank_are_counted_once_by_two(tmp_path):
+    before = state_of(1.0, 4.0)
+    before.save(tmp_path, Config())
+    before.save_rank(tmp_path, 0)
+    clips = []
+    for rank in range(2):
+        state = state_of(9.0, 0.0)
+        state.load(tmp_path, torch.device("cpu"))
+        state.load_rank(tmp_path, rank, 2)
+        assert state.model[0].running_mean.tolist() == [1.0, 1.0]
+        clips.append(state.position.sums.values[3].item())
+    assert clips == [4, 0]
+
+
 def test_weights_that_are_not_finite_are_not_stored():
     state = state_of(0.0, 0.0)
     state.check_finite("flow")

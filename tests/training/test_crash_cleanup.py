@@ -27,6 +27,14 @@ def test_a_snapshot_that_was_cut_off_is_restored_from_its_copy(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["checkpoint_1", SNAPSHOT, COPY])
 
 
+def test_a_snapshot_that_is_cut_off_leaves_the_older_copy(tmp_path):
+    whole = counted("checkpoint_1")
+    for text in (whole, whole[:20]):
+        lay(tmp_path, text)
+        KeepCopy(str(tmp_path)).after_report(None, [], None)
+    assert json.loads((tmp_path / COPY).read_text()) == json.loads(whole)
+
+
 def test_uploads_that_broke_off_are_deleted_and_the_others_stay(tmp_path):
     lay(tmp_path, counted("checkpoint_1", "checkpoint_3"), "checkpoint_1", "checkpoint_2", "checkpoint_3", "mine")
     tidy(str(tmp_path))
