@@ -34,7 +34,7 @@ class Progress:
         self.what, self.total, self.done, self.before = what, total, before, before
         self._every_s, self._write, self._said = every_s, write, last_line
         self._start = self._line = self._bar = time.monotonic()
-        self._first: tuple[float, int] | None = None  # seconds and number done, once the first have come
+        self._first: tuple[float, int] | None = None  # seconds that the first took, and how many were done then
         if before:
             (write or console.say)(f"{what}: {before} of {total} done before")
 
@@ -62,13 +62,12 @@ class Progress:
         return self.done / max(self.total, 1)
 
     def _words(self, seconds: float, note: str) -> str:
-        since, counted = 0.0, self.before
-        clock = duration(seconds)
-        if self._first and self._first[1] < self.done < self.total:  # the first ones paid for the start: not counted
-            since, counted = self._first
-        rate = (self.done - counted) / max(seconds - since, 1e-9)
-        if counted > self.before or since:
-            clock = duration((self.total - self.done) / rate) + " left"
+        since, counted = self._first or (0.0, self.before)
+        running = counted < self.done < self.total
+        if not running:  # before the second, and at the end
+            since, counted = 0.0, self.before
+        rate = (self.done - counted) / max(seconds - since, 1e-9)  # the first paid for the start, and does not count
+        clock = duration((self.total - self.done) / rate) + " left" if running else duration(seconds)
         return f"{self.done}/{self.total} ({100 * self._share:.0f} %), {rate:.1f}/s, {clock}{note and f', {note}'}"
 
 
