@@ -62,13 +62,12 @@ class Progress:
         return self.done / max(self.total, 1)
 
     def _words(self, seconds: float, note: str) -> str:
-        since, counted = 0.0, self.before
-        clock = duration(seconds)
-        if self._first and self._first[1] < self.done < self.total:  # the first items include the start-up time
-            since, counted = self._first
-        rate = (self.done - counted) / max(seconds - since, 1e-9)
-        if counted > self.before or since:
-            clock = duration((self.total - self.done) / rate) + " left"
+        since, counted = self._first or (0.0, self.before)
+        running = counted < self.done < self.total
+        if not running:  # before the second item, and at the end
+            since, counted = 0.0, self.before
+        rate = (self.done - counted) / max(seconds - since, 1e-9)  # the first items include the start-up time
+        clock = duration((self.total - self.done) / rate) + " left" if running else duration(seconds)
         return f"{self.done}/{self.total} ({100 * self._share:.0f} %), {rate:.1f}/s, {clock}{note and f', {note}'}"
 
 
