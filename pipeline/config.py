@@ -559,11 +559,14 @@ class Config:
             model=dataclasses.replace(
                 self.model,
                 weights={stream: _weights(path, base) for stream, path in self.model.weights.items()},
-                inflate=absolute(self.model.inflate, base) if _is_path(self.model.inflate) else self.model.inflate,
+                inflate=absolute(self.model.inflate, base) if is_path(self.model.inflate) else self.model.inflate,
             ),
             ingest=dataclasses.replace(
                 self.ingest,
                 shards=absolute(self.ingest.shards, base) or f"{storage}/shards/{self.catalog.name}",
+                fetch=dataclasses.replace(
+                    self.ingest.fetch, youtube_cookies=absolute(self.ingest.fetch.youtube_cookies, base)
+                ),
             ),
             tracking=dataclasses.replace(
                 self.tracking,
@@ -622,14 +625,14 @@ def _number(field: str, value: float | str) -> float:
     return value
 
 
-def _is_path(weights: str) -> bool:
+def is_path(weights: str) -> bool:
     """Return whether weights are given as a path, and not as the name of a published file."""
     return "/" in weights or "." in weights
 
 
 def _weights(given: str, base: Path) -> str:
     """Make a path of weights absolute; return the name of a published file unchanged."""
-    return absolute(given, base) if _is_path(given) or (base / given).exists() else given
+    return absolute(given, base) if is_path(given) or (base / given).exists() else given
 
 
 def _absolute_sqlite(uri: str, base: Path) -> str:

@@ -17,7 +17,7 @@ class Resolvable(Protocol):
 T = TypeVar("T", bound=Resolvable)
 PATHS = (
     "storage", "ingest.shards", "catalog.videos", "catalog.annotations", "catalog.archives", "catalog.groups",
-    "model.weights",
+    "ingest.fetch.youtube_cookies", "model.weights",
 )  # fmt: skip
 
 

@@ -27,8 +27,8 @@ TREES: Mapping[str, tuple[type, Collection[str]]] = {
 PLANNED = ("ingest", "pretrain", "finetune", "transfer")
 """Commands that take --plan."""
 KEYS = {
-    "catalog.annotations": ("train", "val", "test", "splits"),
-    "catalog.archives": ("train", "val", "test"),
+    "catalog.annotations": ("train", "val", "test", "splits", "ids", "lookup"),
+    "catalog.archives": ("train", "val", "test", "replacements"),
     "model.weights": ("rgb", "flow", "two_stream"),
     "model.options": (),
 }

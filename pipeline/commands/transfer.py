@@ -1,7 +1,7 @@
 r"""Supervision transfer (Temporal 3D ConvNets, section 3.2): a 3D network learns from a 2D one without labels.
 
-    video-actions transfer --catalog.annotations.train 'train*.tfrecord' \
-        --catalog.annotations.val 'validate*.tfrecord' --catalog.videos videos --storage /data/youtube8m
+    video-actions transfer --catalog.annotations.train tfrecords/train \
+        --catalog.annotations.val tfrecords/validate --catalog.videos videos --storage /data/youtube8m
     video-actions finetune --recipe t3d121_ucf101 --model.weights.rgb /data/youtube8m/runs/NAME/student.pt ...
 
 It works with any data set (--catalog.dataset) and any 3D network on RGB (--model.name). If DenseNet-121's ImageNet

@@ -58,11 +58,11 @@ def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
     """
     settings, staging = config.ingest.fetch, f"{config.ingest.shards}/{STAGING}"
     replacements = config.catalog.archives.get("replacements")
-    broken: list[Row] = []
     left: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         left[archives_of(row)[0]].append(row)
     for where, members in left.items():
+        broken: list[Row] = []
         for source in filter(None, [replacements, where]):
             there = set(list_files(staging))
             members = [row for row in members if part_name(row["clip_id"]) not in there]

@@ -66,8 +66,9 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
         + f"; {core_hours / cores:,.2f} hours on {cores} cores",
     ]
     if plan.videos:
+        faster = "; the public archives are faster (--catalog.archives)"
         lines.append(
             f"  YouTube: {plan.videos:,} videos, {config.ingest.fetch.youtube_per_hour:g} an hour and address: "
-            f"{plan.youtube_hours:,.1f} hours; the public archives are faster (--catalog.archives)"
+            f"{plan.youtube_hours:,.1f} hours{faster if config.catalog.dataset.startswith('kinetics') else ''}"
         )
     return "\n".join(lines)

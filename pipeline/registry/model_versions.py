@@ -21,7 +21,7 @@ from pipeline.masking import masked
 from pipeline.models.weights import read_weights
 from pipeline.registry.requirements import requirements
 from pipeline.registry.video_classifier import Asked, VideoClassifier
-from pipeline.tracking.runs import Run, use
+from pipeline.tracking.runs import Run, every_page, use
 
 CARD = "model_card.md"
 REGISTERED = "registered_model"  # tag of a run, with the value NAME/VERSION
@@ -56,7 +56,7 @@ def newest(tracking_uri: str, alias: str = "candidate") -> str:
     client = MlflowClient(tracking_uri, tracking_uri)
     versions = [
         client.get_model_version(model.name, model.aliases[alias])
-        for model in client.search_registered_models(max_results=1000)
+        for model in every_page(lambda token: client.search_registered_models(page_token=token))
         if alias in model.aliases
     ]
     if not versions:

@@ -72,6 +72,11 @@ def read_run(storage: str, name: str, flag: str) -> Config:
     return stored(Config, values, f"{runs}/{name}/run.json", run.get("version", ""))
 
 
+def in_storage(config: Config, storage: str) -> Config:
+    """Return a stored config with the paths that its storage has now, in case the storage was moved."""
+    return from_dict(Config, _moved(to_dict(config), config.storage or storage, storage))
+
+
 def _moved(values: Any, before: str, now: str) -> Any:
     """Replace the old path of the storage by its present one in all values of a stored config."""
     if isinstance(values, dict):

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.config import Config, ConfigError, load, stored
 from pipeline.evaluation.scores import FUSED
 from pipeline.registry.model_versions import fetch
-from pipeline.runs.run_name import read_run
+from pipeline.runs.run_name import in_storage, read_run
 from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
 
 STREAMS = ("rgb", "flow", FUSED)
@@ -60,8 +60,10 @@ def checkpointed(folder: Path, stream: str = "") -> Source:
         folder = best
     if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"--checkpoint {folder}: no {WEIGHTS} there; a run's lie in runs/NAME/STREAM/checkpoint_*")
-    config = load(Config, folder / "config.yaml")
-    place = folder.resolve().parent.name
+    config, above = load(Config, folder / "config.yaml"), folder.resolve().parents
+    if len(above) > 3 and above[2].name == "runs":  # STORAGE/runs/NAME/STREAM/checkpoint_...
+        config = in_storage(config, str(above[3]))
+    place = above[0].name
     known = [place] if place in STREAMS else list(config.model.streams)
     if not stream and len(known) != 1:
         raise ConfigError(f"--checkpoint {folder}: trained with {', '.join(known)}; name its own by --stream")

@@ -189,9 +189,7 @@ def _most_epochs(sweep: SweepConfig) -> int:
 def _end_children(parent: Run, rows: list[dict[str, Any]], most_epochs: int) -> None:
     """End the MLflow runs of the trials with the right status; Tune kills each trial before it can do that itself."""
     ended = {row["trial"]: row for row in rows}
-    experiment = parent.client.get_run(parent.run_id).info.experiment_id
-    children = parent.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.run_id}'", max_results=1000)
-    for child in children:
+    for child in parent.children():
         if child.info.status == RunStatus.to_string(RunStatus.FINISHED):
             continue
         row, run = ended.get(child.data.tags["trial"]), Run(parent.uri, child.info.run_id)

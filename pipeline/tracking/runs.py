@@ -13,13 +13,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
+from mlflow import entities
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -29,6 +31,7 @@ from pipeline.masking import masked
 from pipeline.tracking.outages import OutageError, check_reachable, is_database, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
 
+T = TypeVar("T")
 ABOUT_EXPERIMENTS = {
     "mlflow.experimentKind": "custom_model_development",  # tells MLflow's pages that this is not GenAI
     MLFLOW_RUN_NOTE: "Video action recognition: trainings with a run a network, sweeps with a run a trial, and tests; "
@@ -142,13 +145,17 @@ class Run:
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags, all in one request."""
-        entities = [RunTag(name, masked(str(value))) for name, value in tags.items()]
-        self.client.log_batch(self.run_id, tags=entities)
+        self.client.log_batch(self.run_id, tags=[RunTag(name, masked(str(value))) for name, value in tags.items()])
+
+    def children(self) -> list[entities.Run]:
+        """Return the MLflow runs that have this one as their parent."""
+        client, mine = self.client, f"tags.mlflow.parentRunId = '{self.run_id}'"
+        experiment = client.get_run(self.run_id).info.experiment_id
+        return list(every_page(lambda token: client.search_runs([experiment], mine, page_token=token)))
 
     def kill_children(self) -> int:
         """End the child runs that are still running, as their processes are gone; return how many others had ended."""
-        experiment = self.client.get_run(self.run_id).info.experiment_id
-        below = self.client.search_runs([experiment], f"tags.mlflow.parentRunId = '{self.run_id}'", max_results=1000)
+        below = self.children()
         running = [child for child in below if child.info.status == RunStatus.to_string(RunStatus.RUNNING)]
         for child in running:
             one = Run(self.uri, child.info.run_id)
@@ -159,6 +166,19 @@ class Run:
     def end(self, status: int) -> None:
         """End the run with one of MLflow's `RunStatus`."""
         self.client.set_terminated(self.run_id, RunStatus.to_string(status))
+
+
+def every_page(search: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
+    """Yield all results of a search of MLflow's client, which returns them page by page.
+
+    Args:
+        search: returns the page with a token; the first page has the token None.
+    """
+    page = search(None)
+    yield from page
+    while page.token:
+        page = search(page.token)
+        yield from page
 
 
 @contextlib.contextmanager

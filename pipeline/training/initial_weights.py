@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pipeline.config import Config, ConfigError, ModelConfig, nearest
+from pipeline.config import Config, ConfigError, ModelConfig, is_path, nearest
 from pipeline.models import (
     PUBLISHED_FILES,
     LoadReport,
@@ -57,8 +57,7 @@ def load_start(
         if stream in config.weights:
             return _start(config, stream, network, here)
         if config.inflate:
-            is_path = "/" in config.inflate or "." in config.inflate
-            source = config.inflate if is_path else imagenet_weights(config.inflate)
+            source = config.inflate if is_path(config.inflate) else imagenet_weights(config.inflate)
             return load_published(network, source, replace_classifier=True, partial=True)
     except ConfigError:
         raise

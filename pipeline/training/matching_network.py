@@ -4,15 +4,15 @@ A frozen ImageNet network sees 32 frames one by one, and the 3D network sees a c
 are of the same video and time. The training on labels then starts from the weights that the 3D network has learned.
 """
 
-import re
 from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import ConfigError, ModelConfig
+from pipeline.config import ConfigError, ModelConfig, is_path
 from pipeline.models import imagenet_weights
+from pipeline.models.published import without_dots
 from pipeline.models.weights import read_weights
 from pipeline.networks import LEVELS, build_network
 
@@ -88,11 +88,9 @@ def _teacher(weights: str) -> nn.Module:
     network = densenet121(weights=None)
     network.classifier = nn.Identity()  # removes the classifier, whatever its classes
     try:
-        is_path = "/" in weights or "." in weights
-        state = read_weights(weights).state if is_path else imagenet_weights(weights)
-        # torchvision's file is older than PyTorch 0.4.1, and until then dots were allowed in the names of modules
+        state = read_weights(weights).state if is_path(weights) else imagenet_weights(weights)
         kept = {name: value for name, value in state.items() if not name.startswith("classifier.")}
-        network.load_state_dict({re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", k): v for k, v in kept.items()})
+        network.load_state_dict({without_dots(name): value for name, value in kept.items()})
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         line = " ".join(str(error).split())[:200]
         raise ConfigError(f"model.inflate: supervision transfer needs densenet121 of torchvision: {line}") from error

@@ -1,5 +1,6 @@
 """Ingest on a Ray cluster: every fault its own row, killed and resumed, nothing lost or counted twice."""
 
+import contextlib
 import json
 import os
 import signal
@@ -176,10 +177,11 @@ def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
     def kill() -> None:
         """Poll the processes, which is all that is seen of a worker from here."""
         while not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if not killed and _at_work(process.info["cmdline"]):
-                    process.kill()
-                    killed.append(process.pid)
+            for process in psutil.Process().children(recursive=True):  # not of another cluster on this machine
+                with contextlib.suppress(psutil.Error):
+                    if not killed and _at_work(process.cmdline()):
+                        process.kill()
+                        killed.append(process.pid)
             time.sleep(0.02)
 
     monitored = threading.Thread(target=kill, daemon=True)

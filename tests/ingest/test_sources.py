@@ -149,3 +149,26 @@ def test_a_broken_archive_costs_only_what_it_held(listed, from_files):
     assert (counts["present"], counts["failed"]) == (4, {"ArchiveBroken": 2})
     message = rows_of(config)["nowhere____"]["error_message"]
     assert "cut.tar.gz" in message
+
+
+def test_a_broken_archive_does_not_explain_what_another_splits_archive_lacks(listed):
+    folder, config = listed
+    contents = {path.name: path.read_bytes() for path in sorted((folder / "videos").iterdir())}
+    archive(folder / "val.tar.gz", contents)
+    (folder / "train.tar.gz").write_bytes((folder / "val.tar.gz").read_bytes()[:1000])
+    (folder / "train.csv").write_text(
+        "label,youtube_id,time_start,time_end,split,is_cc\nclass 0,elsewhere__,10,20,train,0\n"
+    )
+    config = override(
+        config,
+        {
+            "ingest.shards": str(folder / "two"),
+            "ingest.max_failed": "1.0",
+            "catalog.annotations.train": str(folder / "train.csv"),
+            "catalog.archives.train": str(folder / "train.tar.gz"),
+            "catalog.archives.val": str(folder / "val.tar.gz"),
+        },
+    )
+    splits = ingest(config, configured_catalog(config), silent)["splits"]
+    assert splits["train"]["failed"] == {"ArchiveBroken": 1}
+    assert splits["val"]["failed"] == {"TarMemberMissing": 1}

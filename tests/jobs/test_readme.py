@@ -1,4 +1,4 @@
-"""The commands of all READMEs are run as they are printed, with a user's files where they name made-up ones."""
+"""The commands of all pages are run as they are printed, with a user's files where they name made-up ones."""
 
 import csv
 import os
@@ -9,14 +9,20 @@ import tarfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from pipeline.catalog import READERS
+from pipeline.config import Dataset
+from tests.catalog.test_tfrecord import example, write_records
 
 from .test_jobs import job
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
-ALL = "\n".join(path.read_text() for path in [CHECKOUT / "README.md", *(CHECKOUT / "pipeline").glob("*/README.md")])
+PAGES = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "infra").glob("*.md"), *sorted((CHECKOUT / "pipeline").rglob("*.md"))]
+ALL = "\n".join(path.read_text() for path in [CHECKOUT / "README.md", *sorted((CHECKOUT / "pipeline").glob("*/*.md"))])
 BLOCKS = dict.fromkeys(re.findall(r"^```\n(.*?)^```", ALL, re.MULTILINE | re.DOTALL))
 
 
@@ -32,7 +38,7 @@ def block_with(words: str) -> list[str]:
     return lines(found)
 
 
-TRAINED = [line for block in BLOCKS for line in lines(block) if line.startswith("python jobs/")]
+TRAINED = list(dict.fromkeys(line for block in BLOCKS for line in lines(block) if line.startswith("python jobs/")))
 
 
 @pytest.fixture
@@ -44,6 +50,10 @@ def home(tmp_path, monkeypatch) -> Path:
             path = tmp_path / "data" / "mine" / label / f"{number}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes([number]) * (number + 1))
+    with (tmp_path / "data" / "groups.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "source_group", "fold5"])
+        rows.writerows([f"{label}/{number}.mp4", f"yt{number}", number % 5] for label in "ab" for number in range(10))
     (tmp_path / "data" / "tars" / "train").mkdir(parents=True)
     (tmp_path / "data" / "videos").mkdir()
     for number, split in enumerate(("train", "validate", "val")):
@@ -65,9 +75,23 @@ def home(tmp_path, monkeypatch) -> Path:
         for name in names:
             (videos / name).parent.mkdir(parents=True, exist_ok=True)
             (videos / name).write_bytes(name.encode())
+    hmdb51 = tmp_path / "data" / "testTrainMulti_7030_splits"
+    hmdb51.mkdir()
+    for label in ("brush_hair", "wave"):
+        (hmdb51 / f"{label}_test_split1.txt").write_text("a.avi 1 \nb.avi 2 \nc.avi 0 \n")
+        (tmp_path / "data" / "hmdb51_org" / label).mkdir(parents=True)
+        for name in "abc":
+            (tmp_path / "data" / "hmdb51_org" / label / f"{name}.avi").write_bytes(name.encode())
+    youtube8m = tmp_path / "data" / "yt8m"
+    segment = {"segment_start_times": [10], "segment_end_times": [15]}
+    for split, name, features in (("train", "ab01", {}), ("validate", "Zx9Q", {}), ("segments", "k3Lm", segment)):
+        (youtube8m / split).mkdir(parents=True)
+        record = example({"rgb": 120}, id=[name.encode()], labels=[1], **features)
+        write_records(youtube8m / split / f"{split}0000.tfrecord", record)
+    (youtube8m / "ids.tsv").write_text("".join(f"{name}\t{name}YouTube\n" for name in ("ab01", "Zx9Q", "k3Lm")))
     for stream in ("rgb", "flow"):
         (tmp_path / f"{stream}_imagenet.pt").touch()
-    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    (tmp_path / "data" / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
     return tmp_path
 
 
@@ -78,6 +102,20 @@ def test_a_job_understands_its_command_and_says_what_it_would_do(line, home, cap
     script, *words = shlex.split(line.replace("/data/", f"{home}/data/"))[1:]
     job(Path(script).stem).main([*words, "--plan"])
     assert "nothing has been done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(CHECKOUT).as_posix())
+def test_every_link_of_a_page_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).is_file()] == []
+
+
+def test_every_data_set_has_a_page_and_the_catalog_links_it():
+    room = CHECKOUT / "pipeline" / "catalog"
+    assert {path.stem for path in room.glob("*.md")} - {"README"} == READERS.keys()
+    table = (room / "README.md").read_text()
+    assert [name for name in READERS if f"]({name}.md)" not in table] == []
+    assert [name for name in get_args(Dataset) if f"`{name}`" not in table] == []
 
 
 def test_every_job_is_in_the_table_with_the_command_that_it_is():

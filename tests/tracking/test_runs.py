@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pipeline.config import ConfigError, flatten
-from pipeline.tracking.runs import Run, tracked_run
+from pipeline.tracking.runs import Run, every_page, tracked_run
 
 
 def status(run: Run) -> str:
@@ -90,3 +90,14 @@ def test_a_storage_that_was_moved_is_said_before_anything_is_logged_to_where_it_
     with tracked_run(**moved, resume=run.run_id) as again:
         again.log_text("b.txt", "b")
     assert sorted(one.path for one in again.client.list_artifacts(run.run_id)) == ["a.txt", "b.txt"]
+
+
+def test_children_are_found_on_every_page(uri):
+    with tracked_run(uri, "paged", "parent") as parent:
+        for number in range(3):
+            with tracked_run(uri, "paged", f"child {number}", parent=parent):
+                pass
+    experiment = parent.client.get_run(parent.run_id).info.experiment_id
+    paged = every_page(lambda token: parent.client.search_runs([experiment], max_results=1, page_token=token))
+    assert sorted(run.info.run_name for run in paged) == ["child 0", "child 1", "child 2", "parent"]
+    assert sorted(run.info.run_name for run in parent.children()) == ["child 0", "child 1", "child 2"]

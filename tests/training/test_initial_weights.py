@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.models import googlenet
 
+from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, ModelConfig, save
 from pipeline.models.weights import Provenance, save_weights
 from pipeline.networks import build_network
@@ -195,3 +196,11 @@ def test_the_folder_of_a_runs_network_stands_for_its_best_checkpoint_in_a_test_a
     assert source.weights == {"rgb": run / "rgb" / "checkpoint_1" / "model.pt"}
     with pytest.raises(ConfigError, match=r"--checkpoint .*mine: no model\.pt there; a run's lie in runs/NAME/STREAM"):
         checkpointed(run)
+
+
+def test_a_checkpoint_of_a_storage_that_was_moved_has_the_paths_that_are_there_now(run):
+    before = override(Config(name="mine", storage="/before"), {"ingest.shards": "/before/shards/set"})
+    save(before, run / "rgb" / "checkpoint_1" / "config.yaml")
+    storage = str(run.parents[1])
+    config = checkpointed(run / "rgb" / "checkpoint_1").config
+    assert (config.storage, config.ingest.shards) == (storage, f"{storage}/shards/set")

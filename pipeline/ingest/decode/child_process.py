@@ -50,7 +50,7 @@ START_S = 60.0
 """Longest time in seconds that a child may take to start."""
 
 _MESSAGE = 1 << 16  # largest number of bytes of a request or a reply
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _PR_SET_PDEATHSIG, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = 1, -1, -3  # from linux/prctl.h and malloc.h
 
 
