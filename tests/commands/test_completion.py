@@ -11,7 +11,7 @@ from pipeline.commands.shells import SCRIPTS
 from pipeline.next_command import JOBS
 from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP
 
-ANNOTATIONS = {f"--catalog.annotations.{key}" for key in ("train", "val", "test", "splits")}
+ANNOTATIONS = {f"--catalog.annotations.{key}" for key in ("train", "val", "test", "splits", "ids", "lookup")}
 
 
 def script(shell: str) -> str:
