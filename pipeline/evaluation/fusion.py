@@ -1,4 +1,8 @@
-"""Late fusion of stored scores of any networks that were tested on the same clips."""
+"""Combination of the stored scores of several runs that were tested on the same clips, for their late fusion.
+
+`fuse` collects the scores as streams of one `Scores`. The average over the streams is `scoring.mean_scores`, which
+`Scores.all_logits` uses. The learned fusion of two streams is a network: 3D-Fused in `pipeline/models/two_stream.py`.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -13,10 +13,10 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clips.dataset import decoded
 from pipeline.clips.decoding import Decoder
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.order import view_batches
+from pipeline.clips.ray_batches import decoded
 from pipeline.cluster import definite, use_gpu
 from pipeline.config import Config, ModelConfig
 from pipeline.evaluation.protocols import protocol_of

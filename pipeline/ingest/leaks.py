@@ -41,6 +41,6 @@ def check_contents(shards: str, manifest: dict[str, Any], allowed: bool) -> None
     if leaks["groups"] and not allowed:
         shown = "; ".join(" = ".join(group) for group in leaks["examples"][:_SHOWN])
         raise IngestError(
-            f"{shards}: {leaks['groups']} times the same packets in more than one split: {shown}; "
+            f"{shards}: {leaks['groups']} groups of clips have the same video packets in more than one split: {shown}; "
             "mend the lists, or --ingest.allow_leaks true"
         )

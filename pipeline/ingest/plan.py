@@ -14,12 +14,12 @@ from pipeline import flow
 from pipeline.catalog.rows import drawn_split
 from pipeline.config import Config, IngestConfig, ResourcesConfig, flatten, to_dict
 from pipeline.ingest.run_errors import IngestError
+from pipeline.ingest.staging import STAGING
 from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists, make_folder, read_json, write_json
 
 PLAN = "_plan.json"
-STAGING = "_staging"
 UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
 """Ingest settings that change where or how an ingest runs, but not the content of the set."""
 

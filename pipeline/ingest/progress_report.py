@@ -37,7 +37,7 @@ class Tally:
         }
 
     def add(self, row: dict[str, Any]) -> None:
-        """Count the status row of a clip (`pipeline.ingest.stages.make_stage`)."""
+        """Count the status row of a clip (`pipeline.ingest.staging.make_store`)."""
         self.clips += 1
         good = row["status"] == "ok"
         if not good:

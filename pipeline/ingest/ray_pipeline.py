@@ -14,10 +14,11 @@ from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
 from pipeline.ingest.gpu_flow import on_gpus
-from pipeline.ingest.plan import STAGING, gpus
+from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.run_errors import check
-from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow, make_stage, part_name
+from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow
+from pipeline.ingest.staging import STAGING, make_store, part_name
 from pipeline.ingest.videos import (
     Video,
     archives_of,
@@ -95,7 +96,7 @@ def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
         compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
         rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
     rows = rows.map(make_encode(settings), num_cpus=cpus)
-    rows = rows.map(make_stage(f"{settings.shards}/{STAGING}"), num_cpus=cpus)
+    rows = rows.map(make_store(f"{settings.shards}/{STAGING}"), num_cpus=cpus)
     broken = []
     for row in rows.iter_rows():
         check(row["stopped"])

@@ -6,10 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest import clip_errors as errors
-from pipeline.ingest.plan import STAGING
 from pipeline.ingest.run_errors import IngestError
-from pipeline.ingest.stages import part_name
-from pipeline.ingest.write_shards import Groups, finished, list_of
+from pipeline.ingest.staging import STAGING, finished, list_of, part_name
+from pipeline.ingest.write_shards import Groups
 from pipeline.shards.manifest import CLIPS, MANIFEST
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
 from pipeline.shards.tables import read_table, write_table

@@ -5,8 +5,8 @@
     3. shards    Ray Data: the files of 64 clips become one shard (64:1), again written atomically
     4. manifest  counts, failures, bytes and digest, written last; the set is readable from then on
 
-A clip counts as done when its file, or its shard, exists under its final name. So if the run is killed at any time, the
-same command does the remaining work, and the result is the same as that of an uninterrupted run.
+A clip counts as done when its file, or its shard, exists under its final name (`staging.py`). So if the run is killed
+at any time, the same command does the remaining work, and the result is the same as that of an uninterrupted run.
 """
 
 import time
@@ -19,13 +19,13 @@ import pyarrow as pa
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
 from pipeline.ingest.leaks import check_contents, check_videos
-from pipeline.ingest.plan import STAGING, claim, plan_of, with_backend
+from pipeline.ingest.plan import claim, plan_of, with_backend
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.ray_pipeline import dataset, stage_clips
 from pipeline.ingest.retry import chosen_by, reopen
 from pipeline.ingest.run_errors import IngestError, check, explained, stopped
-from pipeline.ingest.stages import part_name
-from pipeline.ingest.write_shards import Groups, finished, groups_of, list_of, write_shard
+from pipeline.ingest.staging import STAGING, finished, list_of, part_name
+from pipeline.ingest.write_shards import Groups, groups_of, write_shard
 from pipeline.interruptions import Interrupted
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest

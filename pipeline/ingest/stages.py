@@ -6,18 +6,16 @@ shows the columns that each stage adds (+) and removes (-).
     clip -> decode -> + frames (T, H, W, 3), source facts; - content
          -> flow   -> + flow_field (T - 1, H, W, 2)
          -> encode -> + video, flow, their facts; - frames, flow_field
-         -> stage  -> writes a one-row Parquet file and returns only a small status row
+         -> store  -> writes a one-row Parquet file and returns only a small status row (`staging.make_store`)
 """
 
 import functools
-import hashlib
 import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import flow
@@ -25,9 +23,6 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
-from pipeline.ingest.run_errors import stopped
-from pipeline.shards.schema import SHARD_SCHEMA
-from pipeline.shards.tables import write_table
 
 Row = dict[str, Any]
 Stage = Callable[[Row], Row]
@@ -83,31 +78,6 @@ def make_encode(config: IngestConfig) -> Stage:
         return row
 
     return _guarded("encode", encode)
-
-
-def make_stage(folder: str) -> Stage:
-    """Return the stage that writes each row, good or failed, to its own file, so that the clip survives any crash.
-
-    A row without a clip id reports a broken archive and is not written.
-    """
-
-    def stage(row: Row) -> Row:
-        stored = {field.name: row.get(field.name) for field in SHARD_SCHEMA}
-        stored["status"] = stored["status"] or "ok"
-        stop = None
-        if stored["clip_id"] is not None:
-            table, file = pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}"
-            stop = stopped(lambda: write_table(table, file))
-        names = ("clip_id", "status", "error_class", "error_message", "num_frames", "num_flow")
-        seconds = {f"{name}_s": float(row.get(f"{name}_s") or 0) for name in ("fetch", "decode", "flow", "encode")}
-        return {**{name: stored[name] for name in names}, "fetched": row.get("fetched"), "stopped": stop, **seconds}
-
-    return stage
-
-
-def part_name(clip_id: str) -> str:
-    """Return the file name of a staged clip. It is a digest, so that no clip id can act as a path."""
-    return f"{hashlib.sha256(clip_id.encode()).hexdigest()[:32]}.parquet"
 
 
 def _guarded(name: str, stage: Stage) -> Stage:

@@ -27,7 +27,8 @@ from pipeline.ingest.fetch.archives import read_archive
 from pipeline.ingest.fetch.limiter import Limiter
 from pipeline.ingest.fetch.stores import fetch
 from pipeline.ingest.fetch.youtube import fetch_video
-from pipeline.ingest.stages import Row, part_name
+from pipeline.ingest.stages import Row
+from pipeline.ingest.staging import part_name
 from pipeline.storage import exists
 
 SCRATCH = "video-fetch"  # folder in which yt-dlp writes, inside the system's temporary folder

@@ -5,11 +5,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.plan import STAGING
-from pipeline.ingest.stages import part_name
+from pipeline.ingest.staging import STAGING, list_of, part_name
 from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
 from pipeline.shards.tables import read_table, write_table
-from pipeline.storage import exists, remove
+from pipeline.storage import remove
 
 Groups = dict[str, list[dict[str, Any]]]
 
@@ -28,16 +27,6 @@ def groups_of(catalog: pa.Table, size: int) -> Groups:
         for split, members in sorted(rows.items())
         for start in range(0, len(members), size)
     }
-
-
-def finished(shards: str, name: str) -> bool:
-    """Return whether a shard is finished: its list of clips, which is written after the shard itself, exists."""
-    return exists(list_of(shards, name))
-
-
-def list_of(shards: str, name: str) -> str:
-    """Return the path of the list of a finished shard's clips; the list exists until the manifest is written."""
-    return f"{shards}/{STAGING}/{name}.clips"
 
 
 def write_shard(shards: str, name: str, parts: list[str]) -> None:

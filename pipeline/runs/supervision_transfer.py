@@ -1,5 +1,8 @@
 """The supervision transfer job: train the matching network, and keep its 3D network for a training on labels.
 
+This module is the job only. The method, a network that matches frames and clips, is in `training/matching_network.py`;
+the pairs of frames and clips are in `clips/pairs.py`.
+
 STORAGE/runs/NAME/
 run.json    as in any run
 matching/   Ray Train's checkpoints of the whole network

@@ -1,7 +1,7 @@
 """The Parquet schema of a shard set: one row per clip, with the scalar columns before the blobs.
 
     SHARDS/
-        shard-00000.parquet ...   the clips that could be read; one row group per clip
+        SPLIT-00000.parquet ...   the clips of a split that could be read; one row group per clip
         _clips.parquet            every clip of the catalog, readable or not: the scalars, and the place of its row
         _manifest.json            counts, bytes, digest; written last, so a set without it is not complete
         _plan.json                the catalog's digest and the settings that made the set; written first

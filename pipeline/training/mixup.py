@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., arXiv 1710.09412): clips and labels of a batch mixed in pairs."""
+"""Mixup (Zhang et al., arXiv 1710.09412) of the clips of a batch, in pairs; `losses` mixes their labels."""
 
 from dataclasses import dataclass
 

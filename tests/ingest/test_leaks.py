@@ -44,7 +44,9 @@ def test_the_same_pictures_under_two_names_are_found(shards, tmp_path):
         "catalog.videos": str(tmp_path / "videos"), "catalog.limit": "none",
     }  # fmt: skip
     config = override(shards, changes)
-    with pytest.raises(IngestError, match=r"1 times the same packets in more than one split: \S+ = \S+ = \S+;"):
+    with pytest.raises(
+        IngestError, match=r"1 groups of clips have the same video packets in more than one split: \S+ = \S+ = \S+;"
+    ):
         ingest(config, configured_catalog(config), lambda line: None)
     found = read_manifest(config.ingest.shards)["duplicates"]
     assert (found["across_splits"]["groups"], found["within_splits"]["groups"]) == (1, 0)

@@ -138,7 +138,7 @@ def test_the_stages_run_fused_so_that_frames_never_leave_their_process(shards, m
     again = override(shards, {"storage": shards.storage + "/fused", "ingest.shards": shards.storage + "/fused/shards"})
     ingest(override(again, {"catalog.limit": "2"}), configured_catalog(override(again, {"catalog.limit": "2"})), silent)
     stats = plans[0].stats()
-    assert "FlatMap(clips_of)->Map(decode)->Map(compute_flow)->Map(encode)->Map(stage)" in stats, stats
+    assert "FlatMap(clips_of)->Map(decode)->Map(compute_flow)->Map(encode)->Map(store)" in stats, stats
 
 
 def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from pipeline.config import FlowConfig, IngestConfig
 from pipeline.flow import dequantise, tvl1
 from pipeline.ingest.encode import encode_clip, worst_psnr
-from pipeline.ingest.stages import make_decode, make_encode, make_flow, make_stage, part_name
+from pipeline.ingest.stages import make_decode, make_encode, make_flow
+from pipeline.ingest.staging import make_store, part_name
 from pipeline.shards import SHARD_SCHEMA, decode_flow, decode_video
 
 FAST = IngestConfig(short_side=64, flow=FlowConfig(nscales=2, warps=1, epsilon=0.1))
@@ -26,7 +27,7 @@ def test_a_clip_goes_through_all_stages_and_comes_back_whole(clips_dir, tmp_path
     decoded = make_decode(FAST)(row(clips_dir / "h265_10bit.mp4"))
     frames = decoded["frames"]
     encoded = make_encode(FAST)(make_flow(FAST)(decoded))
-    status = make_stage(str(tmp_path))(encoded)
+    status = make_store(str(tmp_path))(encoded)
     assert status["status"] == "ok"
     (stored,) = pq.read_table(tmp_path / part_name("k.a.0-1")).to_pylist()
     assert list(stored) == SHARD_SCHEMA.names
@@ -44,7 +45,7 @@ def test_a_failed_row_passes_through_untouched_and_is_written(tmp_path):
     failed = row("/nowhere/x.mp4", status="failed", error_class="BadTimes", error_message="end 1 s is before 2 s")
     for stage in (make_decode(FAST), make_flow(FAST), make_encode(FAST)):
         assert stage(dict(failed)) == failed
-    make_stage(str(tmp_path))(failed)
+    make_store(str(tmp_path))(failed)
     (stored,) = pq.read_table(tmp_path / part_name("k.a.0-1")).to_pylist()
     assert (stored["status"], stored["error_class"], stored["video"]) == ("failed", "BadTimes", None)
 
@@ -63,7 +64,7 @@ def test_an_unforeseen_error_is_that_clips_row_too(clips_dir):
 
 
 def test_no_id_names_a_path(tmp_path):
-    make_stage(str(tmp_path / "in"))  # a stage writes nothing by itself
+    make_store(str(tmp_path / "in"))  # a stage writes nothing by itself
     for name in ("../../etc/x", "/abs", "a/b", "-rf", "..", "\x00"):
         assert part_name(name).replace(".parquet", "").isalnum()
 
