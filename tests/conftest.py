@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from pipeline import console
+from pipeline.cluster import set_variables
 from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
@@ -41,6 +42,7 @@ def clips_dir() -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """The session's one Ray cluster: four logical CPUs, so that two trials fit on two cores."""
+    set_variables(local=True)
     ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
     yield
     ray.shutdown()

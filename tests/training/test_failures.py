@@ -157,7 +157,11 @@ def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(config, whole, tmp
 def test_a_node_that_is_announced_to_go_leaves_a_checkpoint_and_the_rest_goes_on_with_all_clips(config, tmp_path):
     """In a cluster of its own; then there is room for one worker where two are asked for, and in the end for none."""
     save(override(config, {"training.epochs": "20"}), tmp_path / "config.yaml")  # some are over before it is asked
-    quick = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.3", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
+    quick = {
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",
+        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.3",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.lost_node", str(tmp_path / "config.yaml"), str(tmp_path)],
         cwd=CHECKOUT, env={**os.environ, **quick, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True,
