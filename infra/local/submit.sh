@@ -7,6 +7,7 @@ export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${P
 export RAY_AUTH_MODE="${RAY_AUTH_MODE:-disabled}" # one user, one machine, loopback only
 export RAY_JOB_STOP_WAIT_TIME_S=60 # not 3: a job that is interrupted ends its MLflow runs and says what stays
 export RAY_idle_worker_killing_time_threshold_ms=60000 # not 1000: the decoders of an epoch serve the next
+export RAY_TRAIN_ENABLE_PREEMPTION_WATCHER=0 # no cloud takes this machine back
 
 log=$(mktemp)
 read -r gcs dashboard agent < <(python - <<'PY'
