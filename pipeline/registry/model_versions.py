@@ -5,13 +5,14 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.entities import LoggedModelStatus, RunStatus
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 
@@ -54,11 +55,8 @@ def newest(tracking_uri: str, alias: str = "candidate") -> str:
         RegistryError: no model of the registry has the alias.
     """
     client = MlflowClient(tracking_uri, tracking_uri)
-    versions = [
-        client.get_model_version(model.name, model.aliases[alias])
-        for model in every_page(lambda token: client.search_registered_models(page_token=token))
-        if alias in model.aliases
-    ]
+    models: Iterable[RegisteredModel] = every_page(lambda token: client.search_registered_models(page_token=token))
+    versions = [client.get_model_version(one.name, one.aliases[alias]) for one in models if alias in one.aliases]
     if not versions:
         where = f"{masked(tracking_uri)}{_known(tracking_uri)}"
         raise RegistryError(f"no model is registered as {alias} in {where}; see --model and --tracking")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.decode import child_process as children
 from pipeline.ingest.decode.child_process import SPARE_FILES, decode_in_child
-from pipeline.ingest.decode.clip import child_process as children
 from tests.ingest.mutations import mutated
 from tests.ingest.videos import make_video
 

@@ -22,8 +22,8 @@ from pipeline.ingest.clip_errors import (
     Truncated,
     ZeroByte,
 )
+from pipeline.ingest.decode import child_process as children
 from pipeline.ingest.decode.child_process import SPARE_FILES, Child, decode_in_child
-from pipeline.ingest.decode.clip import child_process as children
 from pipeline.ingest.decode.clip import decode_clip
 from pipeline.ingest.stages import make_decode
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.ingest.decode.clip import clip as decode
+from pipeline.ingest.decode import clip as decode
 from pipeline.ingest.decode.constant_rate import ConstantRate
 from pipeline.ingest.decode.seek import Doubt, after_jump
 from pipeline.ingest.decode.timestamps import Clock
