@@ -1,7 +1,8 @@
 """Command lines to print for users: quoted, and named the way this program was started, so that they run as printed.
 
 A user may start `video-actions` by its name or by a path, and a job with the interpreter on the PATH or with another
-one, from any folder. A submitted job runs on another machine than its user's, so there the plain names are printed.
+one, from any folder. A submitted job runs on another machine than its user's, so there the plain names are printed,
+unless `VIDEO_ACTIONS_BIN` names the folder of the programs.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from pipeline.submission import submitted
 
 PROGRAM = "video-actions"
+BIN = "VIDEO_ACTIONS_BIN"  # set by `infra/local/submit.sh`
 JOBS = {
     "ingest": "ingest",
     "inspect": "inspect_shards",
@@ -43,7 +45,8 @@ def mlflow_ui(uri: str) -> str:
     """Return the command line that shows the runs of a tracking store, or the address of the server that does."""
     if uri.startswith(("http://", "https://")):
         return uri
-    program = "mlflow" if submitted() else _by_name_or_path("mlflow", Path(sys.executable).with_name("mlflow"))
+    path = Path(sys.executable).with_name("mlflow")
+    program = _where_submitted("mlflow") if submitted() else _by_name_or_path("mlflow", path)
     return shlex.join([program, "ui", "--backend-store-uri", uri])
 
 
@@ -60,13 +63,18 @@ def spoken(doc: str | None) -> str:
 
 def _started(verb: str) -> list[str]:
     if submitted() and verb in JOBS:
-        return ["python", f"jobs/{JOBS[verb]}.py"]
+        return [_where_submitted("python"), f"jobs/{JOBS[verb]}.py"]
     program = Path(sys.argv[0])
     scripts = program.parent if program.name in {f"{job}.py" for job in JOBS.values()} else _checkout() / "jobs"
     if program.name == PROGRAM or verb not in JOBS or not scripts.is_dir():
         path = program if program.name == PROGRAM else Path(sys.executable).with_name(PROGRAM)
         return [_by_name_or_path(PROGRAM, path), verb]
     return [_by_name_or_path("python", Path(sys.executable)), _shorter(scripts / f"{JOBS[verb]}.py")]
+
+
+def _where_submitted(name: str) -> str:
+    """Return how a program is called where this job was submitted: by its plain name, unless its folder is known."""
+    return str(Path(os.environ.get(BIN, ""), name))
 
 
 def _checkout() -> Path:

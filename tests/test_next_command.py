@@ -78,6 +78,9 @@ def test_the_user_of_a_submitted_job_is_elsewhere(program, monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert command("predict", "VIDEO") == "python jobs/predict.py VIDEO"
     assert mlflow_ui("sqlite:////a b/c.db") == "mlflow ui --backend-store-uri 'sqlite:////a b/c.db'"
+    monkeypatch.setenv("VIDEO_ACTIONS_BIN", ".venv/bin")
+    assert command("predict", "VIDEO") == ".venv/bin/python jobs/predict.py VIDEO"
+    assert mlflow_ui("sqlite:////c.db") == ".venv/bin/mlflow ui --backend-store-uri sqlite:////c.db"
 
 
 def test_a_server_shows_its_runs_itself():

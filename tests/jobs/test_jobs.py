@@ -278,6 +278,7 @@ def test_a_job_submitted_to_a_head_runs_there_and_needs_absolute_paths(tiny, tmp
     done = subprocess.run([*submit, "--config", str(tmp_path / "config.yaml")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "shards" / "_manifest.json").exists()
+    assert f"  .venv/bin/python jobs/inspect_shards.py {tmp_path}/shards" in done.stdout  # as it can be copied here
     asked = [submit[0], "python", "-c", "from pipeline.tracking.source import source_tags; print(source_tags())"]
     told = subprocess.run(asked, capture_output=True, text=True)
     tags = ast.literal_eval(next(line for line in told.stdout.splitlines() if line.startswith("{")))
