@@ -107,9 +107,21 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
         f"`{manifest['dataset']}`, digest `{manifest['digest']}`, in `{config.ingest.shards}`. Clips are stored at "
         f"{ingest.fps} frames a second, short side {ingest.short_side}.{flow if 'flow' in ingest.streams else ''}",
         "The data card is `data/data_card.html` of the run.",
+        *_drawn(manifest["plan"].get("split")),
         "",
         *pipes([["split", "used for", "expected", "readable", "failed"], *rows]),
     ]
+
+
+def _drawn(split: Mapping[str, Any] | None) -> list[str]:
+    """Say how the splits were drawn; nothing if they come with the data set."""
+    if not split:
+        return []
+    fold, val = split.get("fold"), f"{100 * split['val_fraction']:g} %"
+    units = f"groups (file of digest `{split['groups']}`)" if split.get("groups") else "clips"
+    tested = f"fold {escaped(fold)} is the test" if fold else f"the test has {100 * split['test_fraction']:g} %"
+    rest = " of the rest" if fold else ""
+    return [f"Splits are drawn by {units}, seed {split['seed']}: {tested}, the validation has {val}{rest}."]
 
 
 def _decides(schedule: ScheduleConfig, training: TrainingConfig) -> list[str]:

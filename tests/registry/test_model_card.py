@@ -25,7 +25,7 @@ def scores() -> Scores:
     return Scores("test", "d" * 16, 1, LABELS, names, targets, {"rgb": rgb, "flow": flow}, "i3d (Quo Vadis)")
 
 
-def card(scores: Scores, **fields: str) -> str:
+def card(scores: Scores, drawn: dict | None = None, **fields: str) -> str:
     wanted = {"ingest.shards": "/data/set", "evaluation.split": "test", "tracking.uri": "sqlite:////data/mlflow.db"}
     config: Config = override(i3d_folder(), wanted | {name.replace("__", "."): text for name, text in fields.items()})
     counts = {
@@ -35,7 +35,8 @@ def card(scores: Scores, **fields: str) -> str:
         "labels": {name: {"present": 2} for name in LABELS},
     }
     manifest = {
-        "dataset": "folder", "digest": "d" * 16, "labels": list(LABELS), "plan": {"flow_version": "cpu 1"},
+        "dataset": "folder", "digest": "d" * 16, "labels": list(LABELS),
+        "plan": {"flow_version": "cpu 1", "split": drawn},
         "splits": dict.fromkeys(("train", "val", "test"), counts),
     }  # fmt: skip
     best = {"val/top1": 0.5, "val/clips": 6.0, "val/loss": 1.25}
@@ -58,6 +59,15 @@ def test_each_number_stands_with_the_clips_and_the_data_that_it_is_of(scores):
     assert f"digest `{'d' * 16}`" in text
     assert rows["test"][2:6] == ["test", "7", "6", "1 Truncated"]
     assert "- `rgb`: from scratch; 2 epochs; the checkpoint taken has 50.0 % of 6 clips of `val`, loss 1.250" in text
+
+
+def test_how_splits_were_drawn_is_said(scores):
+    assert "drawn" not in card(scores)
+    drawn = {"seed": 3, "val_fraction": 0.2, "test_fraction": 0.25}
+    assert "by clips, seed 3: the test has 25 %, the validation has 20 %." in card(scores, drawn)
+    folded = {**drawn, "test_fraction": 0.0, "groups": "97ce", "fold": "<0>"}
+    said = r"by groups (file of digest `97ce`), seed 3: fold \<0\> is the test, the validation has 20 % of the rest."
+    assert said in card(scores, folded)
 
 
 def test_where_weights_come_from_is_said(scores):

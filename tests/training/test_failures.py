@@ -159,6 +159,7 @@ def test_a_node_that_is_announced_to_go_leaves_a_checkpoint_and_the_rest_goes_on
     save(override(config, {"training.epochs": "20"}), tmp_path / "config.yaml")  # some are over before it is asked
     quick = {
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1",
+        "RAY_idle_worker_killing_time_threshold_ms": "60000",  # as `pipeline.cluster.join` does
         "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.3",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
     }
