@@ -96,6 +96,13 @@ def test_every_picture_is_described(page):
     assert all(attributes.get("alt") or attributes.get("aria-label") for attributes in pictures)
 
 
+def test_a_set_without_flow_speaks_of_none(tmp_path):
+    read = Page(data_card(make_set(tmp_path, streams=("rgb",)).path))
+    assert "One frame from the middle of each clip. Beside a clip's id: its split." in read.text
+    assert "flow" not in read.text.replace(str(tmp_path), "").lower()
+    assert (read.wrong, read.open) == ([], [])
+
+
 def test_the_same_set_gives_the_same_page(shards):
     assert data_card(shards) == data_card(shards)
 
