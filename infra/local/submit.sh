@@ -41,7 +41,9 @@ environment=$(python - "$commit" "$(id -un 2>/dev/null || true)" <<'PY'
 import json, os, sys
 told = {"mlflow.source.git.commit": sys.argv[1], "mlflow.user": sys.argv[2]}
 told = {name: value for name, value in told.items() if value} | json.loads(os.environ.get("MLFLOW_RUN_CONTEXT", "{}"))
-known = {"MLFLOW_RUN_CONTEXT": json.dumps(told), "VIDEO_ACTIONS_BIN": ".venv/bin"}  # for the commands that it prints
+known = {"MLFLOW_RUN_CONTEXT": json.dumps(told)}
+if os.path.isdir(".venv/bin"):
+    known["VIDEO_ACTIONS_BIN"] = ".venv/bin"  # for the commands that the job prints
 print(json.dumps({"env_vars": known}))
 PY
 )

@@ -117,11 +117,15 @@ def _drawn(split: Mapping[str, Any] | None) -> list[str]:
     """Say how the splits were drawn; nothing if they come with the data set."""
     if not split:
         return []
-    fold, val = split.get("fold"), f"{100 * split['val_fraction']:g} %"
     units = f"groups (file of digest `{split['groups']}`)" if split.get("groups") else "clips"
-    tested = f"fold {escaped(fold)} is the test" if fold else f"the test has {100 * split['test_fraction']:g} %"
-    rest = " of the rest" if fold else ""
-    return [f"Splits are drawn by {units}, seed {split['seed']}: {tested}, the validation has {val}{rest}."]
+    fold, rest = split.get("fold"), ""
+    shares = []
+    if fold:
+        shares, rest = [f"fold {escaped(fold)} is the test"], " of the rest"
+    elif split["test_fraction"]:  # if it is 0, the folder has its own test, or there is none
+        shares = [f"the test has {100 * split['test_fraction']:g} %"]
+    shares.append(f"the validation has {100 * split['val_fraction']:g} %{rest}")
+    return [f"Splits are drawn by {units}, seed {split['seed']}: {', '.join(shares)}."]
 
 
 def _decides(schedule: ScheduleConfig, training: TrainingConfig) -> list[str]:

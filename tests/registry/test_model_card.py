@@ -65,6 +65,7 @@ def test_how_splits_were_drawn_is_said(scores):
     assert "drawn" not in card(scores)
     drawn = {"seed": 3, "val_fraction": 0.2, "test_fraction": 0.25}
     assert "by clips, seed 3: the test has 25 %, the validation has 20 %." in card(scores, drawn)
+    assert "seed 3: the validation has 20 %." in card(scores, {**drawn, "test_fraction": 0.0})  # its own test
     folded = {**drawn, "test_fraction": 0.0, "groups": "97ce", "fold": "<0>"}
     said = r"by groups (file of digest `97ce`), seed 3: fold \<0\> is the test, the validation has 20 % of the rest."
     assert said in card(scores, folded)
