@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.recipes.demo import demo
+from tests.forked_workers import forked_workers
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -40,12 +41,13 @@ def clips_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The session's one Ray cluster: four logical CPUs, so that two trials fit on two cores."""
     set_variables(local=True)
-    ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
-    yield
-    ray.shutdown()
+    with forked_workers(tmp_path_factory.mktemp("ray")):
+        ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -146,6 +146,7 @@ def test_it_loads_and_predicts_where_there_is_nothing_but_its_requirements(logge
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("WALK"), reason="takes long: WALK=1 downloads what the model requires")
 def test_it_loads_and_predicts_in_an_environment_made_of_its_requirements(logged, model, video, tmp_path):
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "environment"], check=True)

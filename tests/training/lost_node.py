@@ -1,4 +1,4 @@
-"""A cluster of its own, of a head and two nodes, which are announced to go and then go; see `test_faults`.
+"""A cluster of its own, of a head and two nodes, which are announced to go and then go; see `test_failures`.
 
 python -m tests.training.lost_node CONFIG.yaml FOLDER
 """
@@ -18,6 +18,7 @@ from ray.train import UserCallback
 from pipeline.config import Config, load
 from pipeline.training.failures import TrainingError
 from pipeline.training.reporting import is_whole
+from tests.forked_workers import forked_workers
 from tests.training.faults import fit
 
 NOTICE_S = 120
@@ -76,4 +77,5 @@ def main(config: Config, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(load(Config, Path(sys.argv[1])), Path(sys.argv[2]))
+    with forked_workers(Path(sys.argv[2])):
+        main(load(Config, Path(sys.argv[1])), Path(sys.argv[2]))
