@@ -74,7 +74,7 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)
     else:
-        print(ingested(config, ingest(config, found.catalog)), flush=True)
+        print(ingested(config.ingest.shards, ingest(config, found.catalog)), flush=True)
     return config
 
 
@@ -93,7 +93,8 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     training = planned_training(config, plan, sum(machines.cpus))
     if found.catalog is None:
         return training
-    return f"{planned_ingest(config, estimate(config.ingest, found.catalog), os.cpu_count() or 1)}\n{training}"
+    cost = estimate(config.ingest, found.catalog)
+    return f"{planned_ingest(config.catalog, config.ingest, cost, os.cpu_count() or 1)}\n{training}"
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
