@@ -44,18 +44,17 @@ def fitted(config: Config, machines: Machines, trials: int = 1, section: str = "
     Raises:
         ConfigError: the training does not fit into the cluster; the message names flags with which it does.
     """
-    made = _definite(config, machines, trials)
-    need = _cpus(made.resources, trials)
+    resources = _definite(config.resources, config.training, machines, trials)
+    need = _cpus(resources, trials)
     if need > sum(machines.cpus) + 1e-6:
-        resources = made.resources
         each = f"{trials} trials at a time, each of " if trials > 1 else ""
         raise ConfigError(
             f"resources: {each}{resources.least_workers} workers of {resources.cpus_of_a_worker:g} CPUs, and one "
             f"loader of {resources.cpus_of_a_loader:g}, need {need:g} CPUs, the cluster has {sum(machines.cpus):g}; "
-            f"{_smaller(config, machines, trials, section)}"
+            f"{_smaller(config.resources, config.training, machines, trials, section)}"
         )
-    accumulate = _accumulate(made.training, made.resources, section)
-    return replace(made, training=replace(made.training, accumulate=accumulate))
+    accumulate = _accumulate(config.training, resources, section)
+    return replace(config, resources=resources, training=replace(config.training, accumulate=accumulate))
 
 
 def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
@@ -66,9 +65,8 @@ def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
     return gpus >= least
 
 
-def _definite(config: Config, machines: Machines, trials: int) -> Config:
+def _definite(resources: ResourcesConfig, training: TrainingConfig, machines: Machines, trials: int) -> ResourcesConfig:
     """Replace `auto` workers and CPUs by numbers."""
-    resources = config.resources
     gpu, nodes = uses_gpu(resources, machines.gpus), machines.alike
     plenty = gpu and sum(machines.cpus) >= 2 * machines.gpus
     small = min(SMALL_LOADER, sum(machines.cpus) / 4)
@@ -79,7 +77,7 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
         most = max(1, (machines.gpus if gpu else len(nodes)) // trials)
         if resources.worker_cpus != "auto":
             most = max(1, min(most, int(room / trials / resources.worker_cpus + 1e-6)))
-        workers = _divisor(_passes(config.training), most)
+        workers = _divisor(_passes(training), most)
     if resources.min_workers is not None and resources.min_workers > workers:
         raise ConfigError(
             f"resources.min_workers: {resources.min_workers} is more than the {workers} workers that a training has "
@@ -90,7 +88,7 @@ def _definite(config: Config, machines: Machines, trials: int) -> Config:
         on_a_node = math.ceil(workers * trials / (1 if gpu else len(nodes)))
         share = (room if gpu else min(nodes) - loader - _drivers(trials)) / on_a_node
         cpus = max(0.01, math.floor(100 * (min(1.0, share) if gpu else share)) / 100)
-    return replace(config, resources=replace(resources, workers=workers, worker_cpus=cpus, loader_cpus=loader))
+    return replace(resources, workers=workers, worker_cpus=cpus, loader_cpus=loader)
 
 
 def _accumulate(training: TrainingConfig, resources: ResourcesConfig, section: str) -> int:
@@ -126,16 +124,17 @@ def _accumulate(training: TrainingConfig, resources: ResourcesConfig, section: s
     return passes // workers
 
 
-def _smaller(config: Config, machines: Machines, trials: int, section: str) -> str:
+def _smaller(
+    resources: ResourcesConfig, training: TrainingConfig, machines: Machines, trials: int, section: str
+) -> str:
     """Return flags with which the training fits into the cluster, as words for the error message."""
-    resources = config.resources
     for at_once in range(trials - 1, 0, -1):
-        if _cpus(_definite(config, machines, at_once).resources, at_once) <= sum(machines.cpus):
+        if _cpus(_definite(resources, training, machines, at_once), at_once) <= sum(machines.cpus):
             return f"--concurrent {at_once} fits"
     names = ("workers", "worker_cpus", "loader_cpus")
     for count in range(1, len(names) + 1):
         freed = replace(resources, min_workers=None, **dict.fromkeys(names[:count], "auto"))  # type: ignore[arg-type]
-        made = _definite(replace(config, resources=freed), machines, 1).resources
+        made = _definite(freed, training, machines, 1)
         if _cpus(made, 1) <= sum(machines.cpus) + 1e-6:
             flags = [f"--{section}resources.{name} {getattr(made, name):g}" for name in names[:count]]
             flags += [f"--{section}resources.min_workers none"] if resources.min_workers is not None else []

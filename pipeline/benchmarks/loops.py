@@ -73,7 +73,7 @@ def ours(subject: Subject, feed: Feed, here: Rank) -> Iterator[object]:
     config, network = subject.config, lay_out(subject.build(), here.device).to(here.device).train()
     model, state = compiled(network, config.training), State(network, build_optimiser(config.optimiser, network))
     for batch in feed:
-        yield train_step(config, model, [batch], tuple(subject.sizes), here, state)
+        yield train_step(config.training, config.seed, model, [batch], tuple(subject.sizes), here, state)
 
 
 def eager(subject: Subject, clips: Sequence[Batch], here: Rank) -> Iterator[object]:

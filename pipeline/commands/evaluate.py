@@ -59,9 +59,9 @@ def main(argv: list[str] | None = None) -> None:
             except ValueError:
                 fail(f"--weights {arguments.weights}: not numbers with commas between")
             config = resolve(override(base, fields))
-            result = fuse_scores(config, arguments.fuse, arguments.average, weights)
+            result = fuse_scores(config.storage, config.tracking, arguments.fuse, arguments.average, weights)
         else:
-            source = find(arguments, base, Path(folder))
+            source = find(arguments, base.storage, base.tracking.uri, Path(folder))
             if arguments.model:
                 fields.setdefault("tracking.uri", base.tracking.uri)
             config = connect(resolve(override(source.config, fields)))
@@ -72,12 +72,16 @@ def main(argv: list[str] | None = None) -> None:
         print(next_steps(*pages(result.run), fuse))
 
 
-def find(arguments: argparse.Namespace, base: Config, folder: Path) -> "Source":
-    """Return the networks that the command line names."""
+def find(arguments: argparse.Namespace, storage: str, tracking_uri: str, folder: Path) -> "Source":
+    """Return the networks that the command line names.
+
+    They are of a model in the registry at `tracking_uri`, which is downloaded to `folder`, of a run in `storage`, or of
+    a checkpoint.
+    """
     from pipeline.runs.trained_networks import checkpointed, registered, trained_run
 
     if arguments.model:
-        return registered(base.tracking.uri, arguments.model, folder, arguments.stream)
+        return registered(tracking_uri, arguments.model, folder, arguments.stream)
     if arguments.run:
-        return trained_run(base.storage, arguments.run, arguments.stream)
+        return trained_run(storage, arguments.run, arguments.stream)
     return checkpointed(arguments.checkpoint, arguments.stream)

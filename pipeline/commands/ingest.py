@@ -35,11 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for note in catalog_notes(catalog):
             print(note)
         if plan:
-            print(planned(config, estimate(config.ingest, catalog), os.cpu_count() or 1))
+            cost = estimate(config.ingest, catalog)
+            print(planned(config.catalog, config.ingest, cost, os.cpu_count() or 1))
             print(next_steps(command("ingest", *masked(words))))
             return
         connect(config, need_training=False)
-        print(ingested(config, ingest(config, catalog)))
+        print(ingested(config.ingest.shards, ingest(config, catalog)))
         print(next_steps(command("inspect", config.ingest.shards, "--card", "card.html")))
 
 

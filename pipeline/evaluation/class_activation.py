@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.normalise import normalise
-from pipeline.config import Config
-from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.score_clips import inputs
 from pipeline.evaluation.views import ViewSampler
 from pipeline.models.activation import class_activation, map_layers, upsample
@@ -37,30 +35,37 @@ class Attention:
 
 
 def attention(
-    config: Config, name: str, network: nn.Module, index: ClipIndex, row: int, classes: Sequence[int]
+    name: str,
+    network: nn.Module,
+    sample: ViewSampler,
+    index: ClipIndex,
+    row: int,
+    classes: Sequence[int],
+    batch_size: int,
 ) -> list[Attention]:
     """Compute the maps of one clip for some classes; each frame has the mean over all test windows that show it.
 
     Args:
-        config: a resolved config; its clip size, test protocol and batch size are used.
         name: name of the network.
         network: the network in evaluation mode, on the device on which to compute.
+        sample: decoder of the views of the test, of which only the central crop is used.
         index: clips of one split.
         row: the clip's row in `index`.
         classes: indices of the classes to map.
+        batch_size: number of views per forward pass.
 
     Returns:
         One `Attention` for each stream that the network takes.
     """
-    sample = ViewSampler(config.clips, replace(protocol_of(config.evaluation, config.model), crops=1))
-    streams, device, size = inputs(name), next(network.parameters()).device, config.evaluation.batch_size
+    sample = replace(sample, protocol=replace(sample.protocol, crops=1))
+    streams, device = inputs(name), next(network.parameters()).device
     frames = {stream: sample(index, row, stream)[0] for stream in streams}
     places = {stream: sample.views(int(index.length(stream)[row]), stream)[1] for stream in streams}
     argument = {stream: stream if len(streams) > 1 else "x" for stream in streams}
     means = {stream: _FrameMeans(len(frames[stream])) for stream in streams}
     layers: Sequence[str] = ()
-    for start in range(0, len(places[streams[0]]), size):
-        some = {stream: places[stream][start : start + size] for stream in streams}
+    for start in range(0, len(places[streams[0]]), batch_size):
+        some = {stream: places[stream][start : start + batch_size] for stream in streams}
         clips = {
             argument[stream]: normalise(torch.from_numpy(frames[stream][some[stream]]).to(device)) for stream in streams
         }

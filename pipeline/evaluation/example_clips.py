@@ -14,7 +14,9 @@ from pipeline.cluster import quiet_worker, use_gpu
 from pipeline.config import Config
 from pipeline.evaluation.analysis import probabilities
 from pipeline.evaluation.class_activation import attention
+from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.views import ViewSampler
 from pipeline.figures.animations import animate, flow_pictures
 from pipeline.figures.overlays import Row, attention_animation
 from pipeline.networks import load_network
@@ -149,6 +151,7 @@ def attention_pictures(
         stream: load_network(config.model, stream, len(scores.labels), path, scores.labels).to("cuda" if gpu else "cpu")
         for stream, path in weights.items()
     }
+    sample, size = ViewSampler(config.clips, protocol_of(config.evaluation, config.model)), config.evaluation.batch_size
     rows = {clip: row for row, clip in enumerate(index.clip_ids.tolist())}
     probability = {stream: probabilities(logits[chosen]) for stream, logits in scores.all_logits.items()}
     drawn = []
@@ -156,9 +159,10 @@ def attention_pictures(
     for number, i in enumerate(chosen):
         target, said = int(scores.targets[i]), int(scores.all_logits[name][i].argmax())
         classes, shown = list(dict.fromkeys([said, target])), []
+        row = rows[str(scores.clip_ids[i])]
         for network, loaded in networks.items():
             own = probability[network][number]
-            for seen in attention(config, network, loaded, index, rows[str(scores.clip_ids[i])], classes):
+            for seen in attention(network, loaded, sample, index, row, classes, size):
                 frames = seen.frames if seen.stream == "rgb" else flow_pictures(seen.frames, config.ingest.flow.bound)
                 about = f"{seen.stream}: {scores.labels[own.argmax()]} {100 * own.max():.0f} %   (map of {seen.layer})"
                 shown.append(Row(about, frames, seen.maps))

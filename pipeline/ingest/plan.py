@@ -12,7 +12,7 @@ import ray
 
 from pipeline import flow
 from pipeline.catalog.rows import drawn_split
-from pipeline.config import Config, IngestConfig, ResourcesConfig, flatten, to_dict
+from pipeline.config import IngestConfig, ResourcesConfig, flatten, to_dict
 from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING
 from pipeline.shards.codec import ENCODING
@@ -24,25 +24,28 @@ UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch"
 """Ingest settings that change where or how an ingest runs, but not the content of the set."""
 
 
-def with_backend(config: Config) -> Config:
-    """Return the config with the flow backend `auto` replaced by a definite one.
+def with_backend(ingest: IngestConfig, resources: ResourcesConfig) -> IngestConfig:
+    """Return the settings of an ingest with the flow backend `auto` replaced by a definite one.
 
     It is the backend in the set's plan if there is one; otherwise cuda if there are GPUs, and cpu if there are none.
+
+    Args:
+        ingest: the settings of the ingest.
+        resources: says whether GPUs may be used.
 
     Raises:
         IngestError: clips remain to be done with cuda, and the cluster has no GPU.
     """
-    shards, asked, there = config.ingest.shards, config.ingest.flow.backend, gpus(config.resources)
+    shards, asked, there = ingest.shards, ingest.flow.backend, gpus(resources)
     if asked == "auto":
         begun = read_json(f"{shards}/{PLAN}")["settings"]["flow"]["backend"] if exists(f"{shards}/{PLAN}") else None
         asked = begun or ("cuda" if there else "cpu")
-    if asked == "cuda" and "flow" in config.ingest.streams and not there and not exists(f"{shards}/{MANIFEST}"):
+    if asked == "cuda" and "flow" in ingest.streams and not there and not exists(f"{shards}/{MANIFEST}"):
         raise IngestError(
             f"{shards}: its flow is to be computed by cuda, and Ray has no GPU for it (resources.gpu is "
-            f"{config.resources.gpu}); add one, or make another set with --ingest.flow.backend cpu --ingest.shards ..."
+            f"{resources.gpu}); add one, or make another set with --ingest.flow.backend cpu --ingest.shards ..."
         )
-    flow_config = replace(config.ingest.flow, backend=asked)
-    return replace(config, ingest=replace(config.ingest, flow=flow_config))
+    return replace(ingest, flow=replace(ingest.flow, backend=asked))
 
 
 def gpus(resources: ResourcesConfig) -> int:

@@ -9,7 +9,7 @@ from collections import defaultdict
 import ray
 
 from pipeline import flow
-from pipeline.config import Config
+from pipeline.config import IngestConfig, ResourcesConfig
 from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
@@ -37,28 +37,39 @@ CONTENT_BYTES = 4 << 20
 """Target bytes of a block of fetched videos: about eight clips, so that no decoding task is much slower than others."""
 
 
-def stage_clips(config: Config, rows: list[Row], tally: Tally) -> None:
-    """Write each clip to its own file in the staging folder, failed clips included."""
+def stage_clips(
+    settings: IngestConfig, resources: ResourcesConfig, replacements: str | None, rows: list[Row], tally: Tally
+) -> None:
+    """Write each clip to its own file in the staging folder, failed clips included.
+
+    Args:
+        settings: how clips are fetched, decoded and encoded.
+        resources: CPUs and GPUs of the tasks.
+        replacements: archives whose members override those of the same name in other archives; None for none.
+        rows: the clips.
+        tally: counts the clips that are staged.
+    """
     kinds: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[kind_of(row)].append(row)
     if kinds["local"]:
-        _run(config, dataset(local(kinds["local"]), 8), tally)
+        _run(settings, resources, dataset(local(kinds["local"]), 8), tally)
     if kinds["remote"]:
-        fetch = make_fetch(config.ingest.fetch, cluster_limiter(config.ingest.fetch))
+        fetch = make_fetch(settings.fetch, cluster_limiter(settings.fetch))
         fetched = dataset(remote(kinds["remote"]), 1).map(fetch, num_cpus=0, compute=_fetchers())
-        _run(config, fetched, tally)
+        _run(settings, resources, fetched, tally)
     if kinds["archived"]:
-        _stage_archived(config, kinds["archived"], tally)
+        _stage_archived(settings, resources, replacements, kinds["archived"], tally)
 
 
-def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
+def _stage_archived(
+    settings: IngestConfig, resources: ResourcesConfig, replacements: str | None, rows: list[Row], tally: Tally
+) -> None:
     """Stage clips from archives: replacements first, because they override, then the clips' own archives.
 
     Clips that are in none of the archives are staged as failed.
     """
-    settings, staging = config.ingest.fetch, f"{config.ingest.shards}/{STAGING}"
-    replacements = config.catalog.archives.get("replacements")
+    staging = f"{settings.shards}/{STAGING}"
     left: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         left[archives_of(row)[0]].append(row)
@@ -69,14 +80,15 @@ def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
             members = [row for row in members if part_name(row["clip_id"]) not in there]
             if members:
                 by_stem = {archives_of(row)[1]: {**row, "source": source} for row in members}
-                unpack = make_unpack(settings, ray.put(by_stem), staging)
-                archives = [{"source": archive} for archive in list_archives(source, settings)]
+                unpack = make_unpack(settings.fetch, ray.put(by_stem), staging)
+                archives = [{"source": archive} for archive in list_archives(source, settings.fetch)]
                 unpacked = dataset(archives, 1).flat_map(unpack, num_cpus=0, compute=_fetchers())
-                broken += _run(config, unpacked, tally)
+                broken += _run(settings, resources, unpacked, tally)
         there = set(list_files(staging))
         missing = [row for row in members if part_name(row["clip_id"]) not in there]
         if missing:
-            _run(config, dataset(local(failed(row, _missing(row, broken)) for row in missing), 8), tally)
+            lost = dataset(local(failed(row, _missing(row, broken)) for row in missing), 8)
+            _run(settings, resources, lost, tally)
 
 
 def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
@@ -87,13 +99,13 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
     return TarMemberMissing(f"no member {stem} in the archives {where}")
 
 
-def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
+def _run(settings: IngestConfig, resources: ResourcesConfig, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
     """Run videos through all stages and return the rows that report broken archives; these rows are not clips."""
-    settings, cpus = config.ingest, config.resources.ingest_cpus
+    cpus = resources.ingest_cpus
     rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
     if "flow" in settings.streams:
-        devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0
-        compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
+        devices = gpus(resources) if settings.flow.backend == "cuda" else 0
+        compute = on_gpus(devices, resources.flow_gpu_gib) if devices else flow.tvl1
         rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
     rows = rows.map(make_encode(settings), num_cpus=cpus)
     rows = rows.map(make_store(f"{settings.shards}/{STAGING}"), num_cpus=cpus)

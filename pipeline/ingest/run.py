@@ -12,6 +12,7 @@ at any time, the same command does the remaining work, and the result is the sam
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -61,7 +62,7 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
     chosen = chosen_by(config.retry)
     check_videos(catalog, config.ingest.allow_leaks)
     with explained(shards):
-        config = with_backend(config)
+        config = replace(config, ingest=with_backend(config.ingest, config.resources))
         plan = plan_of(config.ingest, catalog)
         claim(shards, plan)
         groups = groups_of(catalog, config.ingest.clips_per_shard)
@@ -96,7 +97,7 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
     ]
     tally = Tally(total, before=total - len(left), write=write)
     with _says_what_stays(shards, tally):
-        stage_clips(config, left, tally)
+        stage_clips(config.ingest, config.resources, config.catalog.archives.get("replacements"), left, tally)
     return tally
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from pipeline.config import Config
+from pipeline.config import CatalogConfig, IngestConfig
 from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
@@ -11,10 +11,15 @@ from pipeline.shards import read_clips
 from pipeline.table import size, table
 
 
-def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
+def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
     """Return the text for a finished ingest.
 
     It gives the clips expected, present and failed in each split, the first failures, and what to do next.
+
+    Args:
+        shards: folder or URI of the shard set.
+        manifest: its manifest.
+        shown: largest number of failures to list.
     """
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames"]]
     for split, counts in manifest["splits"].items():
@@ -22,7 +27,7 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         rows.append([split, counts["expected"], counts["present"], failed, counts["frames"]])
     lines = [
         "",
-        f"{manifest['dataset']}, digest {manifest['digest']}: {config.ingest.shards}",
+        f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
         table(rows),
         f"  video {size(manifest['bytes']['video'])}, flow {size(manifest['bytes']['flow'])}",
     ]
@@ -37,19 +42,26 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
-    failures = read_clips(config.ingest.shards, status="failed").to_pylist()
+    failures = read_clips(shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
         lines.append(f"  {count} {name} ({error_named(name).verdict})")
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
-        lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
+        lines.append(f"  ... and {len(failures) - shown} more in {shards}/_clips.parquet")
     if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
         lines.append("  the same command with --retry retryable tries again what may succeed")
     return "\n".join(lines)
 
 
-def planned(config: Config, plan: Estimate, cores: int) -> str:
-    """Return the text of an estimate, for `--plan`."""
+def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores: int) -> str:
+    """Return the text of an estimate, for `--plan`.
+
+    Args:
+        catalog: the data set.
+        ingest: the settings of the ingest.
+        plan: the estimate.
+        cores: number of CPU cores.
+    """
     rows: list[list[object]] = [["split", "clips", "unusable"]]
     rows += [[split, count, plan.bad.get(split, 0)] for split, count in plan.clips.items()]
     where = ", ".join(f"{count:,} {kind}" for kind, count in sorted(plan.sources.items())) or "none"
@@ -57,7 +69,7 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
     core_hours = plan.rgb_core_hours + (flow or 0.0)
     lines = [
         "",
-        f"{config.catalog.name} into {config.ingest.shards}; nothing has been done",
+        f"{catalog.name} into {ingest.shards}; nothing has been done",
         table(rows),
         f"  clips by source: {where}; {plan.seconds / 3600:,.1f} hours of video",
         f"  to fetch or read {size(plan.fetched_bytes)}, to store {size(plan.stored_bytes)}",
@@ -68,7 +80,7 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
     if plan.videos:
         faster = "; the public archives are faster (--catalog.archives)"
         lines.append(
-            f"  YouTube: {plan.videos:,} videos, {config.ingest.fetch.youtube_per_hour:g} an hour and address: "
-            f"{plan.youtube_hours:,.1f} hours{faster if config.catalog.dataset.startswith('kinetics') else ''}"
+            f"  YouTube: {plan.videos:,} videos, {ingest.fetch.youtube_per_hour:g} an hour and address: "
+            f"{plan.youtube_hours:,.1f} hours{faster if catalog.dataset.startswith('kinetics') else ''}"
         )
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config import Config, ModelConfig, ScheduleConfig, TrainingConfig
+from pipeline.config import Config, IngestConfig, ModelConfig, ScheduleConfig, TrackingConfig, TrainingConfig
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
@@ -45,25 +45,25 @@ def model_card(
         analyses: analyses of every stream and, last, of the fusion.
     """
     sections = [
-        _what(config, manifest, scores),
+        _what(config.model, config.tracking, manifest, scores),
         _accuracy(scores, analyses),
         _data(config, manifest),
         _training(config, trained),
         _limits(config, manifest, scores),
-        _use(config),
+        _use(config.ingest, config.tracking),
         _lineage(config, run, manifest, trained),
     ]
     return "\n".join(line for section in sections for line in (*section, ""))
 
 
-def _what(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
-    streams = " and ".join("RGB" if stream == "rgb" else "TV-L1 flow" for stream in config.model.streams)
-    both = len(config.model.streams) > 1 and "two_stream" not in network_inputs(config.model)
-    networks = f"`{config.model.name}`, a network on each of {streams}; their scores are averaged" if both else (
-        f"`{config.model.name}` on {streams}"
+def _what(model: ModelConfig, tracking: TrackingConfig, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
+    streams = " and ".join("RGB" if stream == "rgb" else "TV-L1 flow" for stream in model.streams)
+    both = len(model.streams) > 1 and "two_stream" not in network_inputs(model)
+    networks = f"`{model.name}`, a network on each of {streams}; their scores are averaged" if both else (
+        f"`{model.name}` on {streams}"
     )  # fmt: skip
     return [
-        f"# {config.tracking.registered_model}",
+        f"# {tracking.registered_model}",
         "",
         f"Video in, actions out: {networks}. Trained on {manifest['dataset']}, {len(scores.labels)} classes.",
     ]
@@ -190,13 +190,13 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
     ]  # fmt: skip
 
 
-def _use(config: Config) -> list[str]:
-    uri = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
+def _use(ingest: IngestConfig, tracking: TrackingConfig) -> list[str]:
+    uri = f"models:/{tracking.registered_model}@{tracking.alias}"
     return [
         "## Use",
         "",
         "```",
-        shlex.join(["video-actions", "predict", "VIDEO", "--model", uri, "--tracking", config.tracking.uri]),
+        shlex.join(["video-actions", "predict", "VIDEO", "--model", uri, "--tracking", tracking.uri]),
         "```",
         "",
         "```python",
@@ -207,8 +207,8 @@ def _use(config: Config) -> list[str]:
         "",
         "Each video has an answer of `labels`, `probabilities` and `error`, which is null or one line. `params`: "
         "`top_k`, `views` (windows spread evenly over the video instead of the views of the test, so that long videos "
-        f"are answered sooner), `crops` of each of these. A video may have {config.ingest.max_seconds:g} s, and take "
-        f"{config.ingest.decode_timeout_s:g} s to decode. `mlflow models serve` gives up after 60 s; set "
+        f"are answered sooner), `crops` of each of these. A video may have {ingest.max_seconds:g} s, and take "
+        f"{ingest.decode_timeout_s:g} s to decode. `mlflow models serve` gives up after 60 s; set "
         "`MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT` for long videos. A GPU is used where there is one.",
     ]
 

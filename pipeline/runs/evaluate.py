@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.clips.index import ClipIndex
-from pipeline.config import Config, to_dict
+from pipeline.config import Config, TrackingConfig, to_dict
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.example_clips import log_clips
 from pipeline.evaluation.fusion import fuse
@@ -63,12 +63,12 @@ def score_networks(config: Config, source: Source) -> Tested:
     """
     protocol = protocol_of(config.evaluation, config.model)
     index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
-    name, folder = _new(config, f"{source.name}-{protocol.name}")
+    name, folder = _new(config.storage, f"{source.name}-{protocol.name}")
     weights = {stream: str(path) for stream, path in source.weights.items()}
     if source.labels is not None:  # such weights were downloaded to this machine only
         weights = {stream: named_copy(path, f"{folder}/{stream}.pt", source.labels) for stream, path in weights.items()}
     tags = {"source": source.origin, "model": config.model.name, "protocol": protocol.name}
-    with _run(config, name, {**tags, "dataset_digest": index.digest}) as run:
+    with _run(config.storage, config.tracking, name, {**tags, "dataset_digest": index.digest}) as run:
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, read_manifest(config.ingest.shards), {index.split: "testing"})
         scores = evaluate(config, weights, index.split)
@@ -88,21 +88,24 @@ def named_copy(path: str, target: str, labels: tuple[str, ...]) -> str:
     return target
 
 
-def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights: Sequence[float] = ()) -> Tested:
+def fuse_scores(
+    storage: str, tracking: TrackingConfig, paths: Sequence[str], average: Average, weights: Sequence[float] = ()
+) -> Tested:
     """Fuse stored scores, without a network or a clip.
 
     Args:
-        config: a resolved config; its storage and tracking are used.
+        storage: folder or URI of the storage.
+        tracking: server and experiment of MLflow.
         paths: paths of two or more scores files.
         average: what the fusion averages: logits or softmax.
         weights: weight of each stream; empty for equal weights.
     """
     scores = fuse([read_scores(path) for path in paths], average, weights)
-    name, folder = _new(config, "fusion")
+    name, folder = _new(storage, "fusion")
     title = " + ".join(Path(path).parent.name or path for path in paths)
     shares = {f"weight_{stream}": weight for stream, weight in zip(scores.logits, weights, strict=False)}
     tags = {"source": ", ".join(paths), "protocol": scores.protocol, "fusion": average, **shares}
-    with _run(config, name, {**tags, "dataset_digest": scores.digest}) as run:
+    with _run(storage, tracking, name, {**tags, "dataset_digest": scores.digest}) as run:
         write_scores(scores, f"{folder}/scores.parquet")
         analyses = log_scores(run, scores)
         set_note(run, tested_note(title, scores, analyses))
@@ -110,15 +113,15 @@ def fuse_scores(config: Config, paths: Sequence[str], average: Average, weights:
     return Tested(title, name, run, f"{folder}/scores.parquet", scores, analyses)
 
 
-def _new(config: Config, about: str) -> tuple[str, str]:
+def _new(storage: str, about: str) -> tuple[str, str]:
     """Create the folder of a test with an unused name; return the name and the folder."""
     stamp = time_stamp()
     name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', about).strip('.-')}-{stamp}-{secrets.token_hex(2)}"
-    folder = f"{config.storage}/evaluations/{name}"
+    folder = f"{storage}/evaluations/{name}"
     make_folder(folder)
     return name, folder
 
 
-def _run(config: Config, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
-    artifacts = artifact_root(config.tracking.uri, config.storage)
-    return tracked_run(config.tracking.uri, config.tracking.experiment, name, artifacts=artifacts, tags=tags)
+def _run(storage: str, tracking: TrackingConfig, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
+    artifacts = artifact_root(tracking.uri, storage)
+    return tracked_run(tracking.uri, tracking.experiment, name, artifacts=artifacts, tags=tags)

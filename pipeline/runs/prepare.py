@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import catalog_notes
 from pipeline.cluster import connect, here
-from pipeline.config import Config
+from pipeline.config import Config, EvaluationConfig
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.estimate import estimate
 from pipeline.ingest.run import ingest
@@ -74,7 +74,7 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)
     else:
-        print(ingested(config, ingest(config, found.catalog)), flush=True)
+        print(ingested(config.ingest.shards, ingest(config, found.catalog)), flush=True)
     return config
 
 
@@ -93,13 +93,14 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     training = planned_training(config, plan, sum(machines.cpus))
     if found.catalog is None:
         return training
-    return f"{planned_ingest(config, estimate(config.ingest, found.catalog), os.cpu_count() or 1)}\n{training}"
+    cost = estimate(config.ingest, found.catalog)
+    return f"{planned_ingest(config.catalog, config.ingest, cost, os.cpu_count() or 1)}\n{training}"
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
     """Find the clips of a job in its shard set or its catalog, and print notes on them."""
-    config, notes = chosen_start(config)
-    config, catalog = replace(config, model=with_published(config.model)), None
+    model, notes = chosen_start(config.model, config.storage)
+    config, catalog = replace(config, model=with_published(model)), None
     if config.clips.frames == 1:
         notes = [*notes, "clips.frames 1: a window is one frame, which shows no motion over time"]
     if is_alone(config, given):
@@ -112,18 +113,24 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
         notes = [*notes, *catalog_notes(catalog)]
     good = rows.filter(pc.field("error_class").is_null())
     clips = dict.fromkeys(rows["split"].to_pylist(), 0) | Counter(good["split"].to_pylist())
-    config = evaluated_on(config, clips)
+    config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
     check_splits(config.training, config.evaluation, set(clips))
     for note in (*notes, *(class_notes(config.training, config.evaluation, rows) if labelled else ())):
         print(note, flush=True)
     return Found(config, clips, classes, catalog)
 
 
-def evaluated_on(config: Config, splits: Collection[str]) -> Config:
-    """Replace `auto` as the split to test by `test` if there is such a split, else by the validation split."""
-    if config.evaluation.split != "auto":
-        return config
-    split = "test" if "test" in splits else config.training.val_split
+def evaluated_on(evaluation: EvaluationConfig, val_split: str, splits: Collection[str]) -> EvaluationConfig:
+    """Replace `auto` as the split to test by `test` if there is such a split, else by the validation split.
+
+    Args:
+        evaluation: the test.
+        val_split: the validation split.
+        splits: splits of the clips.
+    """
+    if evaluation.split != "auto":
+        return evaluation
+    split = "test" if "test" in splits else val_split
     if split != "test":
         print(f"there is no split test: the accuracy will be that on {split}, which also chooses the checkpoint")
-    return replace(config, evaluation=replace(config.evaluation, split=split))
+    return replace(evaluation, split=split)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.clips.index import ClipIndex
-from pipeline.config import VERSION, Config, ConfigError, EvaluationConfig, TrainingConfig, to_dict
+from pipeline.config import VERSION, Config, ConfigError, EvaluationConfig, TrackingConfig, TrainingConfig, to_dict
 from pipeline.evaluation.example_clips import log_clips
 from pipeline.evaluation.log_analysis import analyses, log_figures, log_scores
 from pipeline.evaluation.protocols import protocol_of
@@ -114,13 +114,14 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         tags: further tags of the MLflow run.
     """
     manifest = read_manifest(config.ingest.shards)
-    named = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
+    about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
+    tags = {**about, **(tags or {})}
     with (
         begun(config, manifest, network_inputs(config.model)) as (config, folder, state),
-        run_of(config, config.name, state, folder, "all", tags={**named, **(tags or {})}) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
         system_metrics(run),
     ):
-        describe(run, config, manifest, _contexts(config))
+        describe(run, config, manifest, _contexts(config.training, config.evaluation))
         trained: dict[str, Trained] = {
             name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
         }
@@ -199,10 +200,12 @@ def train_tracked(
 ) -> Trained:
     """Train one network in a child run of the job's MLflow run."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
-    with run_of(config, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags) as run:
+    with run_of(
+        config.storage, config.tracking, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags
+    ) as run:
         set_note(run, network_note(config, stream, manifest))
         run.log_config(to_dict(config))
-        run.log_shards(config.ingest.shards, manifest, _contexts(config))
+        run.log_shards(config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
         trained = train_stream(config, stream, run, folder)
         set_note(run, network_note(config, stream, manifest, trained))
         run.log_history(trained.history)
@@ -216,14 +219,26 @@ def train_tracked(
 
 
 @contextmanager
-def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: str, **options: Any) -> Iterator[Run]:
-    """Open an MLflow run, whose id is kept in `run.json` under `key` so that it can be resumed."""
+def run_of(
+    storage: str, tracking: TrackingConfig, name: str, state: dict[str, Any], folder: str, key: str, **options: Any
+) -> Iterator[Run]:
+    """Open an MLflow run, whose id is kept in `run.json` under `key` so that it can be resumed.
+
+    Args:
+        storage: folder or URI of the storage.
+        tracking: server and experiment of MLflow.
+        name: name of the MLflow run.
+        state: the content of `run.json`.
+        folder: the folder of `run.json`.
+        key: rgb, flow, two_stream, matching, or `all` for the job's own run.
+        **options: further options of `tracked_run`.
+    """
     with tracked_run(
-        config.tracking.uri,
-        config.tracking.experiment,
+        tracking.uri,
+        tracking.experiment,
         name,
         resume=state["runs"].get(key),
-        artifacts=artifact_root(config.tracking.uri, config.storage),
+        artifacts=artifact_root(tracking.uri, storage),
         **options,
     ) as run:
         state["runs"][key] = run.run_id
@@ -232,6 +247,5 @@ def run_of(config: Config, name: str, state: dict[str, Any], folder: str, key: s
         yield run
 
 
-def _contexts(config: Config) -> dict[str, str]:
-    used = {config.evaluation.split: "testing", config.training.val_split: "validation"}
-    return {**used, config.training.train_split: "training"}
+def _contexts(training: TrainingConfig, evaluation: EvaluationConfig) -> dict[str, str]:
+    return {evaluation.split: "testing", training.val_split: "validation", training.train_split: "training"}

@@ -50,13 +50,18 @@ def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
     )
 
 
-def transferred(config: Config, result: Transferred) -> str:
-    """Describe the result of a supervision transfer: the share of pairs that are told apart."""
+def transferred(network: str, result: Transferred) -> str:
+    """Describe the result of a supervision transfer: the share of pairs that are told apart.
+
+    Args:
+        network: name of the 3D network.
+        result: the result.
+    """
     best = result.trained.best
     return "\n".join(
         [
             "",
-            f"{config.model.name} by supervision transfer: {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} "
+            f"{network} by supervision transfer: {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} "
             f"pairs told apart (chance: 50), loss {best['val/loss']:.3f}",
             f"  run {result.name}: {result.student}",
         ]

@@ -67,7 +67,7 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
     with (
         begun(config, manifest, [MATCHING]) as (config, folder, state),
-        run_of(config, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
     ):
         set_note(run, [f"{about}.", data_line(config, manifest)])
         run.log_config(to_dict(config))

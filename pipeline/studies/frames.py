@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import windows_of
 from pipeline.clips.normalise import normalise
 from pipeline.clips.order import training_batches
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
-from pipeline.config import Config
+from pipeline.config import ClipsConfig, Config
 from pipeline.models.weights import save_weights
 from pipeline.networks import LEVELS
 from pipeline.shards import read_manifest
@@ -48,7 +49,9 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
     options = {"aux_logits": False, "init_weights": False} if config.model.name == "googlenet" else {}
     network = models.get_model(config.model.name, weights=None, num_classes=len(train.labels), **options)
     optimiser, history, step = build_optimiser(config.optimiser, network), [], 0
+    clips, levels = config.clips, config.model.levels
     for epoch in range(config.training.epochs):
+        sample = TrainingSampler(clips, config.seed, epoch)
         batches = training_batches(len(train), config.training.batch_size, 0, 1, config.seed, epoch)
         total, right = 0.0, 0
         network.train()
@@ -57,7 +60,7 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
                 config.schedule, config.optimiser.lr, step, epoch, config.training.epochs * len(batches)
             )
             set_rate(optimiser, rate)
-            images, labels = frames(config, train, rows, epoch), torch.from_numpy(train.label[rows])
+            images, labels = frames(train, rows, sample, levels), torch.from_numpy(train.label[rows])
             logits = network(images)
             loss = cross_entropy(logits, labels)
             optimiser.zero_grad(set_to_none=True)
@@ -68,29 +71,42 @@ def train_frames(config: Config, path: str) -> list[dict[str, float]]:
             total, right = total + loss.item() * len(rows), right + int((logits.argmax(1) == labels).sum())
         seen = sum(len(rows) for rows in batches)
         row = {"train/loss": total / seen, "train/top1": right / seen, "train/clips": seen}
-        history.append({**row, "val/top1": share_right(config, network, val), "val/clips": len(val)})
-    history[-1] |= {"test/top1": share_right(config, network, test), "test/clips": len(test)}
+        history.append({**row, "val/top1": share_right(network, val, clips, levels), "val/clips": len(val)})
+    history[-1] |= {"test/top1": share_right(network, test, clips, levels), "test/clips": len(test)}
     content = io.BytesIO()
     save_weights(network.state_dict(), provenance_of(config, "rgb", read_manifest(config.ingest.shards)), content)
     write_atomically(path, lambda file: file.write(content.getvalue()))
     return history
 
 
-def frames(config: Config, index: ClipIndex, rows: NDArray[np.int64], epoch: int | None) -> Tensor:
-    """Return a random frame of each clip, or the middle one if `epoch` is None: (N, 3, H, W) in `model.levels`."""
-    sample = CentreSampler(config.clips, 1) if epoch is None else TrainingSampler(config.clips, config.seed, epoch)
+def frames(index: ClipIndex, rows: NDArray[np.int64], sample: Sampler, levels: str) -> Tensor:
+    """Return one frame of each clip, the first of the window that is sampled: (N, 3, H, W) in `levels`.
+
+    Args:
+        index: clips of one split.
+        rows: rows of the clips in `index`.
+        sample: decodes the window of a clip.
+        levels: range of the network's input, a value of `model.levels`.
+    """
     images = normalise(windows_of(index, rows, "rgb", sample))[:, :, 0]
-    if config.model.levels == "signed":
+    if levels == "signed":
         return images
-    scale, offset = (torch.tensor(values).view(3, 1, 1) for values in LEVELS[config.model.levels])
+    scale, offset = (torch.tensor(values).view(3, 1, 1) for values in LEVELS[levels])
     return images * scale + offset
 
 
 @torch.no_grad()
-def share_right(config: Config, network: nn.Module, index: ClipIndex) -> float:
-    """Return the share of a split's clips whose middle frame is classified correctly."""
+def share_right(network: nn.Module, index: ClipIndex, clips: ClipsConfig, levels: str) -> float:
+    """Return the share of a split's clips whose middle frame is classified correctly.
+
+    Args:
+        network: the 2D network.
+        index: clips of the split.
+        clips: sizes of the window and the crop.
+        levels: range of the network's input, a value of `model.levels`.
+    """
     network.eval()
-    right = 0
+    right, middle = 0, CentreSampler(clips, 1)
     for rows in np.array_split(np.arange(len(index)), -(-len(index) // 64)):
-        right += int((network(frames(config, index, rows, None)).argmax(1).numpy() == index.label[rows]).sum())
+        right += int((network(frames(index, rows, middle, levels)).argmax(1).numpy() == index.label[rows]).sum())
     return right / len(index)

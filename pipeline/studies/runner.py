@@ -165,7 +165,7 @@ def _frames(config: Config, folder: str, tags: Mapping[str, object]) -> tuple[li
     """Train the 2D network in a tracked run; return its history and the path of its weights."""
     make_folder(folder)
     path = f"{folder}/{config.model.name}.pth"
-    with run_of(config, config.name, {"runs": {}}, folder, "all", tags=dict(tags)) as run:
+    with run_of(config.storage, config.tracking, config.name, {"runs": {}}, folder, "all", tags=dict(tags)) as run:
         run.log_config(to_dict(config))
         history = train_frames(config, path)
         for epoch, row in enumerate(history, start=1):

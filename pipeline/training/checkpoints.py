@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.config import Config, ConfigError, save
+from pipeline.config import ConfigError
 from pipeline.models.weights import Provenance, read_tensors, read_weights, with_provenance
 from pipeline.training.failures import save_tensors
 from pipeline.training.metric_points import Point
@@ -77,7 +77,7 @@ class State:
         """The network that is evaluated: the moving average if there is one."""
         return self.model if self.average is None else self.average.module
 
-    def save(self, folder: Path, config: Config) -> None:
+    def save(self, folder: Path) -> None:
         """Write the files that all ranks share."""
         save_tensors(with_provenance(self.evaluated.state_dict(), self.provenance), folder / WEIGHTS)
         rest: dict[str, Any] = {"optimiser": self.optimiser.state_dict(), "epoch": self.epoch, "step": self.step}
@@ -89,7 +89,6 @@ class State:
         save_tensors(rest, folder / "training.pt")
         (folder / "history.json").write_text(json.dumps(self.history))
         (folder / "points.json").write_text(json.dumps(self.points))
-        save(config, folder / "config.yaml")
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Read what `save` wrote.

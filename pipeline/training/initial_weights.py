@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pipeline.config import Config, ConfigError, ModelConfig, is_path, nearest
+from pipeline.config import ConfigError, ModelConfig, is_path, nearest
 from pipeline.models import (
     PUBLISHED_FILES,
     LoadReport,
@@ -162,26 +162,30 @@ def set_training_mode(config: ModelConfig, network: nn.Module) -> None:
                 module.train()
 
 
-def chosen_start(config: Config) -> tuple[Config, list[str]]:
+def chosen_start(model: ModelConfig, storage: str) -> tuple[ModelConfig, list[str]]:
     """Replace each run that `model.weights` names by its checkpoint, so that the config can be repeated.
 
+    Args:
+        model: the network and its weights.
+        storage: folder or URI of the storage, whose runs may be given by their names alone.
+
     Returns:
-        The config, and one sentence for each run from which a checkpoint was taken.
+        The network, and one sentence for each run from which a checkpoint was taken.
 
     Raises:
         ConfigError: a folder holds no checkpoint of the stream.
     """
     chosen, notes = {}, []
-    for stream, path in config.model.weights.items():
+    for stream, path in model.weights.items():
         place = Path(path)
-        named = Path(config.storage, "runs", place.name)  # for a run that is given by its name alone
+        named = Path(storage, "runs", place.name)  # for a run that is given by its name alone
         folder = named if not place.exists() and named.is_dir() else place
         chosen[stream] = str(folder)
         if folder.is_dir() and not (folder / WEIGHTS).is_file():
             file = Path(weights_in(str(folder), stream))
             chosen[stream] = str(file.parent if file.name == WEIGHTS else file)
             notes.append(f"model.weights.{stream}: of {folder} {file.relative_to(folder)} is taken")
-    return replace(config, model=replace(config.model, weights=chosen)), notes
+    return replace(model, weights=chosen), notes
 
 
 def weights_in(path: str, stream: str) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from pipeline.clips.order import Batches, training_batches
-from pipeline.config import Config
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,30 @@ class Portion:
     share: float
 
     @classmethod
-    def cut(cls, config: Config, rank: int, world: int) -> "Portion":
-        """Return the portion of a rank; the counts of two ranks differ by at most one."""
-        of = config.clips_of_a_step // config.training.batch_size
+    def cut(cls, clips_of_a_step: int, batch_size: int, rank: int, world: int) -> "Portion":
+        """Return the portion of a rank; the counts of two ranks differ by at most one.
+
+        Args:
+            clips_of_a_step: number of clips of a step, over all ranks.
+            batch_size: number of clips of a micro-batch.
+            rank: the rank.
+            world: number of ranks.
+        """
+        of = clips_of_a_step // batch_size
         each, more = divmod(of, world)
         return cls(rank * each + min(rank, more), each + (rank < more), of, world / of)
 
-    def batches(self, config: Config, clips: int, epoch: int) -> Batches:
-        """Return the rows of this rank's micro-batches in an epoch; `count` consecutive ones belong to one step."""
+    def batches(self, clips: int, batch_size: int, seed: int, epoch: int) -> Batches:
+        """Return the rows of this rank's micro-batches in an epoch; `count` consecutive ones belong to one step.
+
+        Args:
+            clips: number of clips of the split.
+            batch_size: number of clips of a micro-batch.
+            seed: seed of the training.
+            epoch: number of the epoch.
+        """
         numbers = range(self.first, self.first + self.count)
-        size, seed = config.training.batch_size, config.seed
-        parts = [training_batches(clips, size, number, self.of, seed, epoch) for number in numbers]
+        parts = [training_batches(clips, batch_size, number, self.of, seed, epoch) for number in numbers]
         return [rows for step in zip(*parts, strict=True) for rows in step]
 
 

@@ -9,6 +9,7 @@ import ray.train
 import ray.train.collective
 
 from pipeline import console
+from pipeline.config import save
 from pipeline.progress import duration
 from pipeline.tracking.outages import tolerated
 from pipeline.training.checkpoints import SELECT, State
@@ -74,7 +75,8 @@ def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> No
     inside = state.position.steps > 0
     with tempfile.TemporaryDirectory() as folder:
         if here.rank == 0:
-            state.save(Path(folder), job.config)
+            state.save(Path(folder))
+            save(job.config, Path(folder) / "config.yaml")
         if inside:
             state.save_rank(Path(folder), here.rank)
         stored = ray.train.Checkpoint.from_directory(folder) if inside or here.rank == 0 else None

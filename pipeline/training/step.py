@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.clips.loader import Batch
 from pipeline.clips.normalise import normalise
-from pipeline.config import Config
+from pipeline.config import TrainingConfig
 from pipeline.training.checkpoints import State
 from pipeline.training.losses import cross_entropy
 from pipeline.training.micro_batches import Portion, seed_dropout
@@ -54,7 +54,8 @@ class LossReading:
 
 @fastest_algorithms()
 def train_step(
-    config: Config,
+    training: TrainingConfig,
+    seed: int,
     model: nn.Module,
     batches: Sequence[Batch],
     streams: tuple[str, ...],
@@ -72,7 +73,8 @@ def train_step(
     update.
 
     Args:
-        config: the config of the training.
+        training: mixup, label smoothing and the largest norm of the gradient.
+        seed: seed of the training.
         model: the network as DDP trains it.
         batches: this worker's micro-batches of the step.
         streams: the streams that the network takes.
@@ -90,14 +92,14 @@ def train_step(
     portion = portion or Portion(0, len(batches), len(batches), 1 / len(batches))
     for number, batch in enumerate(batches, start=portion.first):
         labels = batch.labels.to(here.device, non_blocking=True)
-        seed_dropout(config.seed, state.step, number)
-        mixing = Mixing.drawn(config.training.mixup, config.seed, state.step, number)
+        seed_dropout(seed, state.step, number)
+        mixing = Mixing.drawn(training.mixup, seed, state.step, number)
         last = number == portion.first + len(batches) - 1
         with nullcontext() if last else getattr(model, "no_sync", nullcontext)():  # DDP reduces gradients once per step
             with here.autocast():
                 clips = map(mixing.clips, network_clips(batch, streams, here))
                 logits = model(*clips, **every_step)
-                loss = cross_entropy(logits, labels, config.training.label_smoothing, mixing.share)
+                loss = cross_entropy(logits, labels, training.label_smoothing, mixing.share)
             losses.append(loss.detach())
             if last:
                 reading = LossReading(torch.stack(losses).sum())
@@ -105,8 +107,8 @@ def train_step(
         scored.append(logits[..., -1] if every_step else logits)
     if not math.isfinite(total := reading.value()):
         raise FloatingPointError(f"{'+'.join(streams)}: loss is {total} at step {state.step}; lower optimiser.lr")
-    if config.training.clip_gradient is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), config.training.clip_gradient)
+    if training.clip_gradient is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip_gradient)
     state.optimiser.step()
     state.step += 1
     state.loss = total / portion.of

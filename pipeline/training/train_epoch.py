@@ -44,8 +44,8 @@ def train_epoch(
     """
     config, training = job.config, job.config.training
     set_training_mode(config.model, model)
-    portion, position = Portion.cut(config, here.rank, here.world), state.position
-    rows = portion.batches(config, len(index), state.epoch)
+    portion, position = Portion.cut(config.clips_of_a_step, training.batch_size, here.rank, here.world), state.position
+    rows = portion.batches(len(index), training.batch_size, config.seed, state.epoch)
     steps = len(rows) // portion.count
     planned = training.epochs * steps
     if training.steps is not None:
@@ -60,7 +60,7 @@ def train_epoch(
     while step := list(itertools.islice(batches, portion.count)):
         rate = planned_rate(config.schedule, config.optimiser.lr, state.step, state.epoch, planned)
         set_rate(state.optimiser, rate)
-        logits = train_step(config, model, step, job.streams, here, state, portion)
+        logits = train_step(training, config.seed, model, step, job.streams, here, state, portion)
         position.sums.add(logits, torch.cat([batch.labels for batch in step]))
         position.steps += 1
         position.seconds, position.waited = time.monotonic() - start, waited + feed.waited
@@ -82,9 +82,10 @@ def train_epoch(
 
 def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> None:
     """Recompute the batch-norm statistics before evaluation if the config says so, and average them over all ranks."""
-    config = job.config
-    if count := config.training.precise_batch_norm:
-        rows = Portion.cut(config, here.rank, here.world).batches(config, len(index), state.epoch)[:count]
+    config, training = job.config, job.config.training
+    if count := training.precise_batch_norm:
+        portion = Portion.cut(config.clips_of_a_step, training.batch_size, here.rank, here.world)
+        rows = portion.batches(len(index), training.batch_size, config.seed, state.epoch)[:count]
         batches = _training_windows(job, index, rows, here, state.epoch)
         set_training_mode(config.model, state.evaluated)
         seed_dropout(config.seed, state.step, here.rank)

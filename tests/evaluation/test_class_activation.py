@@ -10,7 +10,9 @@ from pipeline.clips.index import ClipIndex
 from pipeline.command_line import override
 from pipeline.evaluation.class_activation import attention
 from pipeline.evaluation.example_clips import surest
+from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scores import Scores
+from pipeline.evaluation.views import ViewSampler
 from pipeline.networks import build_network
 from tests.shards.sets import make_set
 
@@ -32,11 +34,12 @@ def index(tmp_path_factory) -> ClipIndex:
     ],
 )
 def test_every_frame_that_the_test_shows_has_a_map(index, tiny, fields, name, shown):
-    config = override(tiny, {**fields, "evaluation.batch_size": "3"})
+    config = override(tiny, fields)
     config = replace(config, model=replace(config.model, options={}))
     torch.manual_seed(0)
     network = build_network(config.model, name, 3).eval()
-    found = attention(config, name, network, index, 0, [2, 1])
+    sample = ViewSampler(config.clips, protocol_of(config.evaluation, config.model))
+    found = attention(name, network, sample, index, 0, [2, 1], batch_size=3)
     assert {one.stream: one.frames.shape for one in found} == shown
     for one in found:
         classes, frames, height, width = one.maps.shape

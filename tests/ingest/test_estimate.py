@@ -54,7 +54,7 @@ def test_archives_and_addresses_are_told_apart(listed, tmp_path):
 
 
 def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
-    text = planned(listed, estimate(listed.ingest, configured_catalog(listed)), cores=2)
+    text = planned(listed.catalog, listed.ingest, estimate(listed.ingest, configured_catalog(listed)), cores=2)
     for words in ("nothing has been done", "2 YouTube", "1 videos, 240 an hour", "hours on 2 cores"):
         assert words in text
 

@@ -137,9 +137,9 @@ def test_a_plan_with_a_catalog_also_says_what_would_be_ingested(tmp_path):
 
 
 def test_the_tested_split_is_the_test_where_there_is_one(capsys):
-    config = PRETRAIN["i3d_folder"]()
-    assert evaluated_on(config, {"train", "val", "test"}).evaluation.split == "test"
+    auto = PRETRAIN["i3d_folder"]().evaluation
+    assert evaluated_on(auto, "val", {"train", "val", "test"}).split == "test"
     assert capsys.readouterr().out == ""
-    assert evaluated_on(config, {"train", "val"}).evaluation.split == "val"
+    assert evaluated_on(auto, "val", {"train", "val"}).split == "val"
     assert "there is no split test: the accuracy will be that on val" in capsys.readouterr().out
-    assert evaluated_on(PRETRAIN["i3d_kinetics"](), {"train", "val", "test"}).evaluation.split == "val"
+    assert evaluated_on(PRETRAIN["i3d_kinetics"]().evaluation, "val", {"train", "val", "test"}).split == "val"

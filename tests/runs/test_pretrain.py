@@ -58,7 +58,7 @@ def test_a_run_is_kept_with_its_networks_and_its_mlflow_run_and_no_password(conf
     secret = override(config, {"ingest.fetch.youtube_proxies": "http://me:secret@host:80"})
     with (
         begun(secret, MANIFEST, ["rgb"]) as (known, folder, state),
-        run_of(known, "one", state, folder, "all") as run,
+        run_of(known.storage, known.tracking, "one", state, folder, "all") as run,
     ):
         stored = json.loads(Path(folder, "run.json").read_text())
     assert stored["runs"] == {"all": run.run_id}
@@ -69,11 +69,14 @@ def test_a_run_is_kept_with_its_networks_and_its_mlflow_run_and_no_password(conf
 
 
 def test_a_run_that_is_resumed_goes_on_in_its_mlflow_run(config):
-    with begun(config, MANIFEST, ["rgb"]) as (known, folder, state), run_of(known, "one", state, folder, "all") as run:
+    with (
+        begun(config, MANIFEST, ["rgb"]) as (known, folder, state),
+        run_of(known.storage, known.tracking, "one", state, folder, "all") as run,
+    ):
         first = run.run_id
     with (
         begun(replace(config, resume="one"), MANIFEST, ["rgb"]) as (known, folder, state),
-        run_of(known, "one", state, folder, "all") as run,
+        run_of(known.storage, known.tracking, "one", state, folder, "all") as run,
     ):
         assert run.run_id == first
         assert known.resume == ""
@@ -84,7 +87,7 @@ def test_an_interrupted_run_names_the_command_that_goes_on(config):
     with (
         pytest.raises(Interrupted) as stop,
         begun(config, MANIFEST, ["rgb"]) as (known, folder, state),
-        run_of(known, "one", state, folder, "all"),
+        run_of(known.storage, known.tracking, "one", state, folder, "all"),
     ):
         raise KeyboardInterrupt
     assert "run one keeps" in str(stop.value)

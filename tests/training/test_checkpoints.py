@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from pipeline.config import Config
 from pipeline.training.checkpoints import Position, State
 from pipeline.training.metrics import Sums
 
@@ -22,7 +21,7 @@ def folder(tmp_path):
     """A checkpoint of two ranks inside an epoch."""
     for rank, state in enumerate([state_of(1.0, 4.0), state_of(2.0, 6.0)]):
         if rank == 0:
-            state.save(tmp_path, Config())
+            state.save(tmp_path)
         state.save_rank(tmp_path, rank)
     return tmp_path
 
@@ -43,7 +42,7 @@ def test_every_rank_has_its_own_again_or_the_mean(folder, rank, world, mean, cli
 
 def test_the_sums_of_one_rank_are_counted_once_by_two(tmp_path):
     before = state_of(1.0, 4.0)
-    before.save(tmp_path, Config())
+    before.save(tmp_path)
     before.save_rank(tmp_path, 0)
     clips = []
     for rank in range(2):

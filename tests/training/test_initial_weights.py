@@ -163,8 +163,8 @@ def run(trained, tmp_path):
 
 def chosen(run, path):
     model = ModelConfig(name="i3d", weights={"rgb": str(path)}, streams=("rgb",))
-    config, notes = chosen_start(Config(model=model, storage=str(run.parents[1])))
-    return config.model.weights["rgb"], notes
+    model, notes = chosen_start(model, str(run.parents[1]))
+    return model.weights["rgb"], notes
 
 
 def test_of_a_run_its_best_checkpoint_is_taken_and_this_is_said(run, trained):

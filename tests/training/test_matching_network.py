@@ -95,8 +95,9 @@ def test_a_step_moves_the_student_and_leaves_the_teacher(teacher, tmp_path):
     windows = torch.randint(256, (2, 4, 32, 32, 3), dtype=torch.uint8)
     batch = Batch({"frames": windows, "rgb": windows.flip(0)}, torch.tensor([0, 1]), torch.arange(2))
     state = State(network, build_optimiser(config.optimiser, network))
-    here = Rank(0, 1, torch.device("cpu"), None)
-    assert train_step(config, network, [batch], task_of(config, MATCHING).streams, here, state).shape == (2, 2)
+    here, streams = Rank(0, 1, torch.device("cpu"), None), task_of(config, MATCHING).streams
+    logits = train_step(config.training, config.seed, network, [batch], streams, here, state)
+    assert logits.shape == (2, 2)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert not any(name.startswith("teacher.") for name in changed)

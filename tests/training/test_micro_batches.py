@@ -25,9 +25,9 @@ CLIPS = 60
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_the_workers_of_any_group_share_every_step(world):
-    portions = [Portion.cut(CONFIG, rank, world) for rank in range(world)]
+    portions = [Portion.cut(CONFIG.clips_of_a_step, 2, rank, world) for rank in range(world)]
     assert [number for one in portions for number in range(one.first, one.first + one.count)] == list(range(12))
-    rows = [one.batches(CONFIG, CLIPS, epoch=5) for one in portions]
+    rows = [one.batches(CLIPS, 2, CONFIG.seed, epoch=5) for one in portions]
     for step, expected in enumerate(training_batches(CLIPS, 24, 0, 1, CONFIG.seed, epoch=5)):
         parts = [part[step * one.count :][: one.count] for part, one in zip(rows, portions, strict=True)]
         assert np.array_equal(np.concatenate([batch for part in parts for batch in part]), expected)
@@ -48,11 +48,11 @@ def test_the_mean_of_the_workers_gradients_is_that_of_one_worker(world):
     network = small()
 
     def gradients(rank: int, of: int) -> list[torch.Tensor]:
-        own, portion = copy.deepcopy(network), Portion.cut(config, rank, of)
+        own, portion = copy.deepcopy(network), Portion.cut(config.clips_of_a_step, 2, rank, of)
         state = State(own, build_optimiser(config.optimiser, own))
         here = Rank(rank, of, torch.device("cpu"), None)
         mine = batches[portion.first :][: portion.count]
-        train_step(config, own, mine, ("rgb",), here, state, portion)
+        train_step(config.training, config.seed, own, mine, ("rgb",), here, state, portion)
         return [value.grad for value in own.parameters()]
 
     alone = gradients(0, 1)

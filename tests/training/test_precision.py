@@ -38,7 +38,8 @@ def steps(config, model, state, accumulate):
     """Two steps; the logits of the second."""
     set_training_mode(config.model, model)
     for seed in (0, 2):
-        logits = train_step(config, model, [batch(4, seed + n) for n in range(accumulate)], ("rgb",), HERE, state)
+        batches = [batch(4, seed + n) for n in range(accumulate)]
+        logits = train_step(config.training, config.seed, model, batches, ("rgb",), HERE, state)
     return logits
 
 
@@ -68,7 +69,7 @@ def test_a_loss_that_is_not_finite_stops_every_worker_before_the_update(alone):
     config, before = Config(training=TrainingConfig(average=0.5)), copy.deepcopy(network.state_dict())
     state = state_of(network, config)
     with pytest.raises(FloatingPointError, match=r"rgb: loss is nan at step 0; lower optimiser\.lr"):
-        train_step(config, network, [batch(4), batch(4, 1)], ("rgb",), HERE, state)
+        train_step(config.training, config.seed, network, [batch(4), batch(4, 1)], ("rgb",), HERE, state)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert (state.step, int(state.average.n_averaged)) == (0, 0)
 
@@ -93,7 +94,7 @@ def test_a_state_of_another_memory_format_is_taken_up_in_the_one_at_hand(optimis
     other.optimiser.load_state_dict(stored)
     other.step = state.step
     for one, model in ((state, network), (other, again)):
-        train_step(config, model, [batch(4, 5)], ("rgb",), HERE, one)
+        train_step(config.training, config.seed, model, [batch(4, 5)], ("rgb",), HERE, one)
     for a, b in zip(network.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
     assert other.optimiser.param_groups[0]["fused"] is True
@@ -226,9 +227,9 @@ def test_a_step_on_a_gpu_is_that_on_the_cpu_and_never_waits():
     for number, moved in enumerate(Feed(iter([batch(4, seed) for seed in range(3)]), CUDA)):
         torch.cuda.set_sync_debug_mode("error" if number else "default")  # after the first step all memory is there
         try:
-            train_step(config, other, [moved], ("rgb",), there, fast)
+            train_step(config.training, config.seed, other, [moved], ("rgb",), there, fast)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        train_step(config, one, [batch(4, number)], ("rgb",), HERE, plain)
+        train_step(config.training, config.seed, one, [batch(4, number)], ("rgb",), HERE, plain)
     for a, b in zip(plain.evaluated.parameters(), fast.evaluated.parameters(), strict=True):
         torch.testing.assert_close(a, b.cpu(), rtol=1e-4, atol=1e-5)

@@ -55,7 +55,7 @@ def test_two_steps_move_what_the_recipe_trains_and_nothing_else(name):
         for _ in range(2):
             set_rate(optimiser, planned_rate(config.schedule, config.optimiser.lr, state.step, 0, 100))
             batches = [batch(config, streams)] * config.training.accumulate
-            logits = train_step(config, network, batches, streams, here, state)
+            logits = train_step(config.training, config.seed, network, batches, streams, here, state)
             assert logits.shape == (2 * len(batches), 7)
         assert state.step == 2
         for key, value in network.named_parameters():

@@ -126,7 +126,7 @@ def test_a_checkpoint_says_what_it_is_of_and_is_not_gone_on_from_with_other_clas
     network, loaded = task_of(tiny, "flow").network(here)
     assert loaded is None
     state = State(network, SGD(network.parameters(), lr=0.1), provenance=here)
-    state.save(tmp_path, tiny)
+    state.save(tmp_path)
     assert read_weights(tmp_path / "model.pt").provenance == here
     state.load(tmp_path, torch.device("cpu"))
     assert (state.restarts, state.began_with) == (1, "0123")

@@ -60,9 +60,9 @@ def test_small_batches_added_up_are_one_big_batch(optimiser):
     whole = batch(12)
     states = state_of(one, config), state_of(other, config)
     for _ in range(2):
-        big = train_step(config, one, [whole], ("rgb",), HERE, states[0])
+        big = train_step(config.training, config.seed, one, [whole], ("rgb",), HERE, states[0])
         cut = [part(whole, start, start + 4) for start in range(0, 12, 4)]
-        small = train_step(config, other, cut, ("rgb",), HERE, states[1])
+        small = train_step(config.training, config.seed, other, cut, ("rgb",), HERE, states[1])
         torch.testing.assert_close(big, small)
     assert states[0].step == states[1].step == 2
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
@@ -86,12 +86,12 @@ def test_the_average_follows_the_weights_and_is_what_is_stored_and_restored(tmp_
     state = state_of(network, config)
     weights = []
     for seed in range(3):
-        train_step(config, network, [batch(4, seed)], ("rgb",), HERE, state)
+        train_step(config.training, config.seed, network, [batch(4, seed)], ("rgb",), HERE, state)
         weights.append(network.fc.weight.detach().clone())
     # the first update copies; decays then are min(0.2, 2 / 11) = 0.1818 and min(0.2, 3 / 12) = 0.2
     expected = weights[0].lerp(weights[1], 9 / 11).lerp(weights[2], 0.8)
     torch.testing.assert_close(state.evaluated.fc.weight, expected)
-    state.save(tmp_path, config)
+    state.save(tmp_path)
     stored = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.testing.assert_close(stored["fc.weight"], expected)
 
@@ -99,7 +99,7 @@ def test_the_average_follows_the_weights_and_is_what_is_stored_and_restored(tmp_
     again = state_of(other, config)
     again.load(tmp_path, HERE.device)
     for one in (state, again):
-        train_step(config, one.model, [batch(4, 9)], ("rgb",), HERE, one)
+        train_step(config.training, config.seed, one.model, [batch(4, 9)], ("rgb",), HERE, one)
     for a, b in zip(state.evaluated.parameters(), again.evaluated.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(state.model.fc.weight, again.model.fc.weight)
@@ -114,7 +114,7 @@ def test_a_plateau_is_stored_and_restored(tmp_path):
     one, again = states
     for loss in (2.0, 3.0):
         one.plateau.step(loss)
-    one.save(tmp_path, Config())
+    one.save(tmp_path)
     again.load(tmp_path, HERE.device)
     again.plateau.step(3.0)  # the second epoch without a better loss
     assert again.optimiser.param_groups[0]["lr"] == pytest.approx(0.01)
@@ -168,7 +168,7 @@ def test_fixed_trains_a_new_classifier_on_features_that_stay(checkpoint):
     assert network.dropout.training
     config = Config()
     before = copy.deepcopy(network.state_dict())
-    train_step(config, network, [batch(4)], ("rgb",), HERE, state_of(network, config))
+    train_step(config.training, config.seed, network, [batch(4)], ("rgb",), HERE, state_of(network, config))
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == head
 

@@ -100,7 +100,7 @@ def test_a_loss_that_is_not_finite_leaves_the_network_as_it_was_and_names_the_st
     here = Rank(0, 1, torch.device("cpu"), None)
     batch = Batch({"flow": torch.zeros(2, 4, 32, 32, 2, dtype=torch.uint8)}, torch.zeros(2).long(), torch.arange(2))
     with pytest.raises(FloatingPointError, match=r"flow: loss is nan at step 7; lower optimiser\.lr"):
-        train_step(tiny, network, [batch], ("flow",), here, state)
+        train_step(tiny.training, tiny.seed, network, [batch], ("flow",), here, state)
     assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
