@@ -6,8 +6,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.cards import numbers, sections
 from pipeline.cards.charts import Histogram, bars
 from pipeline.cards.samples import samples
-from pipeline.shards import Verification, digest, read_catalog
-from pipeline.shards.manifest import MANIFEST
+from pipeline.shards import Verification, digest, read_catalog, read_manifest
+from pipeline.shards.manifest import MANIFEST, labels_of
 from pipeline.shards.overlaps import by_split
 from pipeline.storage import open_store
 
@@ -52,7 +52,7 @@ def data_card(
     store, path = open_store(f"{shards}/{MANIFEST}")
     return environment.get_template("data_card.html").render(
         dataset=clips["dataset"][0].as_py() if len(clips) else "empty set",
-        digest=digest(clips),
+        digest=digest(clips, labels_of(clips, read_manifest(shards)["labels"])),
         shards=shards,
         made=store.get_file_info(path).mtime,
         settings=sections.settings(good),

@@ -5,21 +5,45 @@ the split, data digest, number of missing clips, classes, protocol and fusion.
 """
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from pipeline.evaluation.protocols import Average
 from pipeline.evaluation.scoring import mean_scores
-from pipeline.shards.tables import read_table, write_table
+from pipeline.shards.limits import MAX_CLASSES, NAME
+from pipeline.shards.tables import ShardError, column_names, read_table, write_table
 from pipeline.storage import exists
 
 FUSED = "two_stream"
+MOST_STREAMS = 64
+"""Streams that one file may have; a fusion of fusions has some."""
 _METADATA = b"scores"
 _LOGITS = "_logits"
+_STREAM = re.compile(rf"[a-z0-9_]{{1,64}}{_LOGITS}", re.ASCII)
+_COLUMNS = (pa.field("clip_id", pa.string()), pa.field("label", pa.string()), pa.field("label_id", pa.int64()))
+
+
+class _About(BaseModel):
+    """The metadata of a scores file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    split: Annotated[str, Field(pattern=NAME)]
+    digest: Annotated[str, Field(pattern="^[0-9a-z]{1,64}$")]
+    missing: NonNegativeInt
+    labels: Annotated[tuple[str, ...], Field(max_length=MAX_CLASSES)]
+    protocol: Annotated[str, Field(max_length=1000)]
+    average: Average
+    weights: tuple[float, ...]
 
 
 class ScoresError(ValueError):
@@ -134,23 +158,52 @@ def read_scores(uri: str) -> Scores:
         uri: URI of the file, or of the folder with a `scores.parquet`.
 
     Raises:
-        ScoresError: the file does not exist, or it does not hold scores.
+        ScoresError: the file does not exist, or it does not hold scores; no column of another type is read.
     """
     path = uri if uri.endswith(".parquet") else f"{uri.rstrip('/')}/scores.parquet"
     if not exists(path):
         raise ScoresError(f"{path}: no such file; the command evaluate writes one")
     try:
-        table = read_table(path)
-    except pa.ArrowException as error:
-        raise ScoresError(f"{path}: not Parquet: {' '.join(str(error).split())}") from None
+        streams = [name.removesuffix(_LOGITS) for name in column_names(path) if _STREAM.fullmatch(name)][:MOST_STREAMS]
+        logits = [pa.field(f"{stream}{_LOGITS}", pa.list_(pa.float32())) for stream in streams]
+        table = read_table(path, pa.schema([*_COLUMNS, *logits]))
+    except ShardError as error:
+        raise ScoresError(str(error)) from None
     about = (table.schema.metadata or {}).get(_METADATA)
     if about is None:
         raise ScoresError(f"{path}: does not say which data its scores stand on; write it anew by the command evaluate")
-    values = json.loads(about)
-    streams = [name.removesuffix(_LOGITS) for name in table.column_names if name.endswith(_LOGITS)]
+    try:
+        return _scores(_About.model_validate_json(about), table, streams)
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ScoresError(f"{path}: {reason}; write it anew by the command evaluate") from None
+
+
+def _scores(about: "_About", table: pa.Table, streams: Sequence[str]) -> Scores:
+    """Make scores of a table whose columns have the right types.
+
+    Raises:
+        ValueError: its values do not fit together.
+    """
+    names = [
+        *(field.name for field in _COLUMNS if field.name != "label"),
+        *(f"{stream}{_LOGITS}" for stream in streams),
+    ]
+    if not streams or not len(table):
+        raise ValueError("no scores in it")
+    if missing := [name for name in names if name not in table.column_names or table[name].null_count]:
+        raise ValueError(f"{', '.join(missing)} missing, or not in every row")
+    targets, logits = table["label_id"].to_numpy(), {}
+    for stream in streams:
+        column = table[f"{stream}{_LOGITS}"].combine_chunks()
+        if pc.any(pc.not_equal(pc.list_value_length(column), len(about.labels))).as_py():
+            raise ValueError(f"{stream} has not one score for each of the {len(about.labels)} classes")
+        logits[stream] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(about.labels))
+        if not np.isfinite(logits[stream]).all():
+            raise ValueError(f"{stream} has scores that are not finite")
+    if targets.min() < 0 or targets.max() >= len(about.labels):
+        raise ValueError(f"a label_id that is none of the {len(about.labels)} classes")
     return Scores(
-        **{**values, "labels": tuple(values["labels"]), "weights": tuple(values["weights"])},
-        clip_ids=table["clip_id"].to_numpy(zero_copy_only=False).astype(str),
-        targets=table["label_id"].to_numpy(),
-        logits={stream: np.stack(table[f"{stream}{_LOGITS}"].to_numpy(zero_copy_only=False)) for stream in streams},
-    )
+        **about.model_dump(), clip_ids=table["clip_id"].to_numpy(zero_copy_only=False).astype(str), targets=targets,
+        logits=logits,
+    )  # fmt: skip

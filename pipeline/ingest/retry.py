@@ -43,7 +43,7 @@ def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:
     same command, or one without `--retry`, can continue from there.
     """
     if exists(f"{shards}/{MANIFEST}"):
-        clips = read_table(f"{shards}/{CLIPS}")
+        clips = read_table(f"{shards}/{CLIPS}", CLIPS_SCHEMA)
         if not _meant(clips, chosen):
             return 0
         make_folder(f"{shards}/{STAGING}")
@@ -58,7 +58,7 @@ def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:
 
 def _reopen_shard(shards: str, name: str, chosen: Chosen) -> int:
     """Write a finished shard's clips back to staging, except for the chosen failures; return the number of these."""
-    clips = read_table(list_of(shards, name)).cast(CLIPS_SCHEMA)
+    clips = read_table(list_of(shards, name), CLIPS_SCHEMA)
     meant = _meant(clips, chosen)
     if not meant:
         return 0
@@ -66,7 +66,7 @@ def _reopen_shard(shards: str, name: str, chosen: Chosen) -> int:
     kept = [{field.name: row.get(field.name) for field in SHARD_SCHEMA} for row in failed]
     tables = [pa.Table.from_pylist([row], schema=SHARD_SCHEMA) for row in kept if row["clip_id"] not in meant]
     if len(failed) < len(clips):
-        good = read_table(f"{shards}/{name}.parquet").cast(SHARD_SCHEMA)
+        good = read_table(f"{shards}/{name}.parquet", SHARD_SCHEMA)
         tables += [good.slice(row, 1) for row in range(len(good))]
     for table in tables:
         write_table(table, f"{shards}/{STAGING}/{part_name(table['clip_id'][0].as_py())}")
@@ -79,7 +79,7 @@ def _forget_parts(shards: str, chosen: Chosen) -> int:
     staging, forgotten = f"{shards}/{STAGING}", 0
     for part in list_files(staging):
         if part.endswith(".parquet") and _meant(
-            read_table(f"{staging}/{part}", ["clip_id", "status", "error_class"]), chosen
+            read_table(f"{staging}/{part}", SHARD_SCHEMA, ["clip_id", "status", "error_class"]), chosen
         ):
             remove(f"{staging}/{part}")
             forgotten += 1

@@ -32,7 +32,7 @@ def groups_of(catalog: pa.Table, size: int) -> Groups:
 def write_shard(shards: str, name: str, parts: list[str]) -> None:
     """Join staged clips into one shard, and then remove the staged files."""
     staging = f"{shards}/{STAGING}"
-    table = pa.concat_tables(read_table(f"{staging}/{part}") for part in parts).cast(SHARD_SCHEMA)
+    table = pa.concat_tables(read_table(f"{staging}/{part}", SHARD_SCHEMA) for part in parts)
     good = table.filter(pc.field("status") == "ok")
     positions = iter(range(len(good)))
     located = [

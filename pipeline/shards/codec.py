@@ -8,7 +8,8 @@ error of 0.3 to 0.5 px.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
+
+from pipeline.shards.limits import MAX_PIXELS
+from pipeline.shards.mp4 import CodecError, check_mp4
 
 VIDEO_CODEC = "h264"
 FLOW_CODEC = "h264_gray_stack"
@@ -29,9 +33,15 @@ FLOW_CODEC = "h264_gray_stack"
 ENCODING = 2
 _OPTIONS = {"tune": "fastdecode", "bf": "0", "sc_threshold": "0", "threads": "1", "mbtree": "0"}
 
-
-class CodecError(ValueError):
-    """The stored bytes do not decode to the requested frames."""
+VIDEO_FORMATS = ("yuv420p", "yuv444p")
+FLOW_FORMATS = ("gray", "yuvj420p")  # libavcodec gives grey of full range an empty chroma
+_MAX_VOLUME = 2**36  # pixels of all pictures of a stream: an hour of 512 x 512 with flow, or 80 s of 7680 x 4320
+_OPENING = {
+    "codec_whitelist": "h264",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
+    "protocol_whitelist": "",  # the bytes are all that is read
+    "max_pixels": str(MAX_PIXELS),
+}
 
 
 class Area(NamedTuple):
@@ -70,7 +80,7 @@ def decode_video(video: bytes, indices: NDArray[np.int64], area: Area | None = N
         picture = rows.reshape(frame.height, frame.width, 3)
         return (area.of(picture) if area else picture,)
 
-    return _pick(video, indices, convert)[0]
+    return _pick(video, indices, VIDEO_FORMATS, convert)[0]
 
 
 def decode_planes(
@@ -98,9 +108,7 @@ def decode_planes(
             target[: part.shape[0], : part.shape[1]] = part
         return area.of(luma), colour
 
-    luma, chroma = _pick(video, indices, convert)
-    if len(formats) > 1 or not formats <= {"yuv420p", "yuv444p"}:
-        raise CodecError(f"stored clip is {', '.join(sorted(formats))}, neither yuv420p nor yuv444p")
+    luma, chroma = _pick(video, indices, VIDEO_FORMATS, convert)
     return luma, chroma, formats == {"yuv444p"}
 
 
@@ -122,33 +130,34 @@ def decode_flow(flow: bytes, indices: NDArray[np.int64], area: Area | None = Non
 
     def convert(frame: av.VideoFrame) -> tuple[NDArray[np.uint16]]:
         stacked = _planes(frame)[0]
+        if len(stacked) % 2:
+            raise CodecError(f"stored flow has {len(stacked)} rows, and must have as many for x as for y")
         fields = np.split(stacked, 2)
         x, y = [area.of(field) for field in fields] if area else fields
         pairs = np.left_shift(y, 8, dtype=np.dtype("<u2")) | x  # x is the low byte, which comes first in memory
         return (pairs,)
 
-    (pairs,) = _pick(flow, indices, convert)
+    (pairs,) = _pick(flow, indices, FLOW_FORMATS, convert)
     return pairs.view(np.uint8).reshape(*pairs.shape, 2)
 
 
-def measure(encoded: bytes) -> tuple[int, int, int]:
+def measure(encoded: bytes, formats: Collection[str] = VIDEO_FORMATS + FLOW_FORMATS) -> tuple[int, int, int]:
     """Decode a whole stream; return its number of frames, and their height and width in pixels.
 
     The height of a flow picture is that of two fields.
 
+    Args:
+        encoded: the stored stream.
+        formats: pixel formats that its frames may have.
+
     Raises:
-        CodecError: the stream does not decode to its end, or its frames differ in size.
+        CodecError: the bytes are not a stream that ingest writes, do not decode to their end, or their frames differ
+            in size.
     """
-    try:
-        with av.open(io.BytesIO(encoded)) as container:
-            if not container.streams.video or container.streams.video[0].codec_context is None:
-                raise CodecError("stored clip does not decode: no video stream")
-            container.streams.video[0].codec_context.thread_count = 1
-            sizes = [(frame.height, frame.width) for frame in container.decode(video=0)]
-    except av.FFmpegError as error:
-        raise CodecError(f"stored clip does not decode: {error}") from error
-    if len(set(sizes)) != 1:
-        raise CodecError(f"stored clip does not decode: {len(set(sizes))} sizes of frames in it")
+    with _opened(encoded) as (container, stream):
+        sizes = [(frame.height, frame.width) for frame in _checked(container.decode(stream), stream, formats)]
+    if not sizes:
+        raise CodecError("stored clip does not decode: no frame in it")
     return len(sizes), *sizes[0]
 
 
@@ -174,14 +183,17 @@ def _encode(frames: NDArray[np.uint8], given: str, stored: str, fps: int, option
 
 
 def _pick(
-    encoded: bytes, indices: NDArray[np.int64], convert: Callable[[av.VideoFrame], tuple[NDArray, ...]]
+    encoded: bytes,
+    indices: NDArray[np.int64],
+    formats: Collection[str],
+    convert: Callable[[av.VideoFrame], tuple[NDArray, ...]],
 ) -> tuple[NDArray, ...]:
     """Apply `convert` to each requested frame, and stack its results into arrays with one entry per index."""
     if not len(indices):
         raise CodecError("no frame asked for")
     wanted, order = np.unique(indices, return_inverse=True)
     arrays: tuple[NDArray, ...] = ()
-    for position, frame in enumerate(decoded(encoded, wanted)):
+    for position, frame in enumerate(decoded(encoded, wanted, formats)):
         parts = convert(frame)
         arrays = arrays or tuple(np.empty((len(wanted), *part.shape), part.dtype) for part in parts)
         for array, part in zip(arrays, parts, strict=True):
@@ -189,38 +201,89 @@ def _pick(
     return arrays if np.array_equal(wanted, indices) else tuple(array[order] for array in arrays)
 
 
-def decoded(encoded: bytes, wanted: NDArray[np.int64]) -> Iterator[av.VideoFrame]:
+def decoded(
+    encoded: bytes, wanted: NDArray[np.int64], formats: Collection[str] = VIDEO_FORMATS + FLOW_FORMATS
+) -> Iterator[av.VideoFrame]:
     """Yield the frames with the given sorted indices.
 
     Before a frame, it seeks to the last key frame at or before it, if that key frame is ahead of the current position.
+
+    Args:
+        encoded: the stored stream.
+        wanted: indices of frames, sorted.
+        formats: pixel formats that the frames may have.
+
+    Raises:
+        CodecError: the bytes are not a stream that ingest writes, a frame does not decode or is not there.
     """
+    with _opened(encoded) as (container, stream):
+        if not 0 <= wanted[0] <= wanted[-1] < stream.frames:
+            index = wanted[0] if wanted[0] < 0 else wanted[-1]
+            raise CodecError(f"frame {index} of {stream.frames} was asked for and is not there")
+        step = round(1 / (stream.time_base * stream.average_rate))  # constant rate: frame i has pts i * step
+        keys = np.array([entry.timestamp for entry in stream.index_entries if entry.is_keyframe]) // max(step, 1)
+        if not step or not len(keys) or keys[0]:
+            raise CodecError("stored clip does not decode: it does not begin with a key frame at 0")
+        position = 0
+        source = _checked(container.decode(stream), stream, formats)
+        for index in wanted:
+            if keys[np.searchsorted(keys, index, "right") - 1] > position:
+                container.seek(int(index) * step, stream=stream)  # to the key frame at or before it
+                source = _checked(container.decode(stream), stream, formats)
+            for frame in source:
+                position = frame.pts // step + 1
+                if position > index:
+                    break
+            else:
+                raise CodecError(f"frame {index} of {stream.frames} was asked for and is not there")
+            yield frame
+
+
+@contextmanager
+def _opened(encoded: bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a stored stream, of which nothing is decoded before its codec, sizes and number of frames are checked.
+
+    Raises:
+        CodecError: the bytes are no stream that ingest writes, or too large a one; or libav fails inside the context.
+    """
+    check_mp4(encoded)
     try:
-        with av.open(io.BytesIO(encoded)) as container:
-            if not container.streams.video or container.streams.video[0].codec_context is None:
-                raise CodecError("stored clip does not decode: no video stream")
+        with av.open(io.BytesIO(encoded), format="mp4", options=_OPENING, metadata_errors="ignore") as container:
+            codec = container.streams[0].codec_context
+            if len(container.streams) != 1 or not isinstance(codec, av.VideoCodecContext) or codec.name != "h264":
+                raise CodecError("stored clip does not decode: not one stream of H.264")
             stream = container.streams.video[0]
-            if not stream.average_rate or not stream.index_entries:
+            if not stream.average_rate or not stream.time_base or not stream.index_entries:
                 raise CodecError("stored clip does not decode: incomplete header")
-            if wanted[0] < 0:
-                raise CodecError(f"frame {wanted[0]} of {stream.frames} was asked for and is not there")
-            stream.codec_context.thread_count = 1
-            step = round(1 / (stream.time_base * stream.average_rate))  # constant rate: frame i has pts i * step
-            keys = np.array([entry.timestamp for entry in stream.index_entries if entry.is_keyframe]) // step
-            position = 0
-            source = container.decode(stream)
-            for index in wanted:
-                if keys[np.searchsorted(keys, index, "right") - 1] > position:
-                    container.seek(int(index) * step, stream=stream)  # to the key frame at or before it
-                    source = container.decode(stream)
-                for frame in source:
-                    position = frame.pts // step + 1
-                    if position > index:
-                        break
-                else:
-                    raise CodecError(f"frame {index} of {stream.frames} was asked for and is not there")
-                yield frame
-    except av.FFmpegError as error:
-        raise CodecError(f"stored clip does not decode: {error}") from error
+            pixels = codec.width * codec.height
+            if not 0 < pixels <= MAX_PIXELS or pixels * stream.frames > _MAX_VOLUME:
+                raise CodecError(
+                    f"stored clip does not decode: too large, {stream.frames} frames of {codec.height} x {codec.width}"
+                )
+            codec.thread_count = 1
+            codec.options = {"max_pixels": str(MAX_PIXELS)}  # also for sizes that the stream itself states
+            yield container, stream
+    except CodecError:
+        raise
+    except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+        raise CodecError(f"stored clip does not decode: {' '.join(str(error).split())}") from error
+
+
+def _checked(
+    frames: Iterator[av.VideoFrame], stream: av.VideoStream, formats: Collection[str]
+) -> Iterator[av.VideoFrame]:
+    """Yield frames that have a time, the size that the header states, and one of the given pixel formats."""
+    stated, kinds = (stream.codec_context.width, stream.codec_context.height), set()
+    for frame in frames:
+        kinds.add(frame.format.name)
+        if len(kinds) > 1 or not kinds <= set(formats):
+            raise CodecError(f"stored clip is {', '.join(sorted(kinds))}, and must be {' or '.join(formats)}")
+        if frame.pts is None or (frame.width, frame.height) != stated:
+            raise CodecError(
+                f"stored clip does not decode: a frame of {frame.height} x {frame.width} in it, and its header states "
+                f"{stated[1]} x {stated[0]}"
+            )
+        yield frame
 
 
 def _planes(frame: av.VideoFrame, values: int = 1) -> list[NDArray[np.uint8]]:

@@ -1,33 +1,23 @@
 """The manifest of a shard set: the clips it should hold and does hold, the failures with reasons, and a digest."""
 
-import hashlib
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.shards.digest import digest, digest_of_format_2
+from pipeline.shards.limits import check_clips, check_manifest, check_readable
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
-from pipeline.shards.tables import read_table, write_table
+from pipeline.shards.tables import ShardError, line, read_table, write_table
 from pipeline.storage import exists, read_json, write_json
 
 MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"
-_NEEDED = ("clip_id", "dataset", "split", "status")
+RENEWED = "the set is of format 2"
 _COUNTED = ["status", "error_class", "label", "num_frames"]
-
-
-class ShardError(ValueError):
-    """A shard set is missing, incomplete or not readable; the message is one line, written for the user."""
-
-
-def digest(clips: pa.Table) -> str:
-    """Return the digest that identifies a data set version: its clips, labels and bytes, whatever their order."""
-    columns = ["clip_id", "split", "label", "status", "error_class", "video_sha256", "flow_sha256"]
-    rows = sorted(tuple(repr(row[name]) for name in columns) for row in clips.select(columns).to_pylist())
-    return hashlib.sha256("\n".join("\t".join(row) for row in rows).encode()).hexdigest()[:16]
 
 
 def summarise(
@@ -63,13 +53,12 @@ def summarise(
             "frames": sum(row["num_frames"] or 0 for row in good),
             "labels": dict(sorted(labels.items())),
         }
-    named = {(row["label_id"], row["label"]) for row in clips.select(["label_id", "label"]).to_pylist()}
-    names = {i: name for i, name in named if i is not None}
+    names = list(classes) or labels_of(clips)
     return {
         "format_version": FORMAT_VERSION,
-        "digest": digest(clips),
+        "digest": digest(clips, names),
         "dataset": clips["dataset"][0].as_py() if len(clips) else None,
-        "labels": list(classes) or [names.get(i, unnamed(i)) for i in range(max(names, default=-1) + 1)],
+        "labels": names,
         "splits": splits,
         "bytes": {
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
@@ -80,6 +69,19 @@ def summarise(
         "rate": rate or {},
         "plan": plan,
     }
+
+
+def labels_of(clips: pa.Table, known: Sequence[str] = ()) -> list[str]:
+    """Return the names of the classes in the order of their numbers.
+
+    Args:
+        clips: one row per clip; if two of them give one number two names, the last in the alphabet is taken.
+        known: names of classes that no clip has, at their numbers; without one, the class has a placeholder.
+    """
+    pairs = clips.group_by(["label_id", "label"]).aggregate([]).drop_null().sort_by("label").to_pylist()
+    names = {row["label_id"]: row["label"] for row in pairs}
+    count = max(max(names, default=-1) + 1, len(known))
+    return [names.get(i, known[i] if i < len(known) else unnamed(i)) for i in range(count)]
 
 
 def unnamed(number: int) -> str:
@@ -112,23 +114,16 @@ def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> No
 def read_manifest(shards: str) -> dict[str, Any]:
     """Read the manifest of a complete shard set.
 
+    A set of format 2 is read too: its manifest is compared with its table of clips, and gets the digest that the same
+    set would have today. A note in it says so.
+
     Raises:
-        ShardError: there is no manifest, it cannot be parsed, or it has another format version.
+        ShardError: there is no manifest, it cannot be parsed, it has another format version, or values in it have
+            other types than ingest writes.
     """
-    if not exists(f"{shards}/{MANIFEST}"):
-        state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
-        raise ShardError(
-            f"{shards}: {state} (no {MANIFEST}); run the command ingest with --ingest.shards {shlex.quote(shards)}"
-        )
-    try:
-        manifest = dict(read_json(f"{shards}/{MANIFEST}"))
-    except (ValueError, TypeError) as error:
-        raise ShardError(f"{shards}/{MANIFEST}: does not read ({error}); copy it again, or ingest again") from error
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise ShardError(
-            f"{shards}: format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}; ingest it again"
-        )
-    return manifest
+    manifest = _load(shards)
+    check_manifest(f"{shards}/{MANIFEST}", manifest)
+    return manifest if manifest["format_version"] == FORMAT_VERSION else _renewed(shards, manifest)
 
 
 def read_catalog(shards: str) -> pa.Table:
@@ -137,22 +132,16 @@ def read_catalog(shards: str) -> pa.Table:
     Columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
 
     Raises:
-        ShardError: the set is not complete, or its table of clips cannot be read or has wrong columns.
+        ShardError: the set is not complete; or its table of clips cannot be read, has unknown columns or other types,
+            or has values that no ingest writes.
     """
-    read_manifest(shards)
-    try:
-        clips = read_table(f"{shards}/{CLIPS}")
-        clips.validate(full=True)
-        names = clips.column_names
-    except (pa.ArrowException, OSError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise ShardError(f"{shards}/{CLIPS}: does not read ({what}); copy it again, or ingest again") from error
+    _load(shards)
+    uri = f"{shards}/{CLIPS}"
+    clips = read_table(uri, CLIPS_SCHEMA)
     for field in CLIPS_SCHEMA:
-        if field.name not in names:
+        if field.name not in clips.column_names:
             clips = clips.append_column(field, pa.nulls(len(clips), field.type))
-        lacking = field.name in _NEEDED and clips[field.name].null_count
-        if lacking or clips.schema.field(field.name).type != field.type:
-            raise ShardError(f"{shards}/{CLIPS}: {field.name} is not a {field.type} in every row; ingest again")
+    check_clips(uri, clips)
     return clips
 
 
@@ -165,11 +154,87 @@ def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.
         status: "ok" or "failed".
 
     Raises:
-        ShardError: the set is not complete, or it has no such split.
+        ShardError: the set is not complete, it has no such split, or its table of clips is refused (`read_catalog`).
     """
-    manifest = read_manifest(shards)
-    if split is not None and split not in manifest["splits"]:
-        raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(manifest['splits'])}")
-    clips = read_table(f"{shards}/{CLIPS}")
+    if split is not None and split not in (splits := read_manifest(shards)["splits"]):
+        raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(splits)}")
     keep = pc.field("status") == status
-    return clips.filter(keep if split is None else keep & (pc.field("split") == split)).sort_by("clip_id")
+    return (
+        read_catalog(shards).filter(keep if split is None else keep & (pc.field("split") == split)).sort_by("clip_id")
+    )
+
+
+def read_verified(shards: str) -> tuple[dict[str, Any], pa.Table]:
+    """Read the manifest and the table of all clips, and check that the manifest is of this table.
+
+    Raises:
+        ShardError: they cannot be read, or they differ; the message names the first difference.
+    """
+    manifest, clips = read_manifest(shards), read_catalog(shards)
+    check_readable(f"{shards}/{CLIPS}", clips)
+    if found := next(differences(manifest, clips), None):
+        raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {found}; copy the set again, or ingest again")
+    return manifest, clips
+
+
+def differences(manifest: Mapping[str, Any], clips: pa.Table) -> Iterator[str]:
+    """Yield the differences between a manifest and the one that its table of clips gives, and what contradicts itself.
+
+    Args:
+        manifest: the manifest that `read_manifest` returns.
+        clips: the table that `read_catalog` returns.
+    """
+    given = summarise(clips, {}, classes=labels_of(clips, manifest["labels"]))
+    for name in ("labels", "digest", "dataset", "splits", "bytes"):
+        yield from _differences(name, manifest[name], given[name])
+    pairs = clips.group_by(["label_id", "label"]).aggregate([]).drop_null()
+    for one, other in (("label_id", "label"), ("label", "label_id")):
+        for value, count in Counter(pairs[one].to_pylist()).items():
+            if count > 1:
+                yield f"{one} {_short(value)} has {count} values of {other} in {CLIPS}"
+
+
+def _differences(path: str, said: Any, given: Any) -> Iterator[str]:
+    if isinstance(said, dict) and isinstance(given, dict):
+        for key in sorted({*said, *given}):
+            yield from _differences(f"{path}.{key}", said.get(key), given.get(key))
+    elif said != given:
+        yield f"{path} is {_short(said)}, {CLIPS} gives {_short(given)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _load(shards: str) -> dict[str, Any]:
+    """Read a manifest of a format that this version reads."""
+    if not exists(f"{shards}/{MANIFEST}"):
+        state = "ingest has not finished there" if exists(f"{shards}/_plan.json") else "no shard set there"
+        raise ShardError(
+            f"{shards}: {state} (no {MANIFEST}); run the command ingest with --ingest.shards {shlex.quote(shards)}"
+        )
+    try:
+        manifest = dict(read_json(f"{shards}/{MANIFEST}"))
+    except (ValueError, TypeError, RecursionError, OSError) as error:
+        raise ShardError(
+            f"{shards}/{MANIFEST}: does not read ({line(error)}); copy it again, or ingest again"
+        ) from error
+    if manifest.get("format_version") not in (2, FORMAT_VERSION):
+        raise ShardError(
+            f"{shards}: format {line(manifest.get('format_version'))}, this version reads {FORMAT_VERSION}; "
+            "ingest it again"
+        )
+    return manifest
+
+
+def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a set of format 2 as that of today's format, after comparing it by its own rule."""
+    clips = read_catalog(shards)
+    labels, given = labels_of(clips, manifest["labels"]), digest_of_format_2(clips)
+    if manifest["digest"] != given or manifest["labels"] != labels:
+        what = "digest" if manifest["digest"] != given else "labels"
+        raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {what} differs; copy the set again")
+    now = digest(clips, labels)
+    note = f"{RENEWED}, whose digest {given} did not cover sizes and numbers of classes; it is now {now}"
+    return {**manifest, "format_version": FORMAT_VERSION, "digest": now, "notes": [*manifest["notes"], note]}

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pipeline.shards.manifest import read_catalog, read_manifest, summarise
+from pipeline.shards.manifest import RENEWED, labels_of, read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
@@ -12,7 +12,8 @@ CROP = 112  # side of the crop in the folder recipes, in pixels
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
     """Format the counts of each split as a table, followed by the first problems, each on its own line."""
-    manifest = summarise(read_catalog(shards), {})
+    clips, stored = read_catalog(shards), read_manifest(shards)
+    manifest = summarise(clips, {}, classes=labels_of(clips, stored["labels"]))
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]
@@ -22,6 +23,7 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
         "",
         f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
         table(rows),
+        *(f"  note: {note}" for note in stored["notes"] if note.startswith(RENEWED)),
         f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
     ]
     lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]

@@ -1,7 +1,7 @@
 """Verification that a shard set is what its manifest says; all problems are reported together.
 
     the set        the digest, counts, labels and bytes in the manifest match the table of clips
-    the files      every shard exists and can be read, its schema is that of this version, and there is no other file
+    the files      every shard exists and can be read, its columns are those of this version, and there is no other file
     the clips      each is at the place that the table gives and nowhere else, and its row there equals the table's
     the streams    their bytes match their digests, and decode to the stated number and size of frames
 
@@ -11,22 +11,21 @@ Threads read several shards at the same time, one clip at a time each: hashing a
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.progress import Progress
-from pipeline.shards.codec import CodecError, measure
-from pipeline.shards.manifest import CLIPS, MANIFEST, read_catalog, read_manifest, summarise, unnamed
+from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
+from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog, read_manifest
 from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
-from pipeline.storage import list_entries, open_store
+from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
+from pipeline.storage import list_entries
 
 _FRAMES = {"video": "num_frames", "flow": "num_flow"}
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class Problem(NamedTuple):
@@ -62,8 +61,8 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
     rows = {ids[row]: row for row, state in enumerate(states) if state == "ok"}
     due, there = Counter(str(names[row]) for row in rows.values()), set(list_entries(shards))
     problems = [
-        *_schema(CLIPS, clips.schema, CLIPS_SCHEMA),
-        *_manifest(manifest, clips),
+        *_lacking(CLIPS, column_names(f"{shards}/{CLIPS}"), CLIPS_SCHEMA),
+        *(Problem(MANIFEST, what) for what in differences(manifest, clips)),
         *(Problem(clip, f"{count} times in {CLIPS}") for clip, count in Counter(ids).items() if count > 1),
         *(Problem(name, f"missing; {due[name]} clips should be in it") for name in due.keys() - there),
         *(Problem(name, "no file of this set") for name in there - due.keys() if not name.startswith(("_", "."))),
@@ -90,73 +89,37 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
     return Verification(len(seen), sorted(problems))
 
 
-def _manifest(manifest: dict[str, Any], clips: pa.Table) -> Iterator[Problem]:
-    """Yield the differences between the manifest and the one computed from these clips."""
-    given = summarise(clips, {})
-    given["labels"] = _all_named(given["labels"], manifest.get("labels"))
-    for name in ("digest", "dataset", "labels", "splits", "bytes"):
-        for what in _differences(name, manifest.get(name), given[name]):
-            yield Problem(MANIFEST, what)
-
-
-def _all_named(given: list[str], said: Any) -> list[str]:
-    """Return the classes of the clips, with the manifest's names for classes that no clip has."""
-    if not isinstance(said, list):
-        return given
-    filled = [said[i] if name == unnamed(i) and i < len(said) else name for i, name in enumerate(given)]
-    return [*filled, *said[len(given) :]]
-
-
-def _differences(path: str, said: Any, given: Any) -> Iterator[str]:
-    if isinstance(said, dict) and isinstance(given, dict):
-        for key in sorted({*said, *given}):
-            yield from _differences(f"{path}.{key}", said.get(key), given.get(key))
-    elif said != given:
-        texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(said), str(given))]
-        yield f"{path} is {texts[0]}, {CLIPS} gives {texts[1]}"
-
-
-def _schema(name: str, found: pa.Schema, expected: pa.Schema) -> Iterator[Problem]:
-    if found.equals(expected):
-        return
-    faults = [f"no column {column}" for column in expected.names if column not in found.names]
-    faults += [f"a column {column} too many" for column in found.names if column not in expected.names]
-    faults += [
-        f"{field.name} is {found.field(field.name).type}, not {field.type}"
-        for field in expected
-        if found.names.count(field.name) == 1 and found.field(field.name).type != field.type
-    ]
-    yield Problem(name, f"schema: {', '.join(faults) or 'columns in another order'}")
+def _lacking(name: str, found: Sequence[str], expected: pa.Schema) -> Iterator[Problem]:
+    """Yield the problem that a file lacks columns; one with unknown columns or other types is not opened at all."""
+    faults = [f"no column {column}" for column in expected.names if column not in found]
+    if list(found) != expected.names:
+        yield Problem(name, f"schema: {', '.join(faults) or 'columns in another order'}")
 
 
 def _shard(
     shards: str, name: str, clips: pa.Table, rows: dict[str, int], decode: bool
 ) -> tuple[list[str] | None, list[Problem]]:
     """Return the clips in a shard (None if the file cannot be read at all), and the problems of the file and clips."""
-    store, path = open_store(f"{shards}/{name}")
     found: list[str] = []
     problems: list[Problem] = []
     try:
-        with pq.ParquetFile(path, filesystem=store, pre_buffer=True) as file:
-            problems += _schema(name, file.schema_arrow, SHARD_SCHEMA)
+        with open_table(f"{shards}/{name}", SHARD_SCHEMA, pre_buffer=True) as file:
+            problems += _lacking(name, file.schema_arrow.names, SHARD_SCHEMA)
             for group in range(file.num_row_groups):
                 try:
-                    stored = file.read_row_group(group).to_pylist()
-                except _UNREADABLE as error:
-                    problems.append(Problem(name, f"row group {group} does not read: {_line(error)}"))
+                    row = one_clip(file, group)
+                except UNREADABLE as error:
+                    problems.append(Problem(name, f"row group {group} does not read: {line(error)}"))
                     continue
-                if len(stored) != 1:
-                    problems.append(Problem(name, f"row group {group} holds {len(stored)} clips, not one"))
-                for row in stored:
-                    clip = row.get("clip_id")
-                    if clip not in rows:
-                        problems.append(Problem(name, f"row group {group} holds {clip}, no clip of this set"))
-                        continue
-                    found.append(clip)
-                    listed = clips.slice(rows[clip], 1).to_pylist()[0]
-                    problems += [Problem(clip, what) for what in _clip(row, listed, name, group, decode)]
-    except _UNREADABLE as error:
-        return None, [Problem(name, f"does not read: {_line(error)}")]
+                clip = row.get("clip_id")
+                if clip not in rows:
+                    problems.append(Problem(name, f"row group {group} holds {clip}, no clip of this set"))
+                    continue
+                found.append(clip)
+                listed = clips.slice(rows[clip], 1).to_pylist()[0]
+                problems += [Problem(clip, what) for what in _clip(row, listed, name, group, decode)]
+    except ShardError as error:
+        return None, [Problem(name, str(error).removeprefix(f"{shards}/{name}: "))]
     return found, problems
 
 
@@ -180,14 +143,10 @@ def _clip(row: dict[str, Any], listed: dict[str, Any], shard: str, group: int, d
 
 def _decodes(stream: str, content: bytes, frames: int, height: int, width: int) -> Iterator[str]:
     try:
-        found = measure(content)
+        found = measure(content, FLOW_FORMATS if stream == "flow" else VIDEO_FORMATS)
     except CodecError as error:
-        yield f"{stream}: {_line(error)}"
+        yield f"{stream}: {line(error)}"
         return
     stated = (frames, height * 2 if stream == "flow" and height else height, width)
     if found != stated:
         yield "{}: {} frames of {} x {}, stated are {} of {} x {}".format(stream, *found, *stated)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.clips.index import ClipIndex
-from pipeline.shards import ShardError, read_manifest
+from pipeline.shards import SHARD_SCHEMA, ShardError, read_manifest
+from pipeline.shards.tables import read_table, write_table
 from tests.shards.sets import make_set
 
 
@@ -44,6 +45,19 @@ def test_every_row_leads_to_the_bytes_of_its_clip(made, split):
     for row, clip in enumerate(index.clip_ids):
         assert index.blob(row, "rgb") == made.rows[clip]["video"]
         assert index.blob(row, "flow") == made.rows[clip]["flow"]
+
+
+def test_bytes_of_another_clip_are_never_handed_out(tmp_path):
+    """Rows of a shard that were exchanged, while the table of clips and the manifest stay as they are."""
+    made = make_set(tmp_path)
+    path = f"{made.path}/train-00000.parquet"
+    write_table(read_table(path, SHARD_SCHEMA).take([1, 0]), path)
+    index = ClipIndex.load(made.path, "train")
+    for stream in ("rgb", "flow"):
+        with pytest.raises(
+            ShardError, match=rf"train-00000\.parquet: the {stream} there is not that of clip-0; the comm"
+        ):
+            index.blob(0, stream)
 
 
 def test_a_clip_without_a_label_has_label_minus_one(made):

@@ -109,5 +109,5 @@ def test_columns_become_a_batch_of_planes(video):
 
 def test_a_format_that_ingest_never_stores_is_an_error():
     video = encode_video(np.zeros((2, 16, 16, 3), np.uint8), 25, 10, 6, "yuv422p")
-    with pytest.raises(CodecError, match="yuv422p, neither yuv420p nor yuv444p"):
+    with pytest.raises(CodecError, match="stored clip is yuv422p, and must be yuv420p or yuv444p"):
         plane_window(video, np.arange(2), Crop(None, 0, 0, 8))

@@ -145,7 +145,7 @@ def test_files_that_hold_no_scores_are_refused_in_one_line(tmp_path):
     with pytest.raises(ScoresError, match=r"none/scores\.parquet: no such file"):
         read_scores(str(tmp_path / "none"))
     (tmp_path / "text.parquet").write_text("text")
-    with pytest.raises(ScoresError, match="not Parquet"):
+    with pytest.raises(ScoresError, match=r"does not read .*it does not end as Parquet does"):
         read_scores(str(tmp_path / "text.parquet"))
     write_table(scores().table().replace_schema_metadata(None), str(tmp_path / "bare.parquet"))
     with pytest.raises(ScoresError, match="does not say which data"):

@@ -1,7 +1,12 @@
 """The manifest: what should be there, what is, what failed, and the identity of it all."""
 
+import hashlib
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.clips.index import ClipIndex
 from pipeline.shards import (
     CLIPS_SCHEMA,
     FORMAT_VERSION,
@@ -20,8 +26,11 @@ from pipeline.shards import (
     read_manifest,
     verify,
 )
+from pipeline.shards.digest import DECISIVE, digest_of_format_2
 from pipeline.shards.manifest import summarise, write_manifest
-from tests.shards.sets import make_set
+from pipeline.shards.summary import inspected
+from pipeline.shards.tables import write_table
+from tests.shards.sets import LABELS, make_set
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +90,16 @@ def test_classes_of_the_catalog_keep_their_names_also_where_no_clip_was_taken(ma
     problems = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
     assert problems == []
     write_manifest(made.path, cut, {**manifest, "labels": ["a", "b", "c"]})
-    (problem,) = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
-    assert "labels is ['a', 'b', 'c'], _clips.parquet gives ['a', 'stirring', 'c']" in problem
+    changed, renamed = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
+    assert changed.startswith("digest is ")
+    assert renamed == "labels is ['a', 'b', 'c'], _clips.parquet gives ['a', 'stirring', 'c']"
 
 
 def test_the_manifest_says_what_the_set_is_and_how_it_was_made(original):
     manifest = read_manifest(original.path)
     assert manifest["format_version"] == FORMAT_VERSION
     assert manifest["dataset"] == "by_hand"
-    assert manifest["digest"] == digest(original.clips)
+    assert manifest["digest"] == digest(original.clips, LABELS)
     assert manifest["plan"] == {"dataset": "by_hand"}
     assert manifest["rate"] == {"clips": 8, "seconds": 12.5, "stages": {}}
     sizes = [row for row in original.rows.values() if row["status"] == "ok"]
@@ -109,12 +119,14 @@ def test_a_set_of_nothing_has_a_manifest_too():
 def test_the_digest_does_not_depend_on_the_order_of_rows(original):
     rng = np.random.default_rng(0)
     for _ in range(5):
-        assert digest(original.clips.take(rng.permutation(len(original.clips)))) == digest(original.clips)
+        assert digest(original.clips.take(rng.permutation(len(original.clips))), LABELS) == digest(
+            original.clips, LABELS
+        )
 
 
 def test_the_digest_does_not_depend_on_where_the_clips_lie(original):
     rows = [{**row, "shard": "other.parquet", "row_group": 9, "source": "/x"} for row in original.rows.values()]
-    assert digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA)) == digest(original.clips)
+    assert digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA), LABELS) == digest(original.clips, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +134,19 @@ def test_the_digest_does_not_depend_on_where_the_clips_lie(original):
     [
         ("clip_id", "clip-00"),
         ("split", "test"),
+        ("dataset", "other"),
         ("label", "stirring"),
+        ("label_id", 1),
+        ("num_frames", 8),
+        ("height", 30),
+        ("width", 40),
+        ("fps", 24),
+        ("video_codec", "other"),
+        ("video_pixel_format", "yuv444p"),
+        ("num_flow", 7),
+        ("flow_codec", "other"),
+        ("flow_bound", 10.0),
+        ("flow_bound", None),
         ("status", "failed"),
         ("error_class", "ZeroByte"),
         ("video_sha256", "0" * 64),
@@ -131,12 +155,132 @@ def test_the_digest_does_not_depend_on_where_the_clips_lie(original):
 )
 def test_the_digest_changes_with_whatever_a_training_would_notice(original, column, value):
     rows = [{**row, column: value} if row["clip_id"] == "clip-0" else row for row in original.rows.values()]
-    assert digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA)) != digest(original.clips)
+    assert digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA), LABELS) != digest(original.clips, LABELS)
 
 
 def test_the_digest_changes_with_a_clip_more_or_less(original):
-    assert digest(original.clips.slice(1)) != digest(original.clips)
-    assert digest(pa.concat_tables([original.clips, original.clips.slice(0, 1)])) != digest(original.clips)
+    assert digest(original.clips.slice(1), LABELS) != digest(original.clips, LABELS)
+    assert digest(pa.concat_tables([original.clips, original.clips.slice(0, 1)]), LABELS) != digest(
+        original.clips, LABELS
+    )
+
+
+def test_the_digest_covers_the_names_and_the_order_of_all_classes(original):
+    """Also of those that no clip has: a network has an output for each of them."""
+    known = digest(original.clips, LABELS)
+    assert digest(original.clips, [*LABELS, "yawning"]) != known
+    assert digest(original.clips, [LABELS[1], LABELS[0], LABELS[2]]) != known
+    assert digest(original.clips, [*LABELS[:2], "w", "hisking"]) != digest(original.clips, [*LABELS[:2], "whisking"])
+
+
+def test_values_do_not_flow_into_each_other(original):
+    """A tab, a line break or a colon in a name does not make another table look the same."""
+    seen = set()
+    for label, error in [
+        ("a", "b"),
+        ("a 1:b", None),
+        ("a\t1:b", ""),
+        (None, "a 1:b"),
+        ("", "a"),
+        ("-", None),
+        (None, "-"),
+    ]:
+        rows = [{**original.rows["clip-7"], "label": label, "error_class": error}]
+        seen.add(digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA), ()))
+    assert len(seen) == 7
+
+
+def test_the_digest_is_the_same_in_every_process_and_stays_what_it_is(original, tmp_path):
+    """Python orders a set of texts differently in each process."""
+    pq.write_table(original.clips.select(list(DECISIVE)), tmp_path / "clips.parquet")
+    script = (
+        "import pyarrow.parquet as pq; from pipeline.shards import digest; "
+        f"print(digest(pq.read_table({str(tmp_path / 'clips.parquet')!r}), {LABELS!r}))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script], check=True, capture_output=True, text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert found == {f"{digest(original.clips, LABELS)}\n"}
+    rows = [{"clip_id": "a.b", "dataset": "a", "split": "train", "label": "x", "label_id": 0, "status": "ok"}]
+    written = f"shards of format 3: 1 clips, 1 classes\n1:x\n3:a.b 1:a 5:train 1:x 1:0 2:ok{' -' * 12}\n"
+    assert digest(pa.Table.from_pylist(rows, CLIPS_SCHEMA), ["x"]) == hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------- numbers of classes
+def permuted(made) -> pa.Table:
+    """The table of clips with the numbers of two classes exchanged."""
+    other = {0: 1, 1: 0}
+    rows = [{**row, "label_id": other.get(row["label_id"], row["label_id"])} for row in made.rows.values()]
+    return pa.Table.from_pylist(rows, CLIPS_SCHEMA)
+
+
+def test_exchanged_numbers_of_classes_are_found_by_verification_and_by_training(made):
+    write_table(permuted(made), f"{made.path}/_clips.parquet")
+    found = [what for where, what in verify(made.path).problems if where == "_manifest.json"]
+    assert [what.split(" is ")[0] for what in found] == ["digest", "labels"]
+    with pytest.raises(ShardError, match=r"_manifest\.json is not that of _clips\.parquet: labels is .*; copy the set"):
+        ClipIndex.load(made.path, "train")
+
+
+def test_another_length_of_a_clip_is_found_by_training(made):
+    rows = [{**row, "num_frames": 8} if row["clip_id"] == "clip-0" else row for row in made.rows.values()]
+    write_table(pa.Table.from_pylist(rows, CLIPS_SCHEMA), f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=r"_manifest\.json is not that of _clips\.parquet: digest is "):
+        ClipIndex.load(made.path, "val")
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
+def test_one_changed_number_is_found_in_every_process(made, seed):
+    """It gives class 1 two names, of which a set of pairs keeps the one or the other, depending on the process."""
+    rows = [{**row, "label_id": 1} if row["clip_id"] == "clip-0" else row for row in made.rows.values()]
+    clips = pa.Table.from_pylist(rows, CLIPS_SCHEMA)
+    manifest = summarise(clips, {})
+    write_manifest(made.path, clips, manifest)
+    script = f"from pipeline.shards import verify; print(*verify({made.path!r}, write=lambda line: None).problems)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+    ).stdout  # fmt: skip
+    assert "label_id 1 has 2 values of label in _clips.parquet" in found
+    assert "clip-0" in found
+    with pytest.raises(ShardError, match="label_id 1 has 2 values of label"):
+        ClipIndex.load(made.path, "train")
+
+
+# ---------------------------------------------------------------- sets of the format before
+def as_format_2(made) -> str:
+    """Write the manifest as it was; return its digest."""
+    path = Path(made.path) / "_manifest.json"
+    before = digest_of_format_2(made.clips)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 2, "digest": before}))
+    return before
+
+
+def test_a_set_of_format_2_is_read_and_says_so(made):
+    before, now = as_format_2(made), digest(made.clips, LABELS)
+    assert before != now
+    manifest = read_manifest(made.path)
+    assert (manifest["format_version"], manifest["digest"]) == (FORMAT_VERSION, now)
+    assert manifest["notes"][-1].startswith(f"the set is of format 2, whose digest {before} did not cover")
+    verification = verify(made.path, write=lambda line: None)
+    assert verification.problems == []
+    assert f"note: the set is of format 2, whose digest {before}" in inspected(made.path, verification)
+    assert ClipIndex.load(made.path, "train").digest == now
+
+
+def test_a_set_of_format_2_that_was_changed_is_refused(made):
+    as_format_2(made)
+    write_table(permuted(made), f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=r"_manifest\.json is not that of _clips\.parquet: labels differs"):
+        read_manifest(made.path)
+    rows = [{**row, "video_sha256": "0" * 64} if row["clip_id"] == "clip-0" else row for row in made.rows.values()]
+    write_table(pa.Table.from_pylist(rows, CLIPS_SCHEMA), f"{made.path}/_clips.parquet")
+    with pytest.raises(ShardError, match=r"_manifest\.json is not that of _clips\.parquet: digest differs"):
+        read_manifest(made.path)
 
 
 # ---------------------------------------------------------------- reading
@@ -178,11 +322,13 @@ def test_a_set_that_is_not_complete_is_not_read(made):
             read(made.path)
 
 
-@pytest.mark.parametrize("found", [0, FORMAT_VERSION + 1, None])
+@pytest.mark.parametrize("found", [0, 1, FORMAT_VERSION + 1, None, "3", [3]])
 def test_a_set_of_another_format_is_not_read(made, found):
     path = Path(made.path) / "_manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": found}))
-    with pytest.raises(ShardError, match=rf"format {found}, this version reads {FORMAT_VERSION}; ingest it again"):
+    with pytest.raises(
+        ShardError, match=rf"format {re.escape(str(found))}, this version reads {FORMAT_VERSION}; ingest it again"
+    ):
         read_manifest(made.path)
 
 

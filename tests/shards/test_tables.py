@@ -145,10 +145,10 @@ def test_the_table_of_clips_has_scalars_only(made):
 
 
 def test_some_columns_or_all_are_read(made):
-    assert read_table(f"{made.path}/val-00000.parquet", ["label", "num_frames"]).to_pylist() == [
+    assert read_table(f"{made.path}/val-00000.parquet", SHARD_SCHEMA, ["label", "num_frames"]).to_pylist() == [
         {"label": "whisking", "num_frames": 12}
     ]
-    assert read_table(f"{made.path}/val-00000.parquet").schema.equals(SHARD_SCHEMA)
+    assert read_table(f"{made.path}/val-00000.parquet", SHARD_SCHEMA).schema.equals(SHARD_SCHEMA)
 
 
 def test_reading_shards_needs_neither_ray_nor_torch():

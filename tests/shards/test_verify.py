@@ -10,7 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, ShardError, Verification, encode_video, verify
+from pipeline.cards import data_card
+from pipeline.clips.index import ClipIndex
+from pipeline.shards import (
+    CLIPS_SCHEMA,
+    SHARD_SCHEMA,
+    ShardError,
+    Verification,
+    encode_video,
+    read_catalog,
+    read_clips,
+    read_manifest,
+    verify,
+)
 from pipeline.shards.manifest import summarise, write_manifest
 from pipeline.shards.tables import write_table
 from tests.shards.sets import Made, make_set
@@ -140,7 +152,13 @@ def test_frames_of_two_sizes_in_one_stream_are_found(made):
         num_frames=6,
     )
     write_table(row, f"{made.path}/val-00000.parquet")
-    assert faults(made) == [("clip-1", "video: 3 frames of 32 x 32, stated are 6 of 32 x 48")]
+    assert faults(made) == [
+        (
+            "clip-1",
+            "video: stored clip does not decode: no MP4 with one track (ftyp, moov, trak, elst, "
+            "stsd, stts, stsc, stsz)",
+        )
+    ]
 
 
 # ---------------------------------------------------------------- files
@@ -154,7 +172,8 @@ def test_a_shard_that_does_not_read_is_one_problem(made, content):
     (Path(made.path) / "train-00000.parquet").write_bytes(content)
     ((where, what),) = faults(made)
     assert where == "train-00000.parquet"
-    assert what.startswith("does not read: ")
+    assert what.startswith("does not read (")
+    assert what.endswith("); copy it again, or ingest again")
 
 
 @pytest.mark.parametrize("name", ["train-00001.parquet", "notes.txt", "folder"])
@@ -170,13 +189,25 @@ def test_files_that_readers_skip_are_no_problem(made):
     assert faults(made) == []
 
 
-def test_a_shard_of_another_schema_is_found_and_its_clips_still_checked(made):
-    table = read(made, "val-00000.parquet").drop(["brightness"]).append_column("mine", pa.array([1]))
-    write_table(table, f"{made.path}/val-00000.parquet")
-    assert faults(made) == [("val-00000.parquet", "schema: no column brightness, a column mine too many")]
+def test_a_shard_that_lacks_a_column_is_found_and_its_clips_still_checked(made):
+    table = read(made, "val-00000.parquet").drop(["brightness"])
+    write_table(change(table, 0, split="test"), f"{made.path}/val-00000.parquet")
+    assert faults(made) == [
+        ("clip-1", "val-00000.parquet and _clips.parquet differ in split"),
+        ("val-00000.parquet", "schema: no column brightness"),
+    ]
+
+
+def test_a_shard_with_columns_of_its_own_or_of_other_types_is_not_read_at_all(made):
+    table = read(made, "val-00000.parquet")
+    write_table(table.append_column("mine", pa.array([1])), f"{made.path}/val-00000.parquet")
+    ((where, what),) = faults(made)
+    assert where == "val-00000.parquet"
+    assert what.startswith("refused before a row is read: a column mine too many; ")
     other = SHARD_SCHEMA.set(SHARD_SCHEMA.get_field_index("fps"), pa.field("fps", pa.int64()))
     write_table(pa.Table.from_pylist(table.to_pylist(), other), f"{made.path}/val-00000.parquet")
-    assert faults(made) == [("val-00000.parquet", "schema: fps is int64, not int32")]
+    ((where, what),) = faults(made)
+    assert what.startswith("refused before a row is read: fps is int64, not int32; ")
 
 
 # ---------------------------------------------------------------- places
@@ -212,7 +243,7 @@ def test_a_clip_that_the_table_does_not_list_as_readable_is_found(made, name):
 
 def test_two_clips_in_a_row_group_are_found(made):
     pq.write_table(read(made, "train-00000.parquet"), f"{made.path}/train-00000.parquet")
-    assert ("train-00000.parquet", "row group 0 holds 2 clips, not one") in faults(made)
+    assert ("train-00000.parquet", "row group 0 does not read: it holds 2 clips, not one") in faults(made)
 
 
 def test_a_shard_that_says_something_else_than_the_table_is_found(made):
@@ -220,7 +251,17 @@ def test_a_shard_that_says_something_else_than_the_table_is_found(made):
     assert faults(made) == [("clip-1", "val-00000.parquet and _clips.parquet differ in split, label")]
 
 
-@pytest.mark.parametrize("place", [{"shard": "../set/val-00000.parquet"}, {"shard": None}, {"row_group": 99}])
+@pytest.mark.parametrize(
+    "name", ["../set/val-00000.parquet", "/etc/val-00000.parquet", "val-00000.parquet\n", "..", ""]
+)
+def test_a_name_of_a_shard_that_leads_elsewhere_is_refused_by_every_reader(made, name):
+    relist(made, "clip-1", shard=name)
+    for reader in (verify, read_catalog, read_clips, data_card, lambda path: ClipIndex.load(path, "val")):
+        with pytest.raises(ShardError, match=r"_clips\.parquet: shard is '.*', which ingest calls nothing"):
+            reader(made.path)
+
+
+@pytest.mark.parametrize("place", [{"shard": None}, {"row_group": 99}])
 def test_a_place_in_the_table_leads_nowhere_else(made, place):
     relist(made, "clip-1", **place)
     assert {where for where, _ in faults(made)} <= {"clip-1", "val-00000.parquet", str(place.get("shard"))}
@@ -228,6 +269,49 @@ def test_a_place_in_the_table_leads_nowhere_else(made, place):
 
 
 # ---------------------------------------------------------------- manifest
+def edit(made: Made, path: list[str], value: object) -> None:
+    file = Path(made.path) / "_manifest.json"
+    manifest = json.loads(file.read_text())
+    place = manifest
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (["splits"], None, "splits: Input should be a valid dictionary"),
+        (["splits", "train", "present"], "2", "splits.train.present: Input should be a valid integer"),
+        (["splits", "train", "frames"], -1, "splits.train.frames: Input should be greater than or equal to 0"),
+        (["splits", "../../etc"], {}, "splits.../../etc.\\[key\\]: String should match pattern"),
+        (["labels"], [1], "labels.0: Input should be a valid string"),
+        (["labels"], ["a"] * 100_001, "labels: List should have at most 100000 items"),
+        (["digest"], "x", "digest: String should match pattern"),
+        (
+            ["plan", "split"],
+            {"seed": 0, "val_fraction": "x", "test_fraction": 0.1},
+            "plan.split.val_fraction: Input sh",
+        ),
+    ],
+)
+def test_a_manifest_of_other_types_is_refused_in_one_line(made, path, value, line):
+    edit(made, path, value)
+    for reader in (verify, read_manifest, data_card, lambda path: ClipIndex.load(path, "val")):
+        with pytest.raises(ShardError, match=rf"^{made.path}/_manifest\.json: {line}") as raised:
+            reader(made.path)
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("content", ["[1]", "[" * 100_000, "3", "null", '{"format_version": NaN}'])
+def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(made, content):
+    (Path(made.path) / "_manifest.json").write_text(content)
+    with pytest.raises(ShardError, match=r"does not read|format nan"):
+        read_manifest(made.path)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
@@ -240,18 +324,11 @@ def test_a_place_in_the_table_leads_nowhere_else(made, place):
             "splits.val.labels.whisking.present is 0, _clips.parquet gives 1",
         ),
         (["bytes", "flow"], 1, "bytes.flow is 1, _clips.parquet gives "),
-        (["splits"], None, "splits is None, _clips.parquet gives {'extra': "),
         (["labels"], ["a"], "labels is ['a'], _clips.parquet gives ['pouring milk'"),
     ],
 )
 def test_an_edited_manifest_is_found(made, path, value, line):
-    file = Path(made.path) / "_manifest.json"
-    manifest = json.loads(file.read_text())
-    place = manifest
-    for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = value
-    file.write_text(json.dumps(manifest))
+    edit(made, path, value)
     ((where, what),) = faults(made)
     assert where == "_manifest.json"
     assert what.startswith(line)
