@@ -158,6 +158,8 @@ class FetchConfig:
     doubles."""
     max_mib: PositiveInt = 2048
     """Largest file or archive member accepted, in MiB."""
+    max_archive_gib: PositiveFloat = 1024.0
+    """Largest archive read, in GiB, packed or unpacked: an archive without an end stops there."""
     youtube_height: PositiveInt = 360
     """YouTube: largest height to fetch, in pixels."""
     youtube_per_hour: PositiveFloat = 240.0
@@ -197,8 +199,9 @@ class IngestConfig:
     """Longest clip accepted, in seconds."""
     decode_timeout_s: PositiveFloat = 120.0
     """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed."""
-    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Largest share of clips that may fail before ingest ends with an error, from 0 to 1."""
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest share of clips that may fail, from 0 to 1. If more fail, the set is complete with the others, but the job
+    ends with an error. A copy of Kinetics that lacked 5 % of its clips cost less than half a percent of accuracy."""
     allow_leaks: bool = False
     """Whether two splits of one set may hold clips of the same video, or the same pictures."""
     fetch: FetchConfig = field(default_factory=FetchConfig)

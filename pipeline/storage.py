@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+
+_TEMPORARY = re.compile(r"_.+\.[0-9a-f]{32}\.tmp")
 
 
 def open_store(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -62,7 +65,7 @@ def write_atomically(uri: str, write: Callable[[pa.NativeFile], Any]) -> None:
             write(file)
         return
     final = Path(path)
-    temporary = final.with_name(f"_{final.name}.{uuid.uuid4().hex}.tmp")
+    temporary = final.with_name(f"_{final.name}.{uuid.uuid4().hex}.tmp")  # known to `remove_unfinished`
     try:
         with temporary.open("wb") as raw, pa.PythonFile(raw, "w") as file:
             write(file)
@@ -72,6 +75,13 @@ def write_atomically(uri: str, write: Callable[[pa.NativeFile], Any]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(uri: str) -> None:
+    """Remove the temporary files that killed processes have left in a folder; no process may be writing there now."""
+    for name in list_files(uri):
+        if _TEMPORARY.fullmatch(name):
+            remove(f"{uri}/{name}")
 
 
 def write_json(uri: str, value: Any) -> None:

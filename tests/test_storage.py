@@ -1,6 +1,9 @@
 """Files that appear whole or not at all."""
 
 import json
+import multiprocessing
+import os
+import signal
 
 import pyarrow.fs as pafs
 import pytest
@@ -12,6 +15,7 @@ from pipeline.storage import (
     open_store,
     read_json,
     remove,
+    remove_unfinished,
     write_atomically,
     write_json,
 )
@@ -46,6 +50,22 @@ def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(f"{tmp_path}/a.bin", interrupted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
+    writer = multiprocessing.get_context("spawn").Process(target=killed, args=(f"{tmp_path}/a.json",))
+    writer.start()
+    writer.join()
+    assert len(list(tmp_path.glob("_a.json.*.tmp"))) == 1
+    kept = ["_b.json", "_b.tmp", "a.0123456789abcdef0123456789abcdef.tmp", "train-00000.parquet"]
+    for name in kept:
+        (tmp_path / name).touch()
+    remove_unfinished(str(tmp_path))
+    assert list_files(str(tmp_path)) == kept
+
+
+def killed(uri):
+    write_atomically(uri, lambda file: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def test_a_writer_that_fails_keeps_what_was_there(tmp_path):

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from pipeline.ingest.catalog import configured_catalog
         from pipeline.ingest.estimate import estimate
         from pipeline.ingest.run import ingest
-        from pipeline.ingest.summary import ingested, planned
+        from pipeline.ingest.summary import ingested, planned, summarised
 
         catalog = configured_catalog(config)
         for note in catalog_notes(catalog):
@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(next_steps(command("ingest", *masked(words))))
             return
         connect(config, need_training=False)
-        print(ingested(config.ingest.shards, ingest(config, catalog)))
+        with summarised(config.ingest.shards):
+            manifest = ingest(config, catalog)
+        print(ingested(config.ingest.shards, manifest))
         print(next_steps(command("inspect", config.ingest.shards, "--card", "card.html")))
 
 

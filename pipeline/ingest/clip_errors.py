@@ -1,8 +1,9 @@
 """Errors of a single clip. Each is recorded in that clip's row of the manifest and does not affect other clips.
 
-The manifest records the class name and the message; `verdict` says whether another try may help:
+The manifest records the class name and the message; `verdict_of` says whether another try may help:
 
-    retryable   the cause lies outside the file (a cut transfer, a busy machine): another try may succeed
+    retryable   the cause lies outside the file (a cut transfer, a busy machine): another try may succeed; this includes
+                every class that is not listed here, such as MemoryError, since nothing says that the clip is at fault
     permanent   the cause lies in the source: another try fails in the same way
     operator    somebody has to change something first: a path, a time in the catalog, a limit of the config
 """
@@ -234,3 +235,9 @@ def error_named(name: str) -> type[ClipError]:
     """Return the class with a name that a manifest or another process wrote; `ClipError` if the name is unknown."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, ClipError) else ClipError
+
+
+def verdict_of(name: str) -> Verdict:
+    """Return the verdict on the class with a recorded name; an unknown class is retryable."""
+    found = error_named(name)
+    return found.verdict if found.__name__ == name else "retryable"

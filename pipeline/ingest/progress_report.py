@@ -37,12 +37,17 @@ class Tally:
         }
 
     def add(self, row: dict[str, Any]) -> None:
-        """Count the status row of a clip (`pipeline.ingest.staging.make_store`)."""
+        """Count the status row of a clip (`pipeline.ingest.staging.make_store`); call this once for each clip."""
         self.clips += 1
         good = row["status"] == "ok"
         if not good:
             self.failed[row["error_class"]] += 1
         self._counters["clips"].inc(1, {"status": row["status"], "error_class": row["error_class"] or ""})
+        self.add_work(row)
+        self._progress.advance(note=self.note())
+
+    def add_work(self, row: dict[str, Any]) -> None:
+        """Count the work in a status row, which may be that of a candidate that is not the clip."""
         frames, pairs = row["num_frames"] or 0, row["num_flow"] or 0
         work = {"fetch": (row["fetched"] or 0) / 1e6, "decode": frames, "flow": pairs, "encode": frames}
         for stage in STAGES:
@@ -53,7 +58,6 @@ class Tally:
             if seconds and work[stage]:
                 self._work[stage] += work[stage]
                 self._counters["work"].inc(work[stage], {"stage": stage})
-        self._progress.advance(note=self.note())
 
     @property
     def done(self) -> int:

@@ -5,23 +5,27 @@ videos -> fetch or unpack -> clips -> decode -> flow -> encode -> stage -> small
 """
 
 from collections import defaultdict
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any, NoReturn
 
 import ray
 
 from pipeline import flow
-from pipeline.config import IngestConfig, ResourcesConfig
+from pipeline.config import Config
+from pipeline.ingest.candidates import Wanted, archives_of
 from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
 from pipeline.ingest.gpu_flow import on_gpus
+from pipeline.ingest.nodes import UNSEEN, another, blind_nodes, named, on
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
-from pipeline.ingest.run_errors import check
+from pipeline.ingest.run_errors import IngestError, check
 from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow
-from pipeline.ingest.staging import STAGING, make_store, part_name
+from pipeline.ingest.staging import STAGING, make_store, part_name, read_mark, staged
 from pipeline.ingest.videos import (
     Video,
-    archives_of,
     clips_of,
     failed,
     kind_of,
@@ -30,93 +34,162 @@ from pipeline.ingest.videos import (
     make_unpack,
     remote,
 )
-from pipeline.storage import list_files
+from pipeline.storage import write_json
+
+FAILURE = ("source", "status", "error_class", "error_message")
 
 NO_PROGRESS_TIMEOUT_S = 24 * 3600  # Ray's 1800 s would end a run with slow flow, or one that pauses for YouTube
 CONTENT_BYTES = 4 << 20
 """Target bytes of a block of fetched videos: about eight clips, so that no decoding task is much slower than others."""
 
 
-def stage_clips(
-    settings: IngestConfig, resources: ResourcesConfig, replacements: str | None, rows: list[Row], tally: Tally
-) -> None:
+def stage_clips(config: Config, rows: list[Row], tally: Tally) -> None:
     """Write each clip to its own file in the staging folder, failed clips included.
 
-    Args:
-        settings: how clips are fetched, decoded and encoded.
-        resources: CPUs and GPUs of the tasks.
-        replacements: archives whose members override those of the same name in other archives; None for none.
-        rows: the clips.
-        tally: counts the clips that are staged.
+    Raises:
+        IngestError: a node does not see the files that this process has listed.
+        ClipError: archives cannot be listed.
     """
     kinds: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         kinds[kind_of(row)].append(row)
     if kinds["local"]:
-        _run(settings, resources, dataset(local(kinds["local"]), 8), tally)
+        _stage_local(config, kinds["local"], tally)
     if kinds["remote"]:
-        fetch = make_fetch(settings.fetch, cluster_limiter(settings.fetch))
+        fetch = make_fetch(config.ingest.fetch, cluster_limiter(config.ingest.fetch))
         fetched = dataset(remote(kinds["remote"]), 1).map(fetch, num_cpus=0, compute=_fetchers())
-        _run(settings, resources, fetched, tally)
+        for status in _run(config, fetched):
+            tally.add(status)
     if kinds["archived"]:
-        _stage_archived(settings, resources, replacements, kinds["archived"], tally)
+        _stage_archived(config, kinds["archived"], tally)
 
 
-def _stage_archived(
-    settings: IngestConfig, resources: ResourcesConfig, replacements: str | None, rows: list[Row], tally: Tally
-) -> None:
-    """Stage clips from archives: replacements first, because they override, then the clips' own archives.
+def _stage_local(config: Config, rows: list[Row], tally: Tally) -> None:
+    """Stage clips from local files. A listed file that a worker does not find is looked for again before it counts."""
+    lost: set[str] = set()
+    blind: list[str] = []
+    with closing(_run(config, dataset(local({**row, "listed": row["status"] is None} for row in rows), 8))) as statuses:
+        for status in statuses:
+            if not status["provisional"]:
+                tally.add(status)
+                continue
+            lost.add(status["clip_id"])
+            if blind := blind_nodes(status["source"], config.resources.ingest_cpus):
+                break
+    again = [row for row in rows if row["clip_id"] in lost]
+    if blind:
+        _stop_for(config, blind, status["source"], again, tally)
+    if again:  # the file is nowhere now, or a network disk had not shown it yet
+        for status in _run(config, dataset(local(again), 8)):
+            tally.add(status)
+
+
+def _stop_for(config: Config, blind: list[str], source: str, clips: list[Row], tally: Tally) -> NoReturn:
+    """Try clips on a node that sees their files, and end the run with the names of the nodes that do not."""
+    seeing = another(blind, config.resources.ingest_cpus)
+    if clips and seeing is not None:
+        for status in _run(config, dataset(local({**clip, "listed": True} for clip in clips), 8), on(seeing)):
+            if not status["provisional"]:
+                tally.add(status)
+    names = ", ".join(named(node) for node in blind)
+    raise IngestError(
+        f"{config.ingest.shards}: {source} is there, but not on the node{'s' * (len(blind) > 1)} {names}; mount its "
+        "folder there under the same path, or take the node out of the cluster; what is finished stays, and the same "
+        "command goes on from there"
+    )
+
+
+def _stage_archived(config: Config, rows: list[Row], tally: Tally) -> None:
+    """Stage clips from archives by the rule of `pipeline.ingest.candidates`.
 
     Clips that are in none of the archives are staged as failed.
     """
-    staging = f"{settings.shards}/{STAGING}"
-    left: defaultdict[str, list[Row]] = defaultdict(list)
+    replacements = config.catalog.archives.get("replacements")
+    places: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        left[archives_of(row)[0]].append(row)
-    for where, members in left.items():
-        broken: list[Row] = []
-        for source in filter(None, [replacements, where]):
-            there = set(list_files(staging))
-            members = [row for row in members if part_name(row["clip_id"]) not in there]
-            if members:
-                by_stem = {archives_of(row)[1]: {**row, "source": source} for row in members}
-                unpack = make_unpack(settings.fetch, ray.put(by_stem), staging)
-                archives = [{"source": archive} for archive in list_archives(source, settings.fetch)]
-                unpacked = dataset(archives, 1).flat_map(unpack, num_cpus=0, compute=_fetchers())
-                broken += _run(settings, resources, unpacked, tally)
-        there = set(list_files(staging))
-        missing = [row for row in members if part_name(row["clip_id"]) not in there]
-        if missing:
-            lost = dataset(local(failed(row, _missing(row, broken)) for row in missing), 8)
-            _run(settings, resources, lost, tally)
+        places[archives_of(row)[0]].append(row)
+    for where, members in places.items():
+        sources = [list_archives(place, config.ingest.fetch) for place in (replacements, where) if place]
+        archives = list(dict.fromkeys(archive for listed in sources for archive in listed))
+        bad, broken = _stage_candidates(config, archives, members, tally)
+        there = staged(config.ingest.shards)
+        left = [row for row in members if part_name(row["clip_id"]) not in there]
+        if left:
+            final = (
+                {**row, **bad[row["clip_id"]]} if row["clip_id"] in bad else failed(row, _missing(row, broken))
+                for row in left
+            )
+            for status in _run(config, dataset(local(final), 8)):
+                tally.add(status)
+        write_json(f"{config.ingest.shards}/{STAGING}/{read_mark(where)}", len(archives))
+
+
+def _stage_candidates(
+    config: Config, archives: list[str], rows: list[Row], tally: Tally
+) -> tuple[dict[str, Row], list[Row]]:
+    """Read archives and stage every good candidate.
+
+    Returns:
+        For each clip with a failed candidate, the failure of the first one; and the rows that report broken archives.
+    """
+    broken: list[Row] = []
+    blind: list[str] = []
+    ranks: dict[str, str] = {}  # clip id to the rank of the first failed candidate
+    failures: dict[str, Row] = {}
+    counted = {row["clip_id"] for row in rows if row["rank"]}
+    unpack = make_unpack(config.ingest.fetch, ray.put(Wanted(rows)), f"{config.ingest.shards}/{STAGING}")
+    listed: list[Video] = [{"source": archive, "number": number} for number, archive in enumerate(archives)]
+    unpacked = dataset(listed, 1).flat_map(unpack, num_cpus=0, compute=_fetchers())
+    with closing(_run(config, unpacked)) as statuses:
+        for status in statuses:
+            name = status["clip_id"]
+            if name is None:
+                broken.append(status)
+                local_file = status["error_class"] in UNSEEN and "://" not in status["source"]
+                if local_file and (blind := blind_nodes(status["source"], 0)):
+                    break
+            elif status["status"] == "ok" and name not in counted:
+                counted.add(name)
+                tally.add(status)
+            else:
+                tally.add_work(status)
+                if status["provisional"] and status["rank"] < ranks.get(name, "~"):
+                    ranks[name], failures[name] = status["rank"], {key: status[key] for key in FAILURE}
+    if blind:
+        _stop_for(config, blind, broken[-1]["source"], [], tally)
+    return failures, broken
 
 
 def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
     """Return the error of a clip that was found in no archive; it may be in the unread part of a broken one."""
     where, stem = archives_of(row)
     if broken:
-        return ArchiveBroken(f"{stem} was not met before an archive broke: {broken[0]['error_message']}")
-    return TarMemberMissing(f"no member {stem} in the archives {where}")
+        first = min(broken, key=lambda report: report["source"])
+        return ArchiveBroken(f"{stem} was not met before an archive broke: {first['error_message']}")
+    return TarMemberMissing(f"no video member {stem} in the archives {where}")
 
 
-def _run(settings: IngestConfig, resources: ResourcesConfig, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
-    """Run videos through all stages and return the rows that report broken archives; these rows are not clips."""
-    cpus = resources.ingest_cpus
-    rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
+def _run(config: Config, videos: ray.data.Dataset, where: Any = None) -> Generator[Row]:
+    """Run videos through all stages and yield the status rows of their clips, in any order.
+
+    Args:
+        config: a resolved config.
+        videos: rows of the kind `Video`.
+        where: the scheduling strategy of the tasks; None for Ray Data's own.
+    """
+    settings = config.ingest
+    task: dict[str, Any] = {"num_cpus": config.resources.ingest_cpus}
+    if where is not None:
+        task["scheduling_strategy"] = where
+    rows = videos.flat_map(clips_of, **task).map(make_decode(settings), **task)
     if "flow" in settings.streams:
-        devices = gpus(resources) if settings.flow.backend == "cuda" else 0
-        compute = on_gpus(devices, resources.flow_gpu_gib) if devices else flow.tvl1
-        rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
-    rows = rows.map(make_encode(settings), num_cpus=cpus)
-    rows = rows.map(make_store(f"{settings.shards}/{STAGING}"), num_cpus=cpus)
-    broken = []
+        devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0
+        compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
+        rows = rows.map(make_flow(settings, compute), **task)
+    rows = rows.map(make_encode(settings), **task).map(make_store(f"{settings.shards}/{STAGING}"), **task)
     for row in rows.iter_rows():
         check(row["stopped"])
-        if row["clip_id"] is None:
-            broken.append(row)
-        else:
-            tally.add(row)
-    return broken
+        yield row
 
 
 def dataset(rows: list[Video], rows_a_task: int) -> ray.data.Dataset:

@@ -9,7 +9,9 @@ A clip counts as done when its file, or its shard, exists under its final name (
 at any time, the same command does the remaining work, and the result is the same as that of an uninterrupted run.
 """
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,22 +21,25 @@ import pyarrow as pa
 
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
+from pipeline.ingest.clip_errors import verdict_of
+from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.leaks import check_contents, check_videos
 from pipeline.ingest.plan import claim, plan_of, with_backend
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.ray_pipeline import dataset, stage_clips
-from pipeline.ingest.retry import chosen_by, reopen
-from pipeline.ingest.run_errors import IngestError, check, explained, stopped
-from pipeline.ingest.staging import STAGING, finished, list_of, part_name
+from pipeline.ingest.replaced import CHANGED, replaced
+from pipeline.ingest.retry import Chosen, chosen_by, recorded_classes, reopen
+from pipeline.ingest.run_errors import IngestError, LostClipsError, check, explained, stopped
+from pipeline.ingest.staging import STAGING, finished, list_of, part_name, staged, unstaged
 from pipeline.ingest.write_shards import Groups, groups_of, write_shard
 from pipeline.interruptions import Interrupted
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.shards.schema import CLIPS_SCHEMA
 from pipeline.shards.tables import read_table
-from pipeline.storage import exists, list_files, remove
+from pipeline.storage import exists, make_folder, remove, remove_unfinished
 
-__all__ = ["IngestError", "ingest"]
+__all__ = ["IngestError", "LostClipsError", "ingest"]
 
 Write = Callable[[str], object]
 
@@ -51,32 +56,27 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
         The manifest.
 
     Raises:
-        IngestError: the catalog is empty; the folder holds a set of another plan; more clips failed than
-            `ingest.max_failed` allows; a video, or the same packets, is in two splits and `ingest.allow_leaks` is not
-            set; or the disk, the store or the cluster failed.
+        IngestError: the catalog is empty; another ingest works in the folder, or it holds a set of another plan; a
+            video, or the same packets, is in two splits and `ingest.allow_leaks` is not set; or the disk, the store or
+            the cluster failed.
+        LostClipsError: more clips failed than `ingest.max_failed` allows; the set is complete with the others.
     """
     start, shards = time.monotonic(), config.ingest.shards
     if not len(catalog):
         raise IngestError(
             "the catalog is empty: nothing to ingest; check catalog.annotations, catalog.videos and splits"
         )
-    chosen = chosen_by(config.retry)
     check_videos(catalog, config.ingest.allow_leaks)
     with explained(shards):
+        chosen = chosen_by(config.retry, lambda: recorded_classes(shards))
         config = replace(config, ingest=with_backend(config.ingest, config.resources))
         plan = plan_of(config.ingest, catalog)
-        claim(shards, plan)
-        groups = groups_of(catalog, config.ingest.clips_per_shard)
-        if config.retry:
-            reopen(shards, groups, chosen)
-        if not exists(f"{shards}/{MANIFEST}"):
-            tally = _stage(config, len(catalog), groups, write)
-            with _says_what_stays(shards, tally):
-                _write_shards(shards, groups, config.resources.ingest_cpus, write)
-            clips = pa.concat_tables(read_table(list_of(shards, name), CLIPS_SCHEMA) for name in groups)
-            rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
-            made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
-            write_manifest(shards, clips, made)
+        if exists(f"{shards}/{MANIFEST}") and not config.retry:
+            claim(shards, plan)
+        else:
+            make_folder(shards)
+            with only_ingest(shards):
+                _complete(config, catalog, plan, chosen, start, write)
         if exists(f"{shards}/{STAGING}"):
             remove(f"{shards}/{STAGING}")
         manifest = read_manifest(shards)
@@ -85,20 +85,41 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
     return manifest
 
 
+def _complete(
+    config: Config, catalog: pa.Table, plan: dict[str, Any], chosen: Chosen, start: float, write: Write | None
+) -> None:
+    """Do what is left of the set, under its lock."""
+    shards = config.ingest.shards
+    remove_unfinished(shards)
+    claim(shards, plan)
+    groups = groups_of(catalog, config.ingest.clips_per_shard)
+    if config.retry:
+        reopen(shards, groups, chosen, _changed(config))
+    if exists(f"{shards}/{MANIFEST}"):
+        return
+    tally = _stage(config, len(catalog), groups, write)
+    with _says_what_stays(shards, tally):
+        _write_shards(shards, groups, config.resources.ingest_cpus, write)
+    clips = pa.concat_tables(read_table(list_of(shards, name), CLIPS_SCHEMA) for name in groups)
+    rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
+    made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
+    write_manifest(shards, clips, made)
+
+
+def _changed(config: Config) -> list[str]:
+    """Return the ids of the clips whose files were replaced, if `--retry` names them."""
+    shards = config.ingest.shards
+    return replaced(shards) if CHANGED in config.retry and exists(f"{shards}/{MANIFEST}") else []
+
+
 def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> Tally:
     """Stage every clip that is neither staged nor in a finished shard, and return the counts."""
     shards = config.ingest.shards
-    there = set(list_files(f"{shards}/{STAGING}"))
-    left = [
-        {**row, "status": "failed" if row["error_class"] else None}
-        for name, members in groups.items()
-        if not finished(shards, name)
-        for row in members
-        if part_name(row["clip_id"]) not in there
-    ]
-    tally = Tally(total, before=total - len(left), write=write)
+    rows = [row for name, members in groups.items() if not finished(shards, name) for row in members]
+    left = [{**row, "status": "failed" if row["error_class"] else None} for row in unstaged(shards, rows)]
+    tally = Tally(total, before=total - sum(row["rank"] is None for row in left), write=write)
     with _says_what_stays(shards, tally):
-        stage_clips(config.ingest, config.resources, config.catalog.archives.get("replacements"), left, tally)
+        stage_clips(config, left, tally)
     return tally
 
 
@@ -121,7 +142,14 @@ def _write_shards(shards: str, groups: Groups, cpus: float, write: Write | None)
     if not names:
         return
     progress = Progress("shards", len(names), write=write)
-    plan = [{"name": name, "parts": [part_name(row["clip_id"]) for row in groups[name]]} for name in names]
+    there = staged(shards)
+    parts = {name: [there.get(part_name(row["clip_id"])) for row in groups[name]] for name in names}
+    if lost := sum(part is None for members in parts.values() for part in members):
+        raise IngestError(
+            f"{shards}: {lost} clips that workers have written are not there; give a folder that all nodes share, or "
+            "the address of an object store"
+        )
+    plan = [{"name": name, "parts": members} for name, members in parts.items()]
 
     def write_one(row: dict[str, Any]) -> dict[str, Any]:
         return {"stopped": stopped(lambda: write_shard(shards, row["name"], list(row["parts"])))}
@@ -132,10 +160,18 @@ def _write_shards(shards: str, groups: Groups, cpus: float, write: Write | None)
 
 
 def _check_failures(shards: str, manifest: dict[str, Any], allowed: float) -> None:
-    expected = sum(split["expected"] for split in manifest["splits"].values())
-    present = sum(split["present"] for split in manifest["splits"].values())
-    if expected - present > allowed * expected:
-        raise IngestError(
-            f"{shards}: {expected - present} of {expected} clips failed, "
-            f"more than ingest.max_failed = {allowed:g} allows; their reasons are in _clips.parquet there"
-        )
+    splits = manifest["splits"].values()
+    expected, present = (sum(split[key] for split in splits) for key in ("expected", "present"))
+    lost = expected - present
+    if lost <= allowed * expected:
+        return
+    classes: Counter[str] = sum((Counter(split["failed"]) for split in splits), Counter())
+    reasons = ", ".join(f"{name} {count}" for name, count in classes.most_common())
+    tries = "--retry retryable" if any(verdict_of(name) == "retryable" for name in classes) else "--retry CLASS"
+    enough = math.ceil(100 * lost / expected) / 100
+    raise LostClipsError(
+        f"{shards}: {lost} of {expected} clips failed, more than ingest.max_failed = {allowed:g} allows: {reasons}; "
+        f"the set is complete with the other {present}; --ingest.max_failed {enough:g} accepts it, {tries} tries again "
+        "once the cause is mended; _clips.parquet there has every reason",
+        manifest,
+    )

@@ -35,6 +35,18 @@ def check(stop: str | None) -> None:
         raise OSError(stop)
 
 
+class LostClipsError(IngestError):
+    """More clips failed than `ingest.max_failed` allows; the shard set is complete with the others.
+
+    Attributes:
+        manifest: the manifest of the set.
+    """
+
+    def __init__(self, message: str, manifest: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.manifest = manifest
+
+
 @contextmanager
 def explained(shards: str) -> Iterator[None]:
     """Turn errors that stop a run into an `IngestError` that gives the reason and says that finished work is kept.

@@ -23,6 +23,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.encode import encode_clip, encode_flow_columns
+from pipeline.ingest.second_try import persistently
 
 Row = dict[str, Any]
 Stage = Callable[[Row], Row]
@@ -83,7 +84,7 @@ def make_encode(config: IngestConfig) -> Stage:
 def _guarded(name: str, stage: Stage) -> Stage:
     """Wrap a stage so that an exception becomes the status of its clip, and so that the stage's seconds are recorded.
 
-    One clip therefore never stops a run.
+    One clip therefore never stops a run. What is the machine's fault is tried again first.
     """
 
     @functools.wraps(stage)
@@ -92,7 +93,7 @@ def _guarded(name: str, stage: Stage) -> Stage:
             return row
         start = time.perf_counter()
         try:
-            done = stage(row)
+            done = persistently(stage, row)
         except Exception as error:  # a bug that one clip triggers is recorded too, under the name of its own class
             message = str(error) if isinstance(error, ClipError) else f"in {stage.__name__}: {error}"
             kept = {key: value for key, value in row.items() if key not in ("content", "frames", "flow_field")}

@@ -1,12 +1,16 @@
 """Text that an ingest prints at its end, or with `--plan` before it begins."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.config import CatalogConfig, IngestConfig
-from pipeline.ingest.clip_errors import error_named
+from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
+from pipeline.ingest.replaced import note, replaced
+from pipeline.ingest.run_errors import LostClipsError
 from pipeline.shards import read_clips
 from pipeline.table import size, table
 
@@ -44,13 +48,25 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
     ]
     failures = read_clips(shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
-        lines.append(f"  {count} {name} ({error_named(name).verdict})")
+        lines.append(f"  {count} {name} ({verdict_of(name)})")
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {shards}/_clips.parquet")
-    if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
+    if any(verdict_of(row["error_class"]) == "retryable" for row in failures):
         lines.append("  the same command with --retry retryable tries again what may succeed")
+    if changed := replaced(shards):
+        lines.append(f"  {note(changed)}")
     return "\n".join(lines)
+
+
+@contextmanager
+def summarised(shards: str) -> Iterator[None]:
+    """Print the text for a finished ingest before the error that says that too many clips failed."""
+    try:
+        yield
+    except LostClipsError as error:
+        print(ingested(shards, error.manifest), flush=True)
+        raise
 
 
 def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores: int) -> str:

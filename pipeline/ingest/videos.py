@@ -5,16 +5,19 @@ Sources, and how each is read:
     /path                     a local file, which the decoder reads in place
     https://, s3://, gs://    a file, fetched whole into memory
     https://www.youtube.com/  a video, fetched by yt-dlp at the rate that the limiter allows
-    archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream
+    archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream, and
+                              `candidates.py` says which of several members counts
 
 Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a temporary folder.
 """
 
+import contextlib
 import json
 import tempfile
 import time
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,13 @@ import ray
 
 from pipeline.catalog.rows import ARCHIVES, YOUTUBE
 from pipeline.config import FetchConfig
+from pipeline.ingest.candidates import Wanted, rank_of
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.fetch.archives import read_archive
 from pipeline.ingest.fetch.limiter import Limiter
 from pipeline.ingest.fetch.stores import fetch
 from pipeline.ingest.fetch.youtube import fetch_video
+from pipeline.ingest.nodes import node_id
 from pipeline.ingest.stages import Row
 from pipeline.ingest.staging import part_name
 from pipeline.storage import exists
@@ -46,9 +51,16 @@ def video(source: str | None, clips: list[Row], content: bytes | None = None, se
 
 
 def clips_of(video: Video) -> Iterator[Row]:
-    """Yield the clips of a video, each with the video's content; the first also gets the bytes and seconds fetched."""
+    """Yield the clips of a video, each with the video's content; the first also gets the bytes and seconds fetched.
+
+    A clip whose `unless` names a file that exists is left out: an earlier candidate for it is good.
+    """
     fetched, seconds = len(video["content"] or b""), video["fetch_s"]
     for clip in json.loads(video["clips"]):
+        earlier = clip.pop("unless", None)
+        if earlier is not None and _there(earlier):
+            continue
+        clip.setdefault("node", node_id())
         yield {**clip, "content": video["content"], "fetched": fetched, "fetch_s": seconds}
         fetched, seconds = 0, 0.0
 
@@ -92,34 +104,51 @@ def make_fetch(settings: FetchConfig, limiter: Limiter) -> Callable[[Video], Vid
 
 
 def make_unpack(settings: FetchConfig, wanted: Any, staging: str) -> Callable[[Row], Iterator[Video]]:
-    """Return a function that reads an archive as a stream and yields the wanted members that are not yet staged.
+    """Return a function that reads an archive as a stream and yields the candidates in it that may become clips.
 
     Args:
         settings: settings of fetching.
-        wanted: reference to a dictionary in Ray's object store, from member stem to row.
+        wanted: reference to a `Wanted` in Ray's object store; its rows have the column `rank`, the rank of the
+            candidate that an earlier run has staged, or None.
         staging: folder of staged clips.
     """
 
     def unpack(archive: Row) -> Iterator[Video]:
-        rows: Mapping[str, Row] = ray.get(wanted)
         start = time.monotonic()
         try:
-            for member in read_archive(archive["source"], rows, settings):
-                row = {**rows[member.stem], "source": f"{archive['source']}#{member.name}"}
-                if exists(f"{staging}/{part_name(row['clip_id'])}"):
-                    continue
-                clip = failed(row, member.error) if member.error else row
-                yield video(row["source"], [clip], member.content, time.monotonic() - start)
+            for clip, content in candidates(archive, ray.get(wanted), settings, staging):
+                yield video(clip["source"], [clip], content, time.monotonic() - start)
                 start = time.monotonic()
         except ClipError as error:
-            yield video(archive["source"], [failed(dict.fromkeys(row_names(rows)), error)])
+            empty = dict.fromkeys(ray.get(wanted).row(0))
+            yield video(archive["source"], [failed({**empty, "source": archive["source"], "node": node_id()}, error)])
 
     return unpack
 
 
-def row_names(rows: Mapping[str, Row]) -> list[str]:
-    """Return the names of a row's columns; they are needed for a row without a clip that reports a broken archive."""
-    return list(next(iter(rows.values())))
+def candidates(archive: Row, wanted: Wanted, settings: FetchConfig, staging: str) -> Iterator[tuple[Row, bytes | None]]:
+    """Yield the row and the content of each candidate in an archive, failed ones included.
+
+    Candidates that come after one which is staged already are left out.
+
+    Args:
+        archive: its `source`, and its `number` in the list of archives.
+        wanted: the clips.
+        settings: settings of fetching.
+        staging: folder of staged clips.
+    """
+    first = array("q", [-1]) * len(wanted)  # position of the first candidate for each clip in this archive
+    for member in read_archive(archive["source"], wanted, settings):
+        number = wanted.number(member.stem)
+        row, rank = wanted.row(number), rank_of(archive["number"], member.position)
+        if row["rank"] is not None and row["rank"] <= rank:
+            continue
+        clip = {**row, "source": f"{archive['source']}#{member.name}", "rank": rank}
+        if first[number] >= 0:
+            clip["unless"] = f"{staging}/{part_name(row['clip_id'], rank_of(archive['number'], first[number]))}"
+        else:
+            first[number] = member.position
+        yield (failed(clip, member.error) if member.error else clip), member.content
 
 
 def failed(row: Row, error: ClipError) -> Row:
@@ -127,7 +156,7 @@ def failed(row: Row, error: ClipError) -> Row:
     return {**row, "status": "failed", "error_class": type(error).__name__, "error_message": str(error)}
 
 
-def archives_of(row: Row) -> tuple[str, str]:
-    """Return WHERE and STEM of an archived row."""
-    where, _, stem = row["source"].removeprefix(ARCHIVES).rpartition("#")
-    return where, stem
+def _there(file: str) -> bool:
+    with contextlib.suppress(OSError):  # a store that is away costs the decoding of one more candidate
+        return exists(file)
+    return False

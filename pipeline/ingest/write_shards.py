@@ -41,6 +41,8 @@ def write_shard(shards: str, name: str, parts: list[str]) -> None:
     ]
     if len(good):
         write_table(good, f"{shards}/{name}.parquet")
+    else:
+        remove(f"{shards}/{name}.parquet")  # it was good before its clips were tried again
     write_table(pa.Table.from_pylist(located, schema=CLIPS_SCHEMA), list_of(shards, name))
     for part in parts:
         remove(f"{staging}/{part}")

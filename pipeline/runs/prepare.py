@@ -18,7 +18,7 @@ from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.estimate import estimate
 from pipeline.ingest.run import ingest
 from pipeline.ingest.stored import is_alone, with_stored
-from pipeline.ingest.summary import ingested
+from pipeline.ingest.summary import ingested, summarised
 from pipeline.ingest.summary import planned as planned_ingest
 from pipeline.runs.pretrain import check_splits
 from pipeline.runs.run_name import named
@@ -74,7 +74,9 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)
     else:
-        print(ingested(config.ingest.shards, ingest(config, found.catalog)), flush=True)
+        with summarised(config.ingest.shards):
+            manifest = ingest(config, found.catalog)
+        print(ingested(config.ingest.shards, manifest), flush=True)
     return config
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tarfile
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.shards import Verification, read_clips, verify
 from tests.ingest.fetch.server import FileServer, status
+from tests.ingest.videos import make_video
 
 pytestmark = pytest.mark.ray
 
@@ -23,7 +25,7 @@ CLIPS = {
 }  # fmt: skip
 FAST = {
     "ingest.short_side": "48", "ingest.flow.nscales": "1", "ingest.flow.warps": "1", "ingest.flow.epsilon": "0.5",
-    "clips.crop": "48", "ingest.flow.backend": "cpu",
+    "clips.crop": "48", "ingest.flow.backend": "cpu", "ingest.max_failed": "0.4",
 }  # fmt: skip
 
 
@@ -131,6 +133,61 @@ def test_what_no_archive_holds_may_be_had_from_elsewhere(listed, from_files):
     retried = override(config, {"catalog.videos": str(folder / "videos"), "retry": "TarMemberMissing"})
     ingest(retried, configured_catalog(retried), silent)
     same(from_files, rows_of(config), "FileNotFound")
+
+
+def test_sidecars_and_copies_within_and_between_archives_give_one_result_a_clip(cluster, clips_dir, tmp_path):
+    """WebDataset archives, with clips twice in one and in two: good beats broken, and the first good one counts."""
+    good = [make_video(tmp_path / f"{n}.mp4", frames=8 + n, size=(64, 48)).read_bytes() for n in range(3)]
+    names = {youtube_id: f"{youtube_id}_000010_000020" for youtube_id in (f"clip_______{n}"[-11:] for n in range(6))}
+    a, b, c, d, e, f = names.values()
+
+    def beside(stem: str) -> list[tuple[str, bytes]]:
+        return [(f"{stem}.json", b'{"caption": "a"}'), (f"{stem}.txt", b"a"), (f"{stem}.srt", b"1")]
+
+    lists = {
+        "first.tar": [
+            *beside(a), (f"{a}.mp4", good[0]), *beside(a),  # sidecars before and behind
+            (f"{b}.mp4", good[1][:300]), *beside(b), (f"{b}.mp4", good[1]), (f"{b}.mp4", good[2]),
+            (f"{c}.mp4", good[0]), (f"{c}.mp4", b"no video"),  # broken behind good
+            (f"{d}.mp4", b""), (f"{e}.mp4", b"no video"), *beside(f),
+        ],
+        "second.tar": [
+            (f"{a}.mp4", good[2]), (f"{b}.avi", good[0]), (f"{c}.mp4", good[1]), (f"{d}.MP4", good[2]),
+            (f"{e}.mp4", good[1][:300]),
+        ],
+        "replacement.tar": [(f"{c}.mp4", good[2]), (f"{a}.mp4", b"no video")],
+    }  # fmt: skip
+    for name, members in lists.items():
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for member, content in members:
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    (tmp_path / "list.txt").write_text("first.tar\nsecond.tar\n")
+    rows = "".join(f"class {number % 2},{name},10,20,validate,0\n" for number, name in enumerate(names))
+    (tmp_path / "val.csv").write_text(f"label,youtube_id,time_start,time_end,split,is_cc\n{rows}")
+    changes = {
+        "storage": str(tmp_path), "catalog.annotations.val": str(tmp_path / "val.csv"), "ingest.streams": "rgb",
+        "model.streams": "rgb", "catalog.archives.val": str(tmp_path / "list.txt"), "ingest.max_failed": "1.0",
+        "catalog.archives.replacements": str(tmp_path / "replacement.tar"), "ingest.shards": str(tmp_path / "shards"),
+    }  # fmt: skip
+    config = override(Config(), {**FAST, **changes}).resolved()
+    lines: list[str] = []
+    ingest(config, configured_catalog(config), lines.append)
+    found = rows_of(config)
+    sources = {names[name]: row["source"].rpartition("/")[2] for name, row in found.items()}
+    assert sources == {
+        a: f"first.tar#{a}.mp4", b: f"first.tar#{b}.mp4", c: f"replacement.tar#{c}.mp4", d: f"second.tar#{d}.MP4",
+        e: f"first.tar#{e}.mp4", f: f"list.txt#{f}",
+    }  # fmt: skip
+    frames = {names[name]: row["num_frames"] for name, row in found.items()}
+    assert frames == {a: 8, b: 9, c: 10, d: 10, e: None, f: None}
+    errors = {names[name]: row["error_class"] for name, row in found.items() if row["error_class"]}
+    assert errors == {e: "NotAVideo", f: "TarMemberMissing"}
+    shares = [int(share) for line in lines for share in re.findall(r"\((\d+) %\)", line)]
+    assert max(shares) == 100
+    assert any(line.startswith("ingest 6/6 (100 %)") for line in lines)
+    assert verify(config.ingest.shards) == Verification(4, [])
 
 
 def test_a_broken_archive_costs_only_what_it_held(listed, from_files):

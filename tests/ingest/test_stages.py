@@ -1,6 +1,8 @@
 """Stages without Ray: rows in, rows out, failures passed along."""
 
 import json
+import sys
+import threading
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,6 +10,8 @@ import pytest
 
 from pipeline.config import FlowConfig, IngestConfig
 from pipeline.flow import dequantise, tvl1
+from pipeline.ingest import second_try
+from pipeline.ingest.decode import child_process
 from pipeline.ingest.encode import encode_clip, worst_psnr
 from pipeline.ingest.stages import make_decode, make_encode, make_flow
 from pipeline.ingest.staging import make_store, part_name
@@ -61,6 +65,33 @@ def test_an_unforeseen_error_is_that_clips_row_too(clips_dir):
     after = make_flow(FAST)({**decoded, "frames": "no array"})
     assert after["error_class"] == "TypeError"
     assert after["error_message"].startswith("in compute_flow: frames: str")
+
+
+@pytest.mark.parametrize("starts", [1, 9])
+def test_what_the_machine_lacks_is_tried_again_in_the_worker(clips_dir, tmp_path, monkeypatch, starts):
+    """The interpreter of the decoding process is one that cannot start at first, as on a machine out of memory."""
+    python = tmp_path / "python"
+    counting = f'n=$(cat "{tmp_path}/n" 2>/dev/null || echo 0); echo $((n + 1)) > "{tmp_path}/n"'
+    refuse = f"[ $n -lt {starts} ] && exit 1"
+    python.write_text(f'#!/bin/sh\n{counting}\n{refuse}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(second_try, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(child_process, "_children", threading.local())
+    after = make_decode(FAST)(row(clips_dir / "h265_10bit.mp4"))
+    assert (tmp_path / "n").read_text() == f"{min(starts + 1, 3)}\n"
+    if starts == 1:
+        assert len(after["frames"]) == 25
+    else:
+        assert (after["status"], after["error_class"]) == ("failed", "ChildError")
+
+
+def test_a_fault_of_the_clip_is_not_tried_again(clips_dir, monkeypatch):
+    pauses: list[float] = []
+    monkeypatch.setattr(second_try.time, "sleep", pauses.append)
+    assert make_decode(FAST)(row(clips_dir / "corrupted.mp4"))["error_class"] == "DecodeError"
+    assert make_flow(FAST)({**row("a"), "frames": "no array"})["error_class"] == "TypeError"
+    assert pauses == []
 
 
 def test_no_id_names_a_path(tmp_path):

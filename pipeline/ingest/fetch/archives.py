@@ -1,8 +1,9 @@
 """Reading of clips from tar archives, plain or gzipped, in one pass and without unpacking to disk.
 
 Kinetics is published as archives of about a thousand trimmed clips (https://github.com/cvdfoundation/kinetics-dataset);
-lists such as `k400_train_path.txt` hold their addresses. Member names are only compared with the wanted names and are
-never used as paths.
+lists such as `k400_train_path.txt` hold their addresses. WebDataset and video2dataset write archives in which a clip is
+several members (`ID.mp4`, `ID.json`, `ID.txt`). Only the members with the extension of a video count. Member names are
+only compared with the wanted names and are never used as paths.
 """
 
 import os
@@ -13,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import pyarrow.fs as pafs
 
+from pipeline.catalog.rows import VIDEO_EXTENSIONS
 from pipeline.config import FetchConfig
 from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, TooLarge, UnsafeMember, ZeroByte
 from pipeline.ingest.fetch.request import public
@@ -30,12 +32,14 @@ class Member:
     """A wanted file of an archive.
 
     Attributes:
+        position: number of the members before it, of whatever kind.
         name: path in the archive, for messages.
         stem: last part of the path, without extension.
         content: bytes of the file; None if there is an error.
         error: the reason why the file cannot be used; None if it can.
     """
 
+    position: int
     name: str
     stem: str
     content: bytes | None
@@ -47,9 +51,9 @@ def read_archive(uri: str, wanted: Container[str], settings: FetchConfig) -> Ite
 
     Args:
         uri: a tar or gzipped tar with any name; see `pipeline.ingest.fetch.stores.open_source`.
-        wanted: stems whose content is wanted. Extensions do not count, so `a.mp4` and `a.json` both have the stem `a`,
-            and a stem may come more than once. The extra files that macOS makes (`._a.mp4`) are skipped.
-        settings: time limits, number of tries, and largest size of a member.
+        wanted: stems whose content is wanted: `a` for `a.mp4` and `b/a.avi`. A stem may come more than once. Members
+            without the extension of a video are skipped, and so are the extra files that macOS makes (`._a.mp4`).
+        settings: time limits, number of tries, and largest size of a member and of an archive.
 
     Yields:
         Members, each with its content or with `UnsafeMember`, `TooLarge` or `ZeroByte`.
@@ -59,12 +63,12 @@ def read_archive(uri: str, wanted: Container[str], settings: FetchConfig) -> Ite
             yielded before are valid.
     """
     with open_source(uri, settings) as file:
-        tape = Tape(file, public(uri))
-        for header in headers(tape):
-            last = header.name.rpartition("/")[2]
-            stem = last.rpartition(".")[0] or last
-            if header.kind != FOLDER and stem in wanted and not last.startswith("._"):
-                yield _member(tape, header, stem, settings)
+        tape = Tape(file, public(uri), settings.max_archive_gib)
+        for position, header in enumerate(headers(tape)):
+            stem, _, extension = header.name.rpartition("/")[2].rpartition(".")
+            video = extension.lower() in VIDEO_EXTENSIONS and not stem.startswith("._") and header.kind != FOLDER
+            if video and stem and stem in wanted:
+                yield _member(tape, header, position, stem, settings)
 
 
 def list_archives(where: str, settings: FetchConfig) -> list[str]:
@@ -90,7 +94,7 @@ def list_archives(where: str, settings: FetchConfig) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _member(tape: Tape, header: Header, stem: str, settings: FetchConfig) -> Member:
+def _member(tape: Tape, header: Header, position: int, stem: str, settings: FetchConfig) -> Member:
     name, where = public(header.name), f"{public(header.name)} in {tape.name}"
     error: ClipError | None = None
     if header.kind != FILE:
@@ -101,7 +105,7 @@ def _member(tape: Tape, header: Header, stem: str, settings: FetchConfig) -> Mem
         error = TooLarge(f"{where}: {header.size:,} bytes, more than {settings.max_mib} MiB (ingest.fetch.max_mib)")
     elif not header.size:
         error = ZeroByte(f"{where}: nothing is in it; take another source")
-    return Member(name, stem, None if error else tape.read(header.size), error)
+    return Member(position, name, stem, None if error else tape.read(header.size), error)
 
 
 def _listed(where: str, text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading of the headers of a tar archive (ustar, GNU or pax) one after another with bounded memory.
+"""Reading of the headers of a tar archive (ustar, GNU or pax) one after another, with bounded memory and in number.
 
 Python's `tarfile` parses the header blocks. This module goes through the blocks itself, because `tarfile` keeps every
 header, reads extended headers of any size into memory and treats damage in the middle of an archive as its end.
@@ -17,11 +17,22 @@ LARGEST_HEADER = 1 << 20
 MOST_PADDING = 64 << 20
 """Largest number of zero bytes in a row that are skipped. They are skipped to read several archives in one file."""
 
+MOST_HEADERS = 10_000_000
+"""Largest number of headers of one archive: fifteen times as many as the largest Kinetics has clips."""
+
+MOST_EXTENDED = 16
+"""Largest number of extended headers in front of one member; tar writes four at most."""
+
+MOST_SPARSE_BLOCKS = 1 << 12
+"""Largest number of extra blocks in which GNU tar may list the parts of one sparse file."""
+
 FILE, FOLDER = "a file", "a folder"
 
 _ZEROS = bytes(BLOCK)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED = (*_PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_SAID = ("path", "size")  # records of a pax header that are kept; of the others only that the file is sparse
+_SPARSE = "GNU.sparse."
 _EMPTY = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
@@ -49,9 +60,9 @@ def headers(tape: Tape) -> Iterator[Header]:
     """Yield every member in turn; the caller may read its content from the tape before it takes the next.
 
     Raises:
-        ArchiveBroken: the file is not a tar archive, is damaged, or ends without an end mark.
+        ArchiveBroken: the file is not a tar archive, is damaged, ends without an end mark, or has too many headers.
     """
-    padding = 0
+    padding = count = extended = 0
     said: dict[str, str] = {}  # what extended headers state about the next member
     while block := tape.read_block(BLOCK):
         padding = padding + BLOCK if block == _ZEROS else 0
@@ -64,14 +75,19 @@ def headers(tape: Tape) -> Iterator[Header]:
         except tarfile.HeaderError as error:
             what = f"no tar archive, begins with {block[:8]!r}" if tape.position == BLOCK else f"damaged ({error})"
             raise tape.broken(what) from None
-        if info.type in _EXTENDED:
+        count, extended = count + 1, extended + 1 if info.type in _EXTENDED else 0
+        if count > MOST_HEADERS:
+            raise tape.broken(f"more than {MOST_HEADERS:,} members")
+        if extended > MOST_EXTENDED:
+            raise tape.broken(f"more than {MOST_EXTENDED} extended headers for one member")
+        if extended:
             said |= _said(tape, info)
             continue
         size = _number(tape, said["size"]) if "size" in said else info.size
         size = 0 if info.type in _EMPTY or info.isdir() else size
         if size < 0:
             raise tape.broken("a member of negative size")
-        sparse = any(key.startswith("GNU.sparse") for key in said) or info.type == tarfile.GNUTYPE_SPARSE
+        sparse = _SPARSE in said or info.type == tarfile.GNUTYPE_SPARSE
         if info.type == tarfile.GNUTYPE_SPARSE:
             _skip_sparse_map(tape, block)
         end = tape.position + size
@@ -95,7 +111,10 @@ def _said(tape: Tape, info: tarfile.TarInfo) -> dict[str, str]:
 
 
 def _records(tape: Tape, content: bytes) -> dict[str, str]:
-    """Return the records of a pax header (POSIX.1-2001): length, a space, a key, "=", a value and a newline each."""
+    """Return the records of a pax header that matter here.
+
+    A record (POSIX.1-2001) is its length, a space, a key, "=", a value and a newline.
+    """
     records, at = {}, 0
     while at < len(content):
         digits = content[at : at + 8].partition(b" ")[0]
@@ -103,7 +122,9 @@ def _records(tape: Tape, content: bytes) -> dict[str, str]:
         key, equals, value = content[at + len(digits) + 1 : end - 1].partition(b"=")
         if not equals or not at < end <= len(content):
             raise tape.broken("damaged (a pax record)")
-        records[key.decode(errors="replace")] = value.decode(errors="replace")
+        name = key.decode(errors="replace")
+        if name in _SAID or name.startswith(_SPARSE):
+            records[_SPARSE if name.startswith(_SPARSE) else name] = value.decode(errors="replace")
         at = end
     return records
 
@@ -116,6 +137,8 @@ def _number(tape: Tape, text: str) -> int:
 
 def _skip_sparse_map(tape: Tape, block: bytes) -> None:
     """Skip the extra blocks in which GNU tar lists the parts of a sparse file in the old format."""
-    more = block[482]
+    more, blocks = block[482], 0
     while more:
-        more = tape.read(BLOCK)[504]
+        more, blocks = tape.read(BLOCK)[504], blocks + 1
+        if blocks > MOST_SPARSE_BLOCKS:
+            raise tape.broken("a sparse file of too many parts")

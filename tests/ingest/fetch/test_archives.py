@@ -183,6 +183,17 @@ def test_names_that_are_no_text(archive):
     assert "".join(m.stem for m in found).encode()
 
 
+def test_only_video_members_count(archive):
+    """The members of WebDataset and video2dataset, in any order, and what else lies beside a clip."""
+    sidecars = ["json", "txt", "srt", "wav", "jpg", "m4a", "cls", "npy", "mp4.json", "part", ""]
+    beside = [member(f"a.{ending}") for ending in sidecars] + [member("a"), member("mp4"), member(".mp4")]
+    assert read(archive(*beside, member("a.mp4"), *beside), {"a", "mp4", ""}) == [("a.mp4", b"clip")]
+    endings = ["MP4", "avi", "mkv", "webm", "Mov"]
+    found = list(read_archive(archive(*beside, *(member(f"x/a.{ending}") for ending in endings)), {"a"}, SETTINGS))
+    assert [m.name for m in found] == [f"x/a.{ending}" for ending in endings]
+    assert [m.position for m in found] == [len(beside) + number for number in range(len(endings))]
+
+
 def test_members_of_no_size_and_of_too_great_a_size(archive):
     largest = SETTINGS.max_mib << 20
     uri = archive(member("none.mp4", b""), member("huge.mp4", bytes(largest + 1)), member("large.mp4", bytes(largest)))
@@ -253,15 +264,69 @@ def test_bombs_are_put_out(archive, monkeypatch):
     assert read_until_broken(archive(member("a.mp4"), bytes(2 << 20)), "nothing but zeros") == [("a.mp4", b"clip")]
 
 
-def test_an_endless_stream_ends(server):
+def test_a_bomb_within_a_bomb_is_no_tar_archive(archive):
+    """Only one layer is unpacked; an archive within an archive is one member among others."""
+    inner = gzip.compress(gzip.compress(member("a.mp4", RANDOM) + END))
+    assert read_until_broken(archive(inner, end=b""), r"no tar archive, begins with b'\\x1f\\x8b") == []
+    nested = member("b.tar", member("a.mp4") + END) + member("c.tar.gz", bomb(1 << 20))
+    assert read(archive(nested, member("d.mp4"))) == [("d.mp4", b"clip")]
+
+
+ENDLESS = {
+    "zeros": (b"", bytes(1 << 16), "nothing but zeros"),
+    "noise in an unwanted member": (header("x.bin", 1 << 50), RANDOM, r"more than 0\.05 GiB \(ingest\.fetch\.max_arch"),
+    "members": (b"", member("x.txt") * 64, r"more than 10,000 members"),
+    "headers": (b"", pax(b"8 a=bcd\n") * 64, "more than 16 extended headers for one member"),
+    "parts of a sparse file": (bytes(0), bytes(504) + b"\1" + bytes(7), "a sparse file of too many parts"),
+    "a gzip header": (b"\x1f\x8b\x08\x08" + bytes(6), b"x" * (1 << 16), "4 MiB in it unpack to nothing"),
+    "empty gzip members": (
+        gzip.compress(member("a.mp4")),
+        gzip.compress(b"") * 10_000,
+        "4 MiB in it unpack to nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_endless_stream_ends(server, monkeypatch, kind):
+    monkeypatch.setattr(tar, "MOST_HEADERS", 10_000)
+    monkeypatch.setattr(tar, "MOST_PADDING", 8 << 20)
+    start, again, says = ENDLESS[kind]
+    if kind.startswith("parts"):
+        block = bytearray(header("old.mp4", 4, type=tarfile.GNUTYPE_SPARSE))
+        block[482] = 1
+        block[148:156] = b"%06o\0 " % (sum(block[:148]) + 256 + sum(block[156:]))
+        start = bytes(block)
+
     def endless(handler, file):
         handler.reply(200, b"", Content_Length=None)
         handler.close_connection = True
+        handler.wfile.write(start)
         while not handler.server.closing.is_set():
-            handler.wfile.write(bytes(1 << 16))
+            handler.wfile.write(again)
 
     url = server.put("/endless.tar", b"", endless)
-    assert read_until_broken(url, "nothing but zeros") == []
+    settings = FetchConfig(max_mib=2, tries=3, max_archive_gib=0.05)
+    with pytest.raises(ArchiveBroken, match=says):
+        list(read_archive(url, {"a"}, settings))
+
+
+def test_the_limit_of_an_archive_holds_packed_and_unpacked(archive):
+    settings = FetchConfig(max_mib=2, max_archive_gib=2**-10)  # one MiB
+    large = member("a.mp4", bytes(3 << 20)) + member("b.mp4")
+    for content in (large, gzip.compress(large)):
+        with pytest.raises(ArchiveBroken, match=r"more than 0\.000976562 GiB"):
+            list(read_archive(archive(content), {"b"}, settings))
+
+
+def test_what_extended_headers_say_beside_names_and_sizes_is_not_kept(archive):
+    records = b"".join(b"%d %06d=%s\n" % (200, number, b"v" * 188) for number in range(5000))
+    uri = archive(*([pax(records)] * 8), member("a.mp4"))
+    tracemalloc.start()
+    assert read(uri) == [("a.mp4", b"clip")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6  # of 8 MB of headers
 
 
 def test_a_thousand_members_take_the_memory_of_one(tmp_path):

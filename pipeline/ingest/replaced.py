@@ -1,0 +1,56 @@
+"""Source files that were replaced after they were ingested, so that a finished set no longer is what its files are."""
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from pipeline.shards.manifest import CLIPS, MANIFEST
+from pipeline.shards.schema import CLIPS_SCHEMA
+from pipeline.shards.tables import read_table
+from pipeline.storage import open_store
+
+CHANGED = "SourceChanged"
+"""The error class by which `--retry` ingests such files again."""
+
+_SHOWN = 3
+
+
+def replaced(shards: str) -> list[str]:
+    """Return the ids of the good clips of a complete set whose local source file has another content now.
+
+    A file has another content if its size is another; or if it was written after the manifest, and its digest is
+    another. Files that are gone do not count, because a set needs its sources no longer.
+    """
+    store, path = open_store(f"{shards}/{MANIFEST}")
+    finished_s = store.get_file_info(path).mtime_ns / 1e9
+    columns = ["clip_id", "status", "source", "source_bytes", "source_sha256"]
+    clips = read_table(f"{shards}/{CLIPS}", CLIPS_SCHEMA, columns).filter(pc.field("status") == "ok")
+    files: defaultdict[tuple[str, int, str], list[str]] = defaultdict(list)
+    for row in clips.to_pylist():
+        if row["source"] and "://" not in row["source"] and row["source_sha256"]:
+            files[row["source"], row["source_bytes"], row["source_sha256"]].append(row["clip_id"])
+    return sorted(name for file, names in files.items() if _other(*file, finished_s) for name in names)
+
+
+def note(names: list[str]) -> str:
+    """Return the line that says that the files of these clips were replaced."""
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return (
+        f"the files of {len(names)} clips were replaced after they were ingested: {shown}; the set holds what they "
+        f"were; --retry {CHANGED} ingests them again"
+    )
+
+
+def _other(source: str, size: int, sha256: str, finished_s: float) -> bool:
+    try:
+        facts = Path(source).stat()
+        if facts.st_size != size:
+            return True
+        if facts.st_mtime <= finished_s:
+            return False
+        with open(source, "rb") as file:  # noqa: PTH123 - the path is the user's own
+            return hashlib.file_digest(file, "sha256").hexdigest() != sha256
+    except (OSError, ValueError):  # gone, or a member of an archive
+        return False

@@ -1,0 +1,77 @@
+"""A node that does not see the videos costs no clip: it is named, and its clips are done elsewhere."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.command_line import override
+from pipeline.config import Config, save
+from pipeline.ingest.nodes import another, blind_nodes, named, node_id
+from tests.ingest.videos import make_video
+
+SPLITS = {"train": 8, "val": 4}
+SMALL = {
+    "ingest.short_side": "48", "ingest.streams": "rgb", "model.streams": "rgb", "clips.crop": "48",
+    "ingest.max_failed": "0",
+}  # fmt: skip
+
+
+@pytest.mark.ray
+def test_a_node_that_sees_a_file_is_not_blind(cluster, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    assert blind_nodes(str(tmp_path / "a.mp4"), 1) == []
+    assert blind_nodes(str(tmp_path / "nowhere.mp4"), 1) == []  # it is nowhere, so no node is to blame
+    here = node_id()
+    assert here is not None
+    assert here[:12] in named(here)
+    assert another([], 1) == here
+    assert another([here], 1) is None
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("kind", ["videos", "tars"])
+def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_path, kind):
+    """Two real nodes; in the second one's mount namespace, the folder is empty."""
+    can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False)
+    if can.returncode:
+        pytest.skip(f"needs the right to a mount namespace: {can.stderr.decode().strip()}")
+    config = override(Config(), {"storage": str(tmp_path / "storage"), **SMALL, **catalog(tmp_path, kind)}).resolved()
+    save(config, tmp_path / "config.yaml")
+    command = [sys.executable, "-m", "tests.ingest.blind_node", tmp_path / "config.yaml", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert f"{tmp_path}/{kind}/" in result["message"]
+    assert f"node id {result['blind'][:12]}); mount its folder there" in result["message"]
+    assert result["seeing"][:12] not in result["message"]
+    assert set(result["staged"]) <= {"ok"}  # no failure is booked
+    if kind == "videos":
+        assert result["staged"]  # what the blind node did not find was done by the other
+    assert {split: (facts["present"], facts["failed"]) for split, facts in result["splits"].items()} == {
+        "train": (8, {}), "val": (4, {}),
+    }  # fmt: skip
+
+
+def catalog(folder: Path, kind: str) -> dict[str, str]:
+    """Twelve clips, as files or in four archives, and the flags that name them."""
+    names = {split: [f"{split:_<9}{n:02d}" for n in range(count)] for split, count in SPLITS.items()}
+    (folder / kind).mkdir()
+    flags = {}
+    for split, ids in names.items():
+        rows = "".join(f"class {n % 2},{name},0,1,{split}\n" for n, name in enumerate(ids))
+        (folder / f"{split}.csv").write_text(f"label,youtube_id,time_start,time_end,split\n{rows}")
+        flags[f"catalog.annotations.{split}"] = str(folder / f"{split}.csv")
+        for n, name in enumerate(ids):
+            path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n)
+            if kind == "videos":
+                path.rename(folder / kind / path.name)
+            else:
+                with tarfile.open(folder / kind / f"{split}{n}.tar", "w") as tar:
+                    tar.add(path, path.name)
+        if kind == "tars":
+            flags[f"catalog.archives.{split}"] = str(folder / kind)
+    return flags if kind == "tars" else {**flags, "catalog.videos": str(folder / kind)}
