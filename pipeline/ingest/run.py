@@ -16,8 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline import console
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
+from pipeline.ingest.decode.child_process import jail_in_force
 from pipeline.ingest.leaks import check_contents, check_videos
 from pipeline.ingest.plan import claim, plan_of, with_backend
 from pipeline.ingest.progress_report import Tally
@@ -94,6 +96,7 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
         for row in members
         if part_name(row["clip_id"]) not in there
     ]
+    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/ingest/README.md, Threats)")
     tally = Tally(total, before=total - len(left), write=write)
     with _says_what_stays(shards, tally):
         stage_clips(config, left, tally)

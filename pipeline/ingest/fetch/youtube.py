@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pipeline.config import FetchConfig
+from pipeline.ingest.child_environment import NETWORK, child_environment
 from pipeline.ingest.clip_errors import (
     BadRow,
     BotCheck,
@@ -197,7 +198,7 @@ def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str,
     ):
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.ingest.fetch.youtube_child"],
-            stdin=asks, stdout=answer, stderr=log, cwd=_ROOT, start_new_session=True,
+            stdin=asks, stdout=answer, stderr=log, cwd=_ROOT, env=child_environment(*NETWORK), start_new_session=True,
         )  # fmt: skip
         try:
             code = _wait(process, request["address"], scratch, patience_s)
