@@ -2,12 +2,15 @@
 
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
+from ray._private.authentication import authentication_token_setup
 
 from pipeline import console, interruptions
 from pipeline.config import Config, ConfigError, ResourcesConfig
@@ -113,7 +116,8 @@ def set_variables(local: bool) -> None:
 
     Idle workers stay for a minute instead of a second, so that the next epoch can use the same decoders. Ctrl-C ends a
     sweep like any other job. On a local cluster no process watches for preemption, because no cloud takes the machine
-    back; each training then starts one process less, which is 3 s of processor time.
+    back; each training then starts one process less, which is 3 s of processor time. A local cluster listens on
+    loopback alone and answers only to a token of its own.
 
     Args:
         local: whether the cluster is only this machine.
@@ -122,6 +126,20 @@ def set_variables(local: bool) -> None:
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     if local:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        _guard()
+
+
+def _guard() -> None:
+    """Let the local cluster that starts next listen on loopback alone and answer only to a token that it makes.
+
+    Without this, Ray takes the machine's outward address for its own, and keeps its token in a file that others may
+    read.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on these systems Ray keeps to loopback
+    ray_constants.ENABLE_RAY_CLUSTER = False  # its value of this process, which was read at the import
+    os.environ.pop("RAY_AUTH_MODE", None)  # Ray then demands the token, and takes note of it
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)  # it warns that it does so
 
 
 @contextmanager

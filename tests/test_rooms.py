@@ -53,7 +53,7 @@ USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},
     "cards": {"storage"},
     "shards": {"progress", "storage", "table"},
-    "ingest": {"config", "interruptions", "progress", "storage", "table"},
+    "ingest": {"config", "console", "interruptions", "masking", "progress", "storage", "table"},
     "clips": {"config"},
     "tracking": {"config", "console", "interruptions", "masking"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},

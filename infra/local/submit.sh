@@ -4,33 +4,39 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${PYTHONWARNINGS:-ignore}"
-export RAY_AUTH_MODE="${RAY_AUTH_MODE:-disabled}" # one user, one machine, loopback only
+umask 077
+home=$(mktemp -d "${RAY_TMPDIR:-/tmp}/ray.XXXXXXXX") # Ray's own folders are writable for all, so they lie in one of this user's
+python -c 'import secrets; print(secrets.token_hex(32))' >"$home/token"
+export RAY_TMPDIR="$home" RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$home/token"
+unset RAY_AUTH_TOKEN # it would go before the file
+export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 # as there: one machine, on loopback; Ray would replace 127.0.0.1 by the host's address
 export RAY_JOB_STOP_WAIT_TIME_S=60 # not 3: a job that is interrupted ends its MLflow runs and says what stays
 export RAY_idle_worker_killing_time_threshold_ms=60000 # not 1000: the decoders of an epoch serve the next
 export RAY_TRAIN_ENABLE_PREEMPTION_WATCHER=0 # no cloud takes this machine back
 
-log=$(mktemp)
-read -r gcs dashboard agent < <(python - <<'PY'
+log="$home/ray.log"
+read -r gcs dashboard agent client < <(python - <<'PY'
 import socket
-sockets = [socket.socket() for _ in range(3)]
+sockets = [socket.socket() for _ in range(4)]
 for s in sockets:
     s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))
 PY
 )
 setsid ray start --head --block --node-ip-address 127.0.0.1 --port "$gcs" --dashboard-host 127.0.0.1 \
-    --dashboard-port "$dashboard" --dashboard-agent-listen-port "$agent" --include-dashboard true >"$log" 2>&1 &
+    --dashboard-port "$dashboard" --dashboard-agent-listen-port "$agent" --ray-client-server-port "$client" \
+    --include-dashboard true >"$log" 2>&1 &
 head=$!
 stop() { # only this head, which is a process group of its own: `ray stop` would end every Ray of this user
+    ended=$?
     kill -TERM -- "-$head" 2>/dev/null || true
     for _ in $(seq 20); do
         kill -0 -- "-$head" 2>/dev/null || break
         sleep 0.25
     done
     kill -KILL -- "-$head" 2>/dev/null || true
-    rm -f "$log" "$log.job"
-    current=${RAY_TMPDIR:-/tmp}/ray/ray_current_cluster # where Ray looks for a running cluster: not for this one any more
-    if grep -qs ":$gcs$" "$current"; then rm -f "$current"; fi
+    rm -f "$home/token"
+    if [ "$ended" = 0 ]; then rm -rf "$home"; else echo "Ray's logs: $home" >&2; fi
 }
 trap stop EXIT
 
@@ -60,7 +66,7 @@ for _ in $(seq 60); do # until the dashboard and its agent are up
     sleep 1
 done
 [ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" >&2; exit 1; }
-echo "Ray job $job; dashboard on $address while it runs"
+echo "Ray job $job; dashboard on $address while it runs, with the token in $home/token"
 interrupted() { # Ctrl-C and SIGTERM: the job ends in order and is heard to its end; the second time at once
     trap - INT TERM
     status=$((128 + $1))

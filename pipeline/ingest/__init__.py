@@ -9,4 +9,5 @@ gpu_flow      flow computed by actors with a GPU   write_shards     staged clips
 retry         new attempts for failed clips        leaks            one video, or the same packets, in two splits
 clip_errors   what can be wrong with a clip        run_errors       what stops a run
 stored        use of a shard set without a catalog progress_report, summary  output during a run and at its end
+child_environment  the variables that child processes get
 """

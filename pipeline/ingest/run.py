@@ -19,9 +19,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline import console
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
 from pipeline.ingest.clip_errors import verdict_of
+from pipeline.ingest.decode.child_process import jail_in_force
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.leaks import check_contents, check_videos
 from pipeline.ingest.plan import claim, plan_of, with_backend
@@ -117,6 +119,7 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
     shards = config.ingest.shards
     rows = [row for name, members in groups.items() if not finished(shards, name) for row in members]
     left = [{**row, "status": "failed" if row["error_class"] else None} for row in unstaged(shards, rows)]
+    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/ingest/README.md, Threats)")
     tally = Tally(total, before=total - sum(row["rank"] is None for row in left), write=write)
     with _says_what_stays(shards, tally):
         stage_clips(config, left, tally)

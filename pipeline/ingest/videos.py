@@ -8,7 +8,7 @@ Sources, and how each is read:
     archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream, and
                               `candidates.py` says which of several members counts
 
-Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a temporary folder.
+Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a private folder.
 """
 
 import contextlib
@@ -35,8 +35,6 @@ from pipeline.ingest.nodes import node_id
 from pipeline.ingest.stages import Row
 from pipeline.ingest.staging import part_name
 from pipeline.storage import exists
-
-SCRATCH = "video-fetch"  # folder in which yt-dlp writes, inside the system's temporary folder
 
 Video = dict[str, Any]
 """A row with `source`, `content` (bytes; None for local files), `clips` (rows as JSON) and `fetch_s` (seconds)."""
@@ -93,7 +91,7 @@ def make_fetch(settings: FetchConfig, limiter: Limiter) -> Callable[[Video], Vid
         start, source = time.monotonic(), one["source"]
         try:
             if source.startswith(YOUTUBE):
-                content = fetch_video(source, settings, limiter, Path(tempfile.gettempdir()) / SCRATCH)
+                content = fetch_video(source, settings, limiter, Path(tempfile.gettempdir()))
             else:
                 content = fetch(source, settings)
         except ClipError as error:

@@ -11,12 +11,26 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 TIMEOUT_S = 30.0  # longest wait without receiving a byte
 TRIES = 3
+MOST_BYTES = 4 << 30  # the largest published weights have a tenth of it
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")  # first digits of the sha256: resnet18-f37072fd.pth
 _CHUNK = 2**20
+
+
+class _RefusedError(OSError):
+    """A download that another try would not help."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """A handler of redirects that leads from https only to https, and from http to either."""
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
+        if not newurl.lower().startswith("https:" if req.type == "https" else ("http:", "https:")):
+            raise _RefusedError(f"the host leads from {req.type} to {newurl.partition('?')[0]}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(url: str, folder: Path, timeout_s: float = TIMEOUT_S, tries: int = TRIES) -> Path:
@@ -64,8 +78,8 @@ def _complete(url: str, file: IO[bytes], timeout_s: float, tries: int) -> None:
                 return None
             if error.code < 500 or number == tries:
                 raise
-        except (OSError, http.client.HTTPException):
-            if number == tries:
+        except (OSError, http.client.HTTPException) as error:
+            if number == tries or isinstance(error, _RefusedError):
                 raise
         time.sleep(number)
     return None
@@ -75,11 +89,14 @@ def _append(url: str, file: IO[bytes], timeout_s: float) -> None:
     """Request the missing bytes and append them; start over if the server sends the whole file."""
     have = file.seek(0, 2)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - ours
-    with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+    with urllib.request.build_opener(_Redirects).open(request, timeout=timeout_s) as answer:
         if answer.status != 206:
             file.truncate(0)
         left = answer.length
         while chunk := answer.read1(_CHUNK if left is None else min(_CHUNK, left)):
+            if file.tell() + len(chunk) > MOST_BYTES:
+                file.truncate(0)
+                raise _RefusedError(f"it is larger than {MOST_BYTES >> 20} MiB")
             file.write(chunk)
             left = None if left is None else left - len(chunk)
         file.flush()

@@ -15,7 +15,7 @@ from pipeline.models import imagenet_weights
 from pipeline.models.downloads import download
 from pipeline.networks import build_network
 from pipeline.training.initial_weights import load_start, with_published
-from tests.ingest.fetch.server import FileServer, cut, stall, status
+from tests.ingest.fetch.server import FileServer, certificate, chunked, cut, redirect, stall, status
 
 CONTENT = bytes(range(256)) * 4000
 NAME = f"/weights-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -62,6 +62,26 @@ def test_what_another_call_left_is_used_also_of_a_server_that_knows_no_ranges(se
     assert not (tmp_path / NAME[1:]).exists()
     server.files[NAME].ranges = False
     assert download(url, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_redirect_leads_to_no_worse_place(server, monkeypatch, tmp_path):
+    with pytest.raises(ConnectionError, match="leads from http to ftp://host/b"):
+        download(server.put("/a.pth", b"", redirect("ftp://host/b")), tmp_path)
+    path, context = certificate(tmp_path)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    plain, server.base = server.base, server.base.replace("http:", "https:")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(ConnectionError, match=rf"leads from https to {plain}/b\)"):
+        download(server.put("/a.pth", b"", redirect(f"{plain}/b?token=secret")), tmp_path)
+    assert [asked for asked, _ in server.asked] == ["/a.pth", "/a.pth"]
+
+
+def test_a_file_without_an_end_is_refused(server, monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.models.downloads.MOST_BYTES", 1 << 19)
+    with pytest.raises(ConnectionError, match="it is larger than 0 MiB"):
+        download(server.put(NAME, CONTENT, chunked()), tmp_path)
+    assert [asked for asked, _ in server.asked] == [NAME]
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == [0]
 
 
 def test_content_that_is_not_what_the_name_says_is_refused_and_forgotten(server, tmp_path):

@@ -4,4 +4,5 @@ child_process  decoding in a child process, with a time limit    clip           
 constant_rate  output frame k is what a viewer sees at k / rate  timestamps     presentation times, repaired
 orientation    the display matrix                                seek           from the key frame before the clip
 packet_digest  digest of the compressed video                    truncation     videos that end too early
+jail           what a decoder is kept from
 """

@@ -20,7 +20,6 @@ import json
 import math
 import mmap
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -34,14 +33,17 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ingest.child_environment import child_environment
 from pipeline.ingest.clip_errors import ClipError, DecodeCrash, DecodeError, DecodeTimeout, TooLarge, error_named
+from pipeline.ingest.decode import jail
 from pipeline.ingest.decode.clip import SourceFacts, decode_pictures
 
 CLIPS_A_CHILD = 1000
 """Number of clips after which a child is replaced, so that memory leaks of native code stay small."""
 
-MEMORY = 4 << 30
-"""Bytes of address space that a child may use in addition to what it uses at its start: twenty frames of 8K."""
+MEMORY, FILE = 4 << 30, 32 << 30
+"""Bytes of address space that a child may use in addition to what it uses at its start: twenty frames of 8K; and the
+largest size of a memfd in bytes: the frames of an hour at 340x256."""
 
 SPARE_FILES, SPARE_BYTES = 2, 256 << 20
 """Largest number of memfds that a worker keeps for later clips, and the largest size of each in bytes."""
@@ -91,6 +93,15 @@ def decode_in_child(
         os.close(memory)
 
 
+def jail_in_force() -> str:
+    """Return what is in force of `pipeline.ingest.decode.jail` in this thread's child; `nothing` if nothing is.
+
+    Raises:
+        ChildError: no child can be started.
+    """
+    return _child().jail
+
+
 class ChildError(RuntimeError):
     """An error that is raised if a decoding process does not start; no clip is the cause."""
 
@@ -104,8 +115,9 @@ class Child:
         command = [sys.executable, "-m", "pipeline.ingest.decode.child_process"]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=self._log, cwd=_ROOT
-            )
+                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=self._log, cwd=_ROOT,
+                env=child_environment(OPENBLAS_NUM_THREADS="1"),
+            )  # fmt: skip
         self.owner = os.getpid()
         self.pid = self._process.pid
         self.clips = 0
@@ -118,6 +130,8 @@ class Child:
             started = b""
         if not started:
             raise ChildError(f"{' '.join(command)} in {_ROOT} does not start: {self._post_mortem()}")
+        self.jail = started.decode()
+        """What is in force of `pipeline.ingest.decode.jail`."""
 
     @property
     def alive(self) -> bool:
@@ -238,12 +252,10 @@ def _serve() -> None:
     libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # reuse the memory of one picture for the next
     libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker handles Ctrl-C
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * mmap.PAGESIZE + MEMORY,) * 2)
     av.logging.set_level(av.logging.ERROR)  # so that errors contain libav's own messages
+    in_force = jail.enter(MEMORY, FILE)
     with socket.socket(fileno=0) as link:
-        link.send(b"started")
+        link.send(", ".join(in_force).encode() or b"nothing")
         while True:
             request, files, _, _ = socket.recv_fds(link, _MESSAGE, 2)
             if not request:

@@ -63,6 +63,8 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
             return _accepted(response, public(asked))
         response.close()  # its body is not read, since it may be endless
         url = urljoin(url, location)
+        if parts.scheme == "https" and url.lower().startswith("http:"):
+            raise Forbidden(f"{public(asked)}: leads from https to {public(url)}; give that address instead")
     raise Forbidden(
         f"{public(asked)}: more than {REDIRECTS} redirects, the last to {public(url)}; give the final address"
     )

@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pipeline.config import FetchConfig
+from pipeline.ingest.child_environment import NETWORK, child_environment
 from pipeline.ingest.clip_errors import (
     BadRow,
     BotCheck,
@@ -40,7 +40,7 @@ from pipeline.ingest.clip_errors import (
     error_named,
 )
 from pipeline.ingest.fetch.limiter import Limiter
-from pipeline.ingest.fetch.scratch import scratch_folder
+from pipeline.ingest.fetch.scratch import scratch_folder, write_privately
 
 DIRECT = "direct"
 """Name of the egress of all nodes without a proxy."""
@@ -106,7 +106,8 @@ def fetch_video(
         address: address of the video, such as `https://www.youtube.com/watch?v=0sf943sWZls`.
         settings: number of tries, largest size, time limits, proxies and cookies.
         limiter: limiter that is asked before each request and gets its result.
-        folder: local folder for temporary files; these are removed afterwards, with those that dead processes left.
+        folder: folder for temporary files, which no other user can read; they are removed afterwards, with those that
+            dead processes left.
         page: function that checks the address and returns the one to request; another function can allow mirrors.
 
     Returns:
@@ -182,22 +183,22 @@ def _own_cookies(file: str, scratch: Path) -> str | None:
     if not file:
         return None
     try:
-        return str(shutil.copyfile(file, scratch / "cookies"))
+        return str(write_privately(scratch / "cookies", Path(file).read_bytes()))
     except OSError as error:
         raise Unreadable(f"{file}: {error.strerror}; give ingest.fetch.youtube_cookies a file on every node") from None
 
 
 def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str, str]:
     """Start the child and return its answer; kill it and all its processes at the end, or if it makes no progress."""
-    (scratch / "request").write_text(json.dumps(request))
+    content = json.dumps(request).encode()  # a proxy's address may have a password
     with (
-        (scratch / "request").open() as asks,
-        (scratch / "answer").open("w+b") as answer,
-        (scratch / "log").open("w+b") as log,
+        write_privately(scratch / "request", content).open() as asks,
+        write_privately(scratch / "answer").open("w+b") as answer,
+        write_privately(scratch / "log").open("w+b") as log,
     ):
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.ingest.fetch.youtube_child"],
-            stdin=asks, stdout=answer, stderr=log, cwd=_ROOT, start_new_session=True,
+            stdin=asks, stdout=answer, stderr=log, cwd=_ROOT, env=child_environment(*NETWORK), start_new_session=True,
         )  # fmt: skip
         try:
             code = _wait(process, request["address"], scratch, patience_s)

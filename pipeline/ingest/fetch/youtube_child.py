@@ -19,7 +19,7 @@ from yt_dlp.globals import plugin_dirs
 from pipeline.ingest.clip_errors import ClipError, FormatUnavailable, LiveOrPremiere, TooLarge
 from pipeline.ingest.fetch.youtube_errors import clip_error
 
-_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # from linux/prctl.h
 
 
 def options(request: dict[str, Any], log: "Log") -> dict[str, Any]:
@@ -114,6 +114,8 @@ def _too_large(request: dict[str, Any]) -> str:
 def _serve() -> None:
     """Answer one request."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    os.umask(0o077)
     reply = os.dup(1)
     os.dup2(2, 1)  # so that printed text does not mix with the answer
     request = json.load(sys.stdin)

@@ -239,11 +239,11 @@ def test_content_in_memory_is_decoded_as_a_file_is(clips_dir, name):
 
 def test_a_descriptor_of_memory_is_a_path(clips_dir):
     memory = children._sealed((clips_dir / "h265_10bit.mp4").read_bytes())
-    frames, facts = decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+    frames, facts = decode_clip(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
     os.close(memory)
     assert (len(frames), facts.source_codec) == (25, "hevc")
     with pytest.raises(FileNotFound, match=r"^what was fetched into memory is gone$"):
-        decode_in_child(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
+        decode_clip(f"/proc/{os.getpid()}/fd/{memory}", *CLIP)
 
 
 def test_errors_of_content_in_memory_name_no_descriptor(clips_dir):

@@ -175,6 +175,20 @@ def test_redirects_are_followed_each_time_and_not_to_files(server):
         read(server.put("/a", b"", redirect("/a")))
 
 
+def test_no_redirect_leaves_an_encrypted_connection(server, monkeypatch, tmp_path):
+    path, context = certificate(tmp_path)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    plain, server.base = server.base, server.base.replace("http:", "https:")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    request._pools.cache_clear()
+    try:
+        with pytest.raises(Forbidden, match=rf"/a: leads from https to {plain}/b; give that address"):
+            read(server.put("/a", b"", redirect(f"{plain}/b?token=secret")))
+        assert read(server.put("/a", b"", redirect(server.put("/c", CONTENT)))) == CONTENT
+    finally:
+        request._pools.cache_clear()
+
+
 @pytest.mark.parametrize("head", [True, False])
 def test_a_drip_is_no_progress(server, monkeypatch, head):
     monkeypatch.setattr(http, "SLOWEST", 10 * http.BLOCK)

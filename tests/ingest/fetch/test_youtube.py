@@ -1,5 +1,6 @@
 """yt-dlp itself against a server of our own, and its own exceptions with YouTube's own words."""
 
+import contextlib
 import http.server
 import os
 import socket
@@ -33,6 +34,7 @@ from tests.ingest.fetch.local_limiter import LocalLimiter
 from tests.ingest.videos import make_video
 
 ID = "0sf943sWZls"
+COOKIES = "# Netscape HTTP Cookie File\n\n127.0.0.1\tFALSE\t/\tFALSE\t0\tname\tvalue\n"
 PAGES = {
     "page": b"<html><body>No video here.</body></html>",
     "list": b"<rss><channel><title>t</title><item><title>v</title><link>/ok.mp4</link></item></channel></rss>",
@@ -204,7 +206,7 @@ def test_proxies_are_taken_in_turn(site, tmp_path):
 
 def test_cookies_are_read_from_a_copy(site, tmp_path):
     cookies = tmp_path / "cookies.txt"
-    cookies.write_text("# Netscape HTTP Cookie File\n\n127.0.0.1\tFALSE\t/\tFALSE\t0\tname\tvalue\n")
+    cookies.write_text(COOKIES)
     before = cookies.read_bytes()
     assert fetch(site, "ok.mp4", tmp_path, youtube_cookies=str(cookies)) == site.video
     assert cookies.read_bytes() == before
@@ -246,25 +248,43 @@ def test_a_given_up_egress_costs_no_request(site, tmp_path):
     assert site.requests["/429.mp4"] == asked
 
 
-def test_a_killed_worker_takes_yt_dlp_with_it_and_the_next_cleans_up(site, tmp_path):
+def environments(module: str) -> list[bytes]:
+    """What the processes that run a module have been told; at least one runs."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if module.encode() in (process / "cmdline").read_bytes():
+                found.append((process / "environ").read_bytes())
+    assert found
+    return found
+
+
+def test_a_killed_worker_takes_yt_dlp_with_it_and_the_next_cleans_up(site, tmp_path, tmp_path_factory):
     code = (
         "import sys; from pathlib import Path; from pipeline.config import FetchConfig\n"
         "from pipeline.ingest.fetch import youtube; from tests.ingest.fetch.local_limiter import LocalLimiter\n"
-        "settings = FetchConfig(tries=1)\n"
+        "settings = FetchConfig(tries=1, youtube_cookies=sys.argv[3])\n"
         "youtube.fetch_video(sys.argv[1], settings, LocalLimiter(settings), Path(sys.argv[2]), page=str)\n"
     )
     site.dripping.clear()
     site.dropped.clear()
+    cookies = tmp_path_factory.mktemp("cookies") / "cookies.txt"
+    cookies.write_text(COOKIES)
+    cookies.chmod(0o644)
     worker = subprocess.Popen(
-        [sys.executable, "-c", code, f"{site.address}/ok-drip.mp4", str(tmp_path)], cwd=Path(__file__).parents[3]
-    )
+        [sys.executable, "-c", code, f"{site.address}/ok-drip.mp4", str(tmp_path), str(cookies)],
+        cwd=Path(__file__).parents[3], env={**os.environ, "MLFLOW_TRACKING_PASSWORD": "hunter2"},
+    )  # fmt: skip
     try:
         assert site.dripping.wait(60)
+        assert not any(b"hunter2" in environ for environ in environments("youtube_child"))
     finally:
         worker.kill()
         worker.wait()
     assert site.dropped.wait(60)  # nobody listens any more
-    assert len(list(tmp_path.iterdir())) == 1
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o077 for file in left.iterdir()} == {0}  # cookies and passwords among them
     remove_stale(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -272,17 +292,23 @@ def test_a_killed_worker_takes_yt_dlp_with_it_and_the_next_cleans_up(site, tmp_p
 def test_what_a_killed_process_left_is_removed_and_no_more(tmp_path):
     host, dead = socket.gethostname(), subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    mine = tmp_path / f"scratch-{host}-{os.getpid()}-{process_start(os.getpid())}-a_b"
-    again = tmp_path / f"scratch-{host}-{os.getpid()}-1-a_b"  # its id has come again
-    stale = tmp_path / f"scratch-{host}-{dead.pid}-77-a_b"
+    mine = tmp_path / f"video-fetch-{host}-{os.getpid()}-{process_start(os.getpid())}-a_b"
+    again = tmp_path / f"video-fetch-{host}-{os.getpid()}-1-a_b"  # its id has come again
+    stale = tmp_path / f"video-fetch-{host}-{dead.pid}-77-a_b"
     others = [
-        tmp_path / f"scratch-else{host}-{dead.pid}-77-a_b",
+        tmp_path / f"video-fetch-else{host}-{dead.pid}-77-a_b",
         tmp_path / "clips",
-        tmp_path / f"scratch-{host}-x-y-z",
+        tmp_path / f"video-fetch-{host}-x-y-z",
     ]
     for folder in (mine, again, stale, *others):
         folder.mkdir()
         (folder / "video.part").write_bytes(b"half")
+    if os.getuid() == 0:  # others may have such folders too
+        others.append(tmp_path / f"video-fetch-{host}-{dead.pid}-78-a_b")
+        others[-1].mkdir()
+        os.chown(others[-1], 65534, 65534)
+    others.append(tmp_path / f"video-fetch-{host}-{dead.pid}-79-a_b")
+    others[-1].symlink_to(tmp_path / "clips")
     remove_stale(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([mine, *others])
 
