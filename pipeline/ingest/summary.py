@@ -1,6 +1,7 @@
 """Text that an ingest prints at its end, or with `--plan` before it begins."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config import Config
@@ -59,6 +60,7 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
         "",
         f"{config.catalog.name} into {config.ingest.shards}; nothing has been done",
         table(rows),
+        *_reasons(plan.reasons),
         f"  clips by source: {where}; {plan.seconds / 3600:,.1f} hours of video",
         f"  to fetch or read {size(plan.fetched_bytes)}, to store {size(plan.stored_bytes)}",
         f"  core-hours: {plan.rgb_core_hours:,.2f} decoding and encoding, "
@@ -72,3 +74,13 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
             f"{plan.youtube_hours:,.1f} hours{faster if config.catalog.dataset.startswith('kinetics') else ''}"
         )
     return "\n".join(lines)
+
+
+def _reasons(reasons: Mapping[str, Sequence[str]], shown: int = 3) -> list[str]:
+    """Return a line for each of the first clips that cannot be used, by error class, and the number of the others."""
+    lines = []
+    for name, messages in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
+        lines += [f"  unusable: {name}: {message}" for message in messages[:shown]]
+        if len(messages) > shown:
+            lines.append(f"  ... and {len(messages) - shown:,} more {name}")
+    return lines

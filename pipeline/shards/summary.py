@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from pipeline.shards.classes import comparison
 from pipeline.shards.manifest import read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
@@ -11,8 +12,9 @@ CROP = 112  # side of the crop in the folder recipes, in pixels
 
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
-    """Format the counts of each split as a table, followed by the first problems, each on its own line."""
-    manifest = summarise(read_catalog(shards), {})
+    """Format the counts of each split as a table, then the notes on the set and its first problems, a line each."""
+    clips = read_catalog(shards)
+    manifest = summarise(clips, {})
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]
@@ -24,10 +26,16 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
         table(rows),
         f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
     ]
+    lines += [f"  note: {' '.join(note.split())}" for note in notes(shards, clips)]
     lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more; --card lists them")
     return "\n".join(lines)
+
+
+def notes(shards: str, clips: pa.Table) -> list[str]:
+    """Return the notes of a set's catalog, such as how its split was drawn, and those on the classes of its splits."""
+    return [*map(str, read_manifest(shards).get("notes") or ()), *comparison(clips)]
 
 
 def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:

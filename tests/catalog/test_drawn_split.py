@@ -208,7 +208,9 @@ def test_a_class_of_one_clip_is_one_line(tmp_path):
 
 def test_all_classes_of_too_few_clips_are_said_and_how_many_are_needed(tmp_path):
     names = ["a/1.mp4", "b/1.mp4", "c/1.mp4", "c/2.mp4"]
-    says = r"class 'a' has one clip .* \(nor have 1 more classes, such as 'b'\); give each class two clips or more, three"
+    says = (
+        r"class 'a' has one clip .* \(nor have 1 more classes, such as 'b'\); give each class two clips or more, three"
+    )
     with pytest.raises(CatalogError, match=says):
         drawn(make(tmp_path / "one", names))
     with pytest.raises(CatalogError, match=r"class 'a' has one clip \('a/1\.mp4'\) only, 2 times, and training"):

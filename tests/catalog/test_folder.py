@@ -120,9 +120,7 @@ def test_splits_may_be_spelled_otherwise_where_all_folders_are_splits(tmp_path, 
 
 def test_class_folders_without_a_video_are_named(tmp_path):
     make(tmp_path, "a/1.mp4", "b/notes.txt", "c/clip.mp4.part")
-    assert catalog_notes(read_catalog("folder", root=tmp_path)) == [
-        "no usable video in 2 of 3 class folders: 'b', 'c'"
-    ]
+    assert catalog_notes(read_catalog("folder", root=tmp_path)) == ["no usable video in 2 of 3 class folders: 'b', 'c'"]
     make(tmp_path / "split", "train/a/1.mp4", "val/a/1.txt")
     assert catalog_notes(read_catalog("folder", root=tmp_path / "split")) == [
         "no usable video in 1 of 2 class folders: 'val/a'"
