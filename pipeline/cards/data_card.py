@@ -9,6 +9,7 @@ from pipeline.cards.samples import samples
 from pipeline.shards import Verification, digest, read_catalog, read_manifest
 from pipeline.shards.manifest import MANIFEST, labels_of
 from pipeline.shards.overlaps import by_split
+from pipeline.shards.summary import notes
 from pipeline.storage import open_store
 
 LISTED = 24
@@ -58,6 +59,7 @@ def data_card(
         settings=sections.settings(good),
         verification=verification,
         splits=sections.splits(clips),
+        notes=notes(shards, clips),
         failures=failures,
         failure_bars=bars([(kind.error_class, kind.count) for kind in failures]),
         labels=labels,

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.flow import colour, dequantise, wheel
+from pipeline.flow import colour, pictured, wheel
 from pipeline.shards import decode_flow, decode_video, read_clip
 from pipeline.storage import list_files
 
@@ -94,7 +94,7 @@ def _read(shards: str, row: dict[str, Any]) -> tuple[NDArray[np.uint8] | None, N
         frame = decode_video(blobs["video"], middle)[0]
         if blobs["flow"] is None:
             return frame, None
-        return frame, dequantise(decode_flow(blobs["flow"], middle)[0], row["flow_bound"])
+        return frame, pictured(decode_flow(blobs["flow"], middle)[0], row["flow_bound"])
     except _UNREADABLE:  # the card is still made, and verification names the clip
         return None, None
 

@@ -109,15 +109,8 @@ def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool =
         clips += counts
         groups += Counter(dict.fromkeys(counts, 1))
     wanted = [side for side, share in shares.items() if share]
-    for label in sorted(clips) if wanted else ():
-        if groups[label] == 1:
-            (only,) = (group for group, counts in units.items() if label in counts)
-            what = f"group ({shown(only)})" if grouped else f"clip ({shown(only, most=200)})"
-            raise CatalogError(
-                f"class {shown(label)} has one {what} only, and training and validation need one each; add clips, "
-                "leave the class out, make folders train and val yourself, or draw none with --catalog.val_fraction 0 "
-                "--catalog.test_fraction 0"
-            )
+    if short := [label for label in sorted(clips) if wanted and groups[label] == 1]:
+        raise CatalogError(_too_few(short, units, clips[short[0]], grouped))
     sides = dict.fromkeys(units, "train")
     for place, side in enumerate(wanted):
         left = {c: max(1, round(shares[side] * n)) if groups[c] > place + 1 else 0 for c, n in clips.items()}
@@ -132,6 +125,20 @@ def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool =
                 able = [g for g in order if sides[g] == "train" and label in units[g] and _stays(sides, units, g)]
                 sides |= {min(able, key=lambda g: units[g].total()): side} if able else {}
     return sides
+
+
+def _too_few(short: list[str], units: Units, clips: int, grouped: bool) -> str:
+    """Say which classes have one group only, and what to do."""
+    (only,) = (group for group, counts in units.items() if short[0] in counts)
+    what = f"group ({shown(only)})" if grouped else f"clip ({shown(only, most=200)})"
+    copies = f", {clips} times" if clips > 1 and not grouped else ""
+    others = f" (nor have {len(short) - 1} more classes, such as {shown(short[1])})" if len(short) > 1 else ""
+    each = "groups" if grouped else "clips"
+    return (
+        f"class {shown(short[0])} has one {what} only{copies}, and training and validation need one each{others}; "
+        f"give each class two {each} or more, three with a test; leave the class out, make folders train and val "
+        "yourself, or draw none with --catalog.val_fraction 0 --catalog.test_fraction 0"
+    )
 
 
 def _stays(sides: Mapping[str, str], units: Units, group: str) -> bool:

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.catalog.rows import VIDEO_EXTENSIONS, CatalogError
+
+LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+"""Folders that systems and archive programs leave beside a user's own."""
 
 
 class VideoFile(NamedTuple):
@@ -18,7 +22,8 @@ class VideoFile(NamedTuple):
 def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     """Yield every video below `root`, in sorted order.
 
-    Hidden files and folders (those with a leading dot, such as temporary downloads and AppleDouble files) are skipped.
+    Hidden files and folders (those with a leading dot, such as temporary downloads and AppleDouble files) are skipped,
+    and so are the folders of `LITTER`.
     A symbolic link to a video below `root` is yielded. A link that leaves `root` is yielded with a problem, so that a
     data set cannot read files outside its folder. A link to a folder below `root` is skipped, since the walk finds that
     folder anyway.
@@ -32,10 +37,20 @@ def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with a separator at the end
 
 
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder is hidden or was left there by a system, so that no user means it."""
+    return name.startswith(".") or name in LITTER
+
+
+def same_name(name: str) -> str:
+    """Return a file name in the form NFC of Unicode; a disk of macOS has names in NFD, and lists are often in NFC."""
+    return unicodedata.normalize("NFC", name)
+
+
 def by_stem(videos: Iterable[VideoFile], folders: int = 0) -> dict[str, VideoFile]:
     """Index files by their name without extension; of files with equal names, keep the first usable one.
 
-    Readers look up the names from annotations in this dict, and never join them to a path.
+    Readers look up the names from annotations in this dict, as `same_name` gives them, and never join them to a path.
 
     Args:
         videos: Files from `video_files`.
@@ -43,7 +58,8 @@ def by_stem(videos: Iterable[VideoFile], folders: int = 0) -> dict[str, VideoFil
     """
     found: dict[str, VideoFile] = {}
     for video in videos:
-        stem = os.path.splitext("/".join(video.path.rsplit(os.sep, folders + 1)[-folders - 1 :]))[0]  # noqa: PTH122
+        name = "/".join(video.path.rsplit(os.sep, folders + 1)[-folders - 1 :])
+        stem = same_name(os.path.splitext(name)[0])  # noqa: PTH122
         if stem not in found or (found[stem].problem is not None and video.problem is None):
             found[stem] = video
     return found
@@ -56,7 +72,7 @@ def _walk(folder: str, real_root: str) -> Iterator[VideoFile]:
     except OSError as error:
         raise CatalogError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
     for entry in listed:
-        if entry.name.startswith("."):
+        if is_litter(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, real_root)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.catalog.files import same_name
 from pipeline.catalog.rows import CatalogError, shown
 from pipeline.catalog.split_files import read_lines
 
@@ -61,7 +62,7 @@ def read_groups(path: str, videos: Sequence[str]) -> Groups:
         cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
         if len(cells) != len(names) or not cells[file_at] or not cells[group_at]:
             raise CatalogError(f"{where}: {shown(line)}; expected a cell for each of {', '.join(names)}, none empty")
-        video = places.get(cells[file_at].replace("\\", "/").removeprefix("./"))
+        video = places.get(same_name(cells[file_at].replace("\\", "/").removeprefix("./")))
         if video is None:
             strange.append(f"{where}: {shown(cells[file_at], most=200)} is not among the videos")
         elif of.setdefault(video, cells[group_at]) != cells[group_at]:
@@ -118,7 +119,7 @@ def _places(videos: Sequence[str]) -> dict[str, str]:
     """Map every valid name of a video to its path below the folder: the path itself, or a file name that is unique."""
     names = Counter(video.rpartition("/")[2] for video in videos)
     alone = {video.rpartition("/")[2]: video for video in videos if names[video.rpartition("/")[2]] == 1}
-    return {**alone, **{video: video for video in videos}}
+    return {same_name(name): video for name, video in [*alone.items(), *((video, video) for video in videos)]}
 
 
 def _column(where: str, names: list[str], found: list[str], wanted: str) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.catalog.files import is_litter
 from pipeline.catalog.rows import CatalogError, shown
 from pipeline.catalog.split_files import Listed, check_split_number, read_lines, split_table, stem_of
 
@@ -49,9 +50,10 @@ def hmdb51(
     check_split_number(split_number)
     ending = f"_test_split{split_number}.txt"
     try:
-        classes = sorted(name.removesuffix(ending) for name in os.listdir(splits) if name.endswith(ending))  # noqa: PTH208
+        files = [name for name in os.listdir(splits) if name.endswith(ending) and not is_litter(name)]  # noqa: PTH208
     except OSError as error:
         raise CatalogError(f"{splits}: cannot be listed ({error.strerror}); give the folder of CLASS{ending}") from None
+    classes = sorted(name.removesuffix(ending) for name in files)
     if not classes:
         raise CatalogError(f"{splits}: no file CLASS{ending} in it; give the folder of the extracted split files")
     listed = [entry for label in classes for entry in _read_list(Path(splits) / f"{label}{ending}", label)]

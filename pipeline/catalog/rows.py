@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,7 @@ YOUTUBE = "https://www.youtube.com/watch?v="  # followed by an id: the address o
 ARCHIVES = "archives:"  # followed by WHERE#STEM: the member named STEM, without extension, of one of the archives WHERE
 
 _NOTES, _CLASSES, _DRAWN = b"notes", b"classes", b"drawn"  # keys in the metadata of a catalog's schema
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # zero-width spaces and joiner, which str.split() keeps
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -109,13 +111,22 @@ def shown(text: str, most: int = 60) -> str:
     return ascii(text if len(text) <= most else text[: most - 3] + "...")
 
 
+def plain_label(label: str) -> str:
+    """Return a class name in the form NFC of Unicode, with single plain spaces and without invisible characters.
+
+    Lists that were edited on different machines differ in these, and nobody sees the difference. Case, underscores and
+    dashes stay as they are.
+    """
+    return " ".join(unicodedata.normalize("NFC", label.translate(_INVISIBLE)).split())
+
+
 def catalog_table(
     dataset: str, clips: list[Clip], classes: Sequence[str] | None = None, notes: Sequence[str] = ()
 ) -> pa.Table:
     """Number the labels from 0 over all splits, and make the table.
 
     The labels of error rows are numbered too, so that class numbers depend on the annotations alone and not on which
-    videos could be downloaded.
+    videos could be downloaded. Labels get the form of `plain_label`.
 
     Args:
         dataset: Name of the data set.
@@ -123,22 +134,22 @@ def catalog_table(
         classes: All labels in the order of their numbers; None for the sorted labels of `clips`.
         notes: Sentences about the catalog, which `catalog_notes` returns.
     """
-    if classes is None:
-        classes = sorted({c.label for c in clips if c.label is not None})
+    labels = [None if c.label is None else plain_label(c.label) or None for c in clips]
+    classes = sorted({label for label in labels if label}) if classes is None else [plain_label(c) for c in classes]
     numbers = {label: number for number, label in enumerate(classes)}
     columns = {
         "clip_id": [c.clip_id for c in clips],
         "dataset": [dataset] * len(clips),
         "split": [c.split for c in clips],
-        "label": [c.label for c in clips],
-        "label_id": [None if c.label is None else numbers[c.label] for c in clips],
+        "label": labels,
+        "label_id": [None if label is None else numbers[label] for label in labels],
         "source": [c.source for c in clips],
         "start_s": [c.start_s for c in clips],
         "end_s": [c.end_s for c in clips],
         "error_class": [c.error_class for c in clips],
         "error_message": [c.error_message for c in clips],
     }
-    about = {_NOTES: json.dumps(list(notes)), _CLASSES: json.dumps(list(classes))}
+    about = {_NOTES: json.dumps(list(notes)), _CLASSES: json.dumps(classes)}
     return pa.table(columns, schema=CATALOG_SCHEMA.with_metadata(about))
 
 

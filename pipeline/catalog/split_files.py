@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.catalog.files import by_stem, video_files
+from pipeline.catalog.files import by_stem, same_name, video_files
 from pipeline.catalog.published import count_notes
 from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, shown
 
@@ -97,11 +97,13 @@ def split_table(
             )
     files = list(video_files(videos))
     in_class_folder = by_stem(files, folders=1)
-    elsewhere = by_stem(file for file in files if Path(file.path).parent.name not in classes)
+    known = {same_name(label) for label in classes}
+    elsewhere = by_stem(file for file in files if same_name(Path(file.path).parent.name) not in known)
     clips = []
     for entry in listed:
         clip = Clip(clip_id(dataset, entry.source_id), entry.split, entry.label)
-        video = in_class_folder.get(f"{entry.label}/{entry.name}") or elsewhere.get(entry.name)
+        name = same_name(f"{entry.label}/{entry.name}")
+        video = in_class_folder.get(name) or elsewhere.get(same_name(entry.name))
         if video is not None and video.problem is None:
             clip.source = video.path
         else:

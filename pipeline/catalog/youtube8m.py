@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.catalog.files import VideoFile, by_stem, video_files
+from pipeline.catalog.files import VideoFile, by_stem, is_litter, video_files
 from pipeline.catalog.rows import YOUTUBE, CatalogError, Clip, catalog_table, check_name, clip_id, nearest, shown
 from pipeline.catalog.tf_example import parse
 from pipeline.catalog.tfrecord import read_records
@@ -148,7 +148,7 @@ def youtube8m(
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.glob("*.tfrecord") if not file.name.startswith("."))
+    files = sorted(file for file in path.glob("*.tfrecord") if not is_litter(file.name))
     if not files:
         raise CatalogError(f"{path}: no *.tfrecord in it; give the folder of the downloaded records")
     return files

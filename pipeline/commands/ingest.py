@@ -30,9 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from pipeline.ingest.estimate import estimate
         from pipeline.ingest.run import ingest
         from pipeline.ingest.summary import ingested, planned, summarised
+        from pipeline.shards.classes import comparison
 
         catalog = configured_catalog(config)
-        for note in catalog_notes(catalog):
+        for note in (*catalog_notes(catalog), *comparison(catalog)):
             print(note)
         if plan:
             cost = estimate(config.ingest, catalog)

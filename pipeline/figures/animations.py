@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.flow import colour, dequantise
+from pipeline.flow import colour, pictured
 
 
 def animate(
@@ -64,7 +64,7 @@ def flow_pictures(flow: NDArray[np.uint8], bound: float) -> NDArray[np.uint8]:
         (T, H, W, 3) uint8 RGB, fully saturated just above the length that 1 % of the flow exceeds, or at half a pixel
         if that is more.
     """
-    fields = dequantise(flow, bound)
+    fields = pictured(flow, bound)
     radius = max(1.01 * float(np.percentile(np.linalg.norm(fields, axis=-1), 99)), 0.5)
     return colour(fields, radius)
 

@@ -5,7 +5,7 @@ clipped to [-bound, bound] with a bound of 20 and stored as 8 bits (`quantise`).
 """
 
 from pipeline.flow.colours import colour, wheel
-from pipeline.flow.quantise import dequantise, quantise
+from pipeline.flow.quantise import dequantise, pictured, quantise
 from pipeline.flow.tvl1 import BACKENDS, resolve_backend, tvl1, version
 
-__all__ = ["BACKENDS", "colour", "dequantise", "quantise", "resolve_backend", "tvl1", "version", "wheel"]
+__all__ = ["BACKENDS", "colour", "dequantise", "pictured", "quantise", "resolve_backend", "tvl1", "version", "wheel"]

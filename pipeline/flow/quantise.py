@@ -18,3 +18,15 @@ def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
 def dequantise(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
     """Convert levels to pixels; the error is at most bound / 255 where |flow| <= bound."""
     return (levels.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)).astype(np.float32)
+
+
+def pictured(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
+    """Convert levels to pixels for a picture: as `dequantise`, but no motion is exactly 0.
+
+    No motion lies between the centres of levels 127 and 128 and is stored as 128, so a picture shows both as 0.
+
+    Args:
+        levels: levels of any shape.
+        bound: bound of the flow, in pixels.
+    """
+    return np.where((levels == 127) | (levels == 128), np.float32(0), dequantise(levels, bound))

@@ -35,6 +35,7 @@ class Estimate:
     Attributes:
         clips: number of clips of each split, unusable ones included.
         bad: number of clips of each split that cannot be used according to the lists.
+        reasons: for each error class of these clips, the message of each.
         sources: number of usable clips for each kind of source: local, address, archive, YouTube.
         videos: number of YouTube videos, each of which is fetched once.
         seconds: seconds of video in all usable clips.
@@ -47,6 +48,7 @@ class Estimate:
 
     clips: dict[str, int]
     bad: dict[str, int]
+    reasons: dict[str, list[str]]
     sources: dict[str, int]
     videos: int
     seconds: float
@@ -70,10 +72,15 @@ def estimate(ingest: IngestConfig, catalog: pa.Table) -> Estimate:
     rate = FLOW_PIXELS_PER_SECOND.get(settings.flow.backend)
     local = sum(_size(source) for source in {row["source"] for row in good if _kind(row["source"]) == "local"})
     remote = ARCHIVED_MB * sources["archive"] + ADDRESSED_MB * sources["address"] + YOUTUBE_MB * len(videos)
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["error_class"] is not None:
+            reasons.setdefault(row["error_class"], []).append(row["error_message"])
     egresses = max(1, len(settings.fetch.youtube_proxies))
     return Estimate(
         clips=dict(sorted(Counter(row["split"] for row in rows).items())),
         bad=dict(Counter(row["split"] for row in rows if row["error_class"] is not None)),
+        reasons=reasons,
         sources=dict(sources),
         videos=len(videos),
         seconds=seconds,

@@ -1,7 +1,7 @@
 """Text that an ingest prints at its end, or with `--plan` before it begins."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,7 @@ def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores:
         "",
         f"{catalog.name} into {ingest.shards}; nothing has been done",
         table(rows),
+        *_reasons(plan.reasons),
         f"  clips by source: {where}; {plan.seconds / 3600:,.1f} hours of video",
         f"  to fetch or read {size(plan.fetched_bytes)}, to store {size(plan.stored_bytes)}",
         f"  core-hours: {plan.rgb_core_hours:,.2f} decoding and encoding, "
@@ -100,3 +101,13 @@ def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores:
             f"{plan.youtube_hours:,.1f} hours{faster if catalog.dataset.startswith('kinetics') else ''}"
         )
     return "\n".join(lines)
+
+
+def _reasons(reasons: Mapping[str, Sequence[str]], shown: int = 3) -> list[str]:
+    """Return a line for each of the first clips that cannot be used, by error class, and the number of the others."""
+    lines = []
+    for name, messages in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
+        lines += [f"  unusable: {name}: {message}" for message in messages[:shown]]
+        if len(messages) > shown:
+            lines.append(f"  ... and {len(messages) - shown:,} more {name}")
+    return lines

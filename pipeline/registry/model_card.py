@@ -172,6 +172,7 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
     counts = manifest["splits"].values()
     failed = sum(each["expected"] - each["present"] for each in counts)
     untrained = unseen(manifest, training.train_split)
+    known = [name for name in manifest["labels"] if name not in untrained]
     return [
         "## Limits",
         "",
@@ -181,7 +182,7 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
         "group of people, and not against attacks.",
         *(["- The test split also trained the network or decided over its training: the accuracy is an optimistic one."]
           if tuned else []),
-        *([f"- No training clip shows {escaped(some(untrained))}: it has not learned to name them."]
+        *([f"- No training clip shows {escaped(some(untrained, known))}: it has not learned to name them."]
           if untrained else []),
         *([f"- {failed} clips of the data could not be read and are in no number."] if failed else []),
         f"- It expects a clip that was cut to one action, at most {config.ingest.max_seconds:g} s; sound is not used. "

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.catalog import catalog_notes
+from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.cluster import connect, here
-from pipeline.config import Config, EvaluationConfig
+from pipeline.config import Config, ConfigError, EvaluationConfig
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.estimate import estimate
 from pipeline.ingest.run import ingest
@@ -100,7 +100,12 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
-    """Find the clips of a job in its shard set or its catalog, and print notes on them."""
+    """Find the clips of a job in its shard set or its catalog, and print notes on them.
+
+    Raises:
+        ConfigError: the clips have no use for a training: a split does not exist, clips have no labels although the
+            training uses them, or there is one class only.
+    """
     model, notes = chosen_start(config.model, config.storage)
     config, catalog = replace(config, model=with_published(model)), None
     if config.clips.frames == 1:
@@ -108,18 +113,21 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
     if is_alone(config, given):
         config = with_stored(config, given)
         manifest = read_manifest(config.ingest.shards)
-        rows, classes = read_catalog(config.ingest.shards), len(manifest["labels"])
+        rows, classes = read_catalog(config.ingest.shards), manifest["labels"]
     else:
         rows = catalog = configured_catalog(config)
-        classes = len(set(catalog["label"].drop_null().to_pylist()))
+        classes = catalog_classes(catalog)
         notes = [*notes, *catalog_notes(catalog)]
+    if labelled and len(classes) == 1:
+        above = "; give the folder above those of the classes" if config.catalog.dataset == "folder" else ""
+        raise ConfigError(f"catalog: one class only, {classes[0]!r}; a training needs two to tell apart{above}")
     good = rows.filter(pc.field("error_class").is_null())
     clips = dict.fromkeys(rows["split"].to_pylist(), 0) | Counter(good["split"].to_pylist())
     config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
     check_splits(config.training, config.evaluation, set(clips))
     for note in (*notes, *(class_notes(config.training, config.evaluation, rows) if labelled else ())):
         print(note, flush=True)
-    return Found(config, clips, classes, catalog)
+    return Found(config, clips, len(classes), catalog)
 
 
 def evaluated_on(evaluation: EvaluationConfig, val_split: str, splits: Collection[str]) -> EvaluationConfig:

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from pipeline.shards.manifest import RENEWED, labels_of, read_catalog, read_manifest, summarise
+from pipeline.shards.classes import comparison
+from pipeline.shards.manifest import labels_of, read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
@@ -11,7 +12,7 @@ CROP = 112  # side of the crop in the folder recipes, in pixels
 
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
-    """Format the counts of each split as a table, followed by the first problems, each on its own line."""
+    """Format the counts of each split as a table, then the notes on the set and its first problems, a line each."""
     clips, stored = read_catalog(shards), read_manifest(shards)
     manifest = summarise(clips, {}, classes=labels_of(clips, stored["labels"]))
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
@@ -23,13 +24,18 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
         "",
         f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
         table(rows),
-        *(f"  note: {note}" for note in stored["notes"] if note.startswith(RENEWED)),
         f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
     ]
+    lines += [f"  note: {' '.join(note.split())}" for note in notes(shards, clips)]
     lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more; --card lists them")
     return "\n".join(lines)
+
+
+def notes(shards: str, clips: pa.Table) -> list[str]:
+    """Return the notes of a set's catalog, such as how its split was drawn, and those on the classes of its splits."""
+    return [*map(str, read_manifest(shards).get("notes") or ()), *comparison(clips)]
 
 
 def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:

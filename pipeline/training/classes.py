@@ -1,11 +1,10 @@
-"""Comparison of classes by name, because class numbers differ from one data set to another."""
+"""Comparison of the classes of a network and of data by name, because numbers differ from one data set to another."""
 
-import difflib
-import re
-import unicodedata
 from collections.abc import Sequence
 
-SHOWN = 3
+from pipeline.shards.classes import some
+
+__all__ = ["other_classes", "some"]
 
 
 def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
@@ -15,22 +14,3 @@ def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
     if not new:
         return f"{some(gone)} of its {len(known)} classes {'is' if len(gone) == 1 else 'are'} not in the data"
     return f"it does not know {some(new, gone)} of the {len(wanted)} classes of the data"
-
-
-def some(names: Sequence[str], beside: Sequence[str] = (), most: int = SHOWN) -> str:
-    """List the first few names and how many more there are, each with its nearly equal spelling in `beside`, if any."""
-    shown = [f"{name!r}{_alike(name, beside)}" for name in names[:most]]
-    more = [f"{len(names) - most} more"] if len(names) > most else []
-    *first, last = [*shown, *more]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _alike(name: str, beside: Sequence[str]) -> str:
-    plain = {_plain(each): each for each in beside}
-    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
-    return f" (near {plain[near[0]]!r})" if near else ""
-
-
-def _plain(name: str) -> str:
-    """Remove the differences between spellings: case, encoding of accents, underscores, dashes and spaces."""
-    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()

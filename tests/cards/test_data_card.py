@@ -62,6 +62,17 @@ def renamed(folder, **columns: list[str]) -> str:
     return made.path
 
 
+def test_notes_on_the_set_are_on_the_page_and_are_text(shards, tmp_path):
+    made = make_set(tmp_path / "set")
+    manifest = summarise(made.clips, {}, notes=["the split is drawn: 2 train, 1 val clips, from clips", HOSTILE])
+    write_manifest(made.path, made.clips, manifest)
+    page = Page(data_card(made.path))
+    assert "the split is drawn: 2 train, 1 val clips, from clips" in page.text
+    assert "1 of the 1 classes of 'val' are not in 'train' (1 clip): 'whisking'" in page.text
+    assert page.wrong == []
+    assert not any(tag == "script" or "onerror" in attributes for tag, attributes in page.tags)
+
+
 def test_every_tag_closes(page):
     assert page.wrong == []
     assert page.open == []

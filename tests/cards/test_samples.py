@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.cards.samples import LONGEST_SIDE, choose, samples
 from pipeline.flow import colour, dequantise
-from pipeline.shards import CLIPS_SCHEMA, read_clips
-from tests.shards.sets import Made, make_set
+from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, encode_flow, read_clips
+from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.tables import write_table
+from tests.shards.sets import Made, clip_row, make_set
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,16 @@ def test_a_sample_is_the_frame_in_the_middle_and_its_flow(made):
         assert np.abs(shown - made.frames[clip][sample.frame]).max() < 12
         expected = colour(dequantise(made.levels[clip][sample.frame], 20.0), found.radius).astype(int)
         assert np.abs(picture(sample.flow).mean(axis=(0, 1)) - expected.mean(axis=(0, 1))).max() < 20  # noise, as WebP
+
+
+def test_a_clip_that_does_not_move_is_white(tmp_path):
+    row, _, levels = clip_row(0, "train", 0, 9)
+    row |= {"flow": encode_flow(np.full_like(levels, 128), 25, 6)}
+    write_table(pa.Table.from_pylist([row], SHARD_SCHEMA), f"{tmp_path}/train-00000.parquet")
+    clips = pa.Table.from_pylist([{**row, "shard": "train-00000.parquet", "row_group": 0}], CLIPS_SCHEMA)
+    write_manifest(str(tmp_path), clips, summarise(clips, {}))
+    (sample,) = samples(str(tmp_path), read_clips(str(tmp_path))).clips
+    assert picture(sample.flow).min() == 255
 
 
 def test_a_set_without_flow_has_frames_alone(tmp_path):

@@ -136,6 +136,13 @@ def test_the_digest_of_groups_is_of_what_they_say(tmp_path):
     assert drawn_split(drawn(root, groups=groups_file(root, moved)))["groups"] != one["groups"]
 
 
+def test_a_file_of_groups_in_composed_letters_fits_a_disk_with_decomposed_ones(tmp_path):
+    names = [f"cafe\u0301/{number} u\u0308.mp4" for number in range(3)]
+    lines = [f"caf\u00e9/{number} \u00fc.mp4\t{number}\t0" for number in range(3)]
+    table = drawn(make(tmp_path / "videos", names), groups=groups_file(tmp_path / "videos", lines))
+    assert counts(table) == {"caf\u00e9": {"train": 1, "val": 1, "test": 1}}
+
+
 def test_a_fold_is_the_test_and_validation_comes_from_the_rest(tmp_path):
     root = make(tmp_path / "videos")
     lines = [f"{name}\t{name}\t{place % 5}" for place, name in enumerate(NAMES) if "whisk" not in name]
@@ -197,6 +204,25 @@ def test_a_class_of_one_clip_is_one_line(tmp_path):
         CatalogError, match=r"^class 'stir' has one clip \('stir/two\.mp4'\) only, and training and val"
     ):
         drawn(make(tmp_path, ["pour/1.mp4", "pour/2.mp4", "stir/two.mp4"]))
+
+
+def test_all_classes_of_too_few_clips_are_said_and_how_many_are_needed(tmp_path):
+    names = ["a/1.mp4", "b/1.mp4", "c/1.mp4", "c/2.mp4"]
+    says = (
+        r"class 'a' has one clip .* \(nor have 1 more classes, such as 'b'\); give each class two clips or more, three"
+    )
+    with pytest.raises(CatalogError, match=says):
+        drawn(make(tmp_path / "one", names))
+    with pytest.raises(CatalogError, match=r"class 'a' has one clip \('a/1\.mp4'\) only, 2 times, and training"):
+        drawn(make(tmp_path / "copies", ["a/1.mp4", "a/2.mp4"], text="same"))
+
+
+@pytest.mark.parametrize("clips", [2, 3, 4, 5])
+def test_few_clips_of_a_class_are_enough_without_settings(tmp_path, clips):
+    table = drawn(make(tmp_path, [f"{label}/{number}.mp4" for label in "ab" for number in range(clips)]))
+    tested = {"test": 1} if clips > 2 else {}
+    expected = {"train": clips - 1 - len(tested), "val": 1, **tested}
+    assert counts(table) == {"a": expected, "b": expected}
 
 
 def test_folders_of_splits_that_part_a_group_are_refused(tmp_path):

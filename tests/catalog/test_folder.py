@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.catalog import CATALOG_SCHEMA, CatalogError, read_catalog
+from pipeline.catalog import CATALOG_SCHEMA, CatalogError, catalog_classes, catalog_notes, read_catalog
 
 
 def make(root, *names):
@@ -89,3 +89,48 @@ def test_a_split_beside_classes_is_refused(tmp_path):
 def test_a_folder_without_videos_is_refused(tmp_path):
     with pytest.raises(CatalogError, match=r"no video in it; expected CLASS/VIDEO\.mp4"):
         read_catalog("folder", root=tmp_path)
+
+
+def test_what_systems_leave_behind_is_no_class_and_no_split(tmp_path):
+    make(tmp_path, "train/a/1.mp4", "train/a/._1.mp4", "train/.DS_Store", "val/a/2.MP4", "._train", "Thumbs.db")
+    make(tmp_path, "__MACOSX/train/a/._1.mp4", "@eaDir/x/1.mp4", "lost+found/1.mp4", ".git/a/1.mp4")
+    rows = read_catalog("folder", root=tmp_path).to_pylist()
+    assert [(r["split"], r["label"], r["error_class"]) for r in rows] == [("train", "a", None), ("val", "a", None)]
+
+
+def test_class_names_that_look_the_same_are_one_class(tmp_path):
+    make(tmp_path, "train/caf\u00e9 au lait/1.mp4", "val/cafe\u0301\u00a0au  lait/2.mp4", "val/cafe\u0301 bar/3.mp4")
+    table = read_catalog("folder", root=tmp_path)
+    assert catalog_classes(table) == ["caf\u00e9 au lait", "caf\u00e9 bar"]
+    assert sorted(zip(table["split"].to_pylist(), table["label_id"].to_pylist(), strict=True)) == [
+        ("train", 0),
+        ("val", 0),
+        ("val", 1),
+    ]
+
+
+@pytest.mark.parametrize("names", [("Train", "Val", "TEST"), ("training", "validation", "testing"), ("Train", "valid")])
+def test_splits_may_be_spelled_otherwise_where_all_folders_are_splits(tmp_path, names):
+    make(tmp_path, *(f"{name}/a/{name}.mp4" for name in names))
+    rows = read_catalog("folder", root=tmp_path).to_pylist()
+    assert [(r["split"], r["label"]) for r in rows] == [(split, "a") for split in ("train", "val", "test")[: len(rows)]]
+    make(tmp_path / "other", "training/1.mp4", "pouring/1.mp4")
+    assert catalog_classes(read_catalog("folder", root=tmp_path / "other")) == ["pouring", "training"]
+
+
+def test_class_folders_without_a_video_are_named(tmp_path):
+    make(tmp_path, "a/1.mp4", "b/notes.txt", "c/clip.mp4.part")
+    assert catalog_notes(read_catalog("folder", root=tmp_path)) == ["no usable video in 2 of 3 class folders: 'b', 'c'"]
+    make(tmp_path / "split", "train/a/1.mp4", "val/a/1.txt")
+    assert catalog_notes(read_catalog("folder", root=tmp_path / "split")) == [
+        "no usable video in 1 of 2 class folders: 'val/a'"
+    ]
+
+
+def test_a_folder_of_links_to_elsewhere_is_refused_with_the_reason(tmp_path):
+    make(tmp_path, "there/a/1.mp4", "here/x.txt")
+    (tmp_path / "here/a").symlink_to(tmp_path / "there/a")
+    with pytest.raises(CatalogError, match=r"none of its 1 videos can be used; .*a link that leaves the folder is not"):
+        read_catalog("folder", root=tmp_path / "here")
+    (tmp_path / "link").symlink_to(tmp_path / "there")  # the user's own path may be a link
+    assert read_catalog("folder", root=tmp_path / "link")["label"].to_pylist() == ["a"]

@@ -58,6 +58,24 @@ def test_names_with_odd_characters_are_found_and_their_ids_are_safe(tmp_path, vi
     assert row["clip_id"].startswith("hmdb51.wave-122_wave-2-_u_nm_np1_fr_goo_0~")
 
 
+def test_files_of_macos_beside_lists_and_videos_are_no_lists_and_no_videos(tmp_path, videos):
+    expected = read(tmp_path)
+    folder = tmp_path / "testTrainMulti_7030_splits"
+    for name in ("._wave_test_split1.txt", "._brush_hair_test_split1.txt", ".DS_Store"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07\x00\x02\xff")
+    (videos / "wave").mkdir()
+    (videos / "wave" / "._50_FIRST_DATES_wave_f_cm_np1_fr_med_36.avi").touch()
+    assert read(tmp_path).equals(expected)
+
+
+def test_a_disk_with_decomposed_names_has_the_videos_of_a_list_with_composed_ones(tmp_path, videos):
+    there = videos / "danse\u0301" / "cafe\u0301.avi"
+    there.parent.mkdir()
+    there.touch()
+    rows = read(tmp_path, **{"dans\u00e9": "caf\u00e9.avi 1\n"}).to_pylist()
+    assert [(row["label"], row["source"]) for row in rows if row["error_class"] is None] == [("dans\u00e9", str(there))]
+
+
 def test_a_missing_video_is_a_row_with_its_error(tmp_path, videos):
     row = read(tmp_path).to_pylist()[0]
     assert row["error_class"] == "FileNotFound"

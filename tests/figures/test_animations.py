@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from pipeline.figures.animations import animate
-from pipeline.flow import colour
+from pipeline.figures.animations import animate, flow_pictures
+from pipeline.flow import colour, quantise
 
 
 def test_a_clip_becomes_a_gif_of_its_frames_with_the_flow_beside_them():
@@ -22,3 +22,12 @@ def test_a_clip_becomes_a_gif_of_its_frames_with_the_flow_beside_them():
         picture = np.asarray(beside.convert("RGB")).astype(int)
         assert np.abs(picture[:, :60] - 50 * number).max() < 12
         assert np.abs(picture[:, 60:] - expected).max() < 12
+
+
+def test_what_does_not_move_is_white_beside_what_does():
+    flow = quantise(np.zeros((3, 8, 8, 2), np.float32), 20.0)
+    assert (flow_pictures(flow, 20.0) == 255).all()
+    flow[:, :4] = 160
+    shown = flow_pictures(flow, 20.0)
+    assert (shown[:, 4:] == 255).all()
+    assert (shown[:, :4] != 255).any(axis=-1).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.flow import dequantise, quantise
+from pipeline.flow import colour, dequantise, pictured, quantise
 
 
 @pytest.mark.parametrize("bound", [0.5, 5.0, 15.0, 20.0, 32.5])
@@ -58,3 +58,14 @@ def test_the_input_is_not_changed():
     flow = np.full((2, 2), 30.0, np.float32)
     quantise(flow, 20.0)
     assert (flow == 30).all()
+
+
+@pytest.mark.parametrize("bound", [0.5, 10.0, 20.0])
+def test_a_picture_of_no_motion_is_white_and_other_levels_are_what_they_are(bound):
+    still = quantise(np.zeros((4, 5, 2), np.float32), bound)
+    assert (colour(pictured(still, bound), bound / 40) == 255).all()
+    noise = quantise(np.random.default_rng(0).normal(0, bound / 1000, (4, 5, 2)).astype(np.float32), bound)
+    assert set(noise.ravel()) == {127, 128}
+    assert (colour(pictured(noise, bound), bound / 40) == 255).all()
+    others = np.array([level for level in range(256) if level not in (127, 128)], np.uint8)
+    assert np.array_equal(pictured(others, bound), dequantise(others, bound))

@@ -59,6 +59,34 @@ def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
         assert words in text
 
 
+def test_the_report_gives_the_reason_of_each_clip_that_cannot_be_used(listed, tmp_path):
+    bad = [f"run,lmnopqrstu{number},5,2,train,0" for number in range(5)]
+    (tmp_path / "train.csv").write_text("\n".join([*LINES, *bad, "run,abcdefghijk,3,13,train,0"]) + "\n")
+    lines = planned(listed, estimate(listed.ingest, configured_catalog(listed)), cores=2).splitlines()
+    said = [line for line in lines if line.startswith(("  unusable: ", "  ... and"))]
+    assert said[0] == (
+        f"  unusable: BadTimes: {tmp_path}/train.csv:4: time_end 2 is not after time_start 5 for 'lmnopqrstu0'; "
+        "correct the times or remove the line"
+    )
+    assert [line.partition(": ")[2].partition(": ")[0] for line in said] == [*["BadTimes"] * 3, "", "DuplicateClip"]
+    assert said[3] == "  ... and 2 more BadTimes"
+
+
+def test_the_job_says_what_the_lists_spell_differently(tmp_path, capsys):
+    head = "label,youtube_id,time_start,time_end,split"
+    (tmp_path / "train.csv").write_text(f"{head}\narm wrestling,abcdefghijk,3,13,train\n,abcdefghijm,3,13,train\n")
+    (tmp_path / "val.csv").write_text(f"{head}\nArm_Wrestling,abcdefghijl,3,13,val\n")
+    lists = [f"--catalog.annotations.{split}={tmp_path}/{split}.csv" for split in ("train", "val")]
+    main(["--plan", "--storage", str(tmp_path / "out"), *lists])
+    said = capsys.readouterr().out
+    assert "1 of 2 clips of 'train' have no label, such as kinetics400.abcdefghijm.3-13; a training needs" in said
+    assert (
+        "1 of the 1 classes of 'val' are not in 'train' (1 clip): 'Arm_Wrestling' (near 'arm wrestling')\n"
+        "1 of the 1 classes of 'train' are not in 'val' (1 clip): 'arm wrestling' (near 'Arm_Wrestling')\n"
+        "classes that differ in spelling alone count as different: 'Arm_Wrestling' and 'arm wrestling'\n"
+    ) in said
+
+
 def test_the_job_plans_and_does_nothing(listed, tmp_path, capsys):
     command = ["--plan", "--storage", str(tmp_path / "out")]
     main([*command, "--catalog.annotations.train", str(tmp_path / "train.csv")])

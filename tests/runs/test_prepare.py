@@ -136,6 +136,17 @@ def test_a_plan_with_a_catalog_also_says_what_would_be_ingested(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_one_class_alone_is_refused_before_anything_runs(tmp_path):
+    for number in range(4):
+        path = tmp_path / "mine" / "videos" / "pour" / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(number + 1))
+    config, given = asked("", tmp_path / "new", "resnet3d18_folder", catalog__videos=str(tmp_path / "mine"))
+    says = r"^catalog: one class only, 'videos'; a training needs two to tell apart; give the folder above those of the"
+    with pytest.raises(ConfigError, match=says):
+        find_clips(config, [name for name in given if name != "ingest.shards"])
+
+
 def test_the_tested_split_is_the_test_where_there_is_one(capsys):
     auto = PRETRAIN["i3d_folder"]().evaluation
     assert evaluated_on(auto, "val", {"train", "val", "test"}).split == "test"

@@ -16,9 +16,14 @@ CASES = Path(os.environ.get("CASES_DIR") or Path(__file__).parents[3] / "shared"
 
 def table(**splits):
     rows = [
-        {"split": split, "label": label, "error_class": "BadRow" if label == "?" else None}
+        {
+            "clip_id": f"{split}.{place}",
+            "split": split,
+            "label": label,
+            "error_class": "BadRow" if label == "?" else None,
+        }
         for split, labels in splits.items()
-        for label in labels
+        for place, label in enumerate(labels)
     ]
     return pa.Table.from_pylist(rows)
 
@@ -46,13 +51,25 @@ def test_classes_that_no_clip_of_a_split_shows_are_known_from_the_manifest():
 
 
 def test_clips_without_a_label_are_refused_before_anything_is_ingested():
-    with pytest.raises(ConfigError, match=r"^training\.train_split: 2 of 3 clips of 'train' have no label; give them"):
+    with pytest.raises(
+        ConfigError, match=r"^training\.train_split: 2 of 3 clips of 'train' have no label; give them.*is train\.1$"
+    ):
         notes(train=["a", None, None], val=["a"])
     with pytest.raises(ConfigError, match=r"^training\.val_split: 1 of 1 clips of 'val' have no label"):
         notes(train=["a"], val=[None])
     with pytest.raises(ConfigError, match=r"^evaluation\.split: no clip of 'test' has a label"):
         notes(train=["a"], val=["a"], test=[None])
     assert notes(train=["a"], val=["a"], test=["a", None]) == []
+
+
+def test_names_that_differ_in_spelling_alone_are_said():
+    (said,) = notes(train=["arm wrestling", "Arm_Wrestling", "run"], val=["run", "arm wrestling", "Arm_Wrestling"])
+    assert said == ("classes that differ in spelling alone count as different: 'Arm_Wrestling' and 'arm wrestling'")
+
+
+def test_a_training_split_of_which_no_clip_can_be_used_is_refused():
+    with pytest.raises(ConfigError, match=r"^training\.train_split: no clip of 'train' can be used"):
+        notes(train=["?", "?"], val=["a"])
 
 
 @pytest.fixture
@@ -70,7 +87,9 @@ def case(tmp_path):
 
 
 def test_lists_that_spell_the_same_actions_differently_are_said(case):
-    first, second = class_notes(*case("val_classes_not_in_train", "train.csv", "val.csv"))
+    first, second, third = class_notes(*case("val_classes_not_in_train", "train.csv", "val.csv"))
+    assert "2 of the 4 classes of 'val'" in first  # decomposed accents and other spaces are no other class
+    assert "'arm_wrestling'" in third
     assert "classes of 'val' are not in 'train', the network cannot learn them" in first
     assert "(near " in first
     assert "classes of 'train' are not in 'val', nothing is measured of them" in second
