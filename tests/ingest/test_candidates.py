@@ -3,6 +3,7 @@
 FUZZ_CASES=5000 FUZZ_SEED=7 pytest tests/ingest/test_candidates.py   goes on for longer, with other archives.
 """
 
+import functools
 import gzip
 import hashlib
 import io
@@ -142,6 +143,7 @@ class Case:
         for one in videos:
             self.ended += [through_the_stages(row, f"{folder}/{STAGING}") for row in clips_of(one)]
 
+    @functools.cached_property
     def results(self) -> dict[str, str]:
         """Stem to the digest of the source of the clip, or to the class and member of its failure."""
         first, there = {}, staged(self.shards)
@@ -150,7 +152,8 @@ class Case:
                 first[row["clip_id"][2:]] = f"{row['error_class']} {row['source'].rpartition('#')[2]}"
         for stem in STEMS:
             if part := there.get(part_name(f"k.{stem}")):
-                first[stem] = pq.read_table(f"{self.shards}/{STAGING}/{part}")["source_sha256"][0].as_py()
+                file = pq.ParquetFile(f"{self.shards}/{STAGING}/{part}", pre_buffer=False)
+                first[stem] = file.read(["source_sha256"], use_threads=False)["source_sha256"][0].as_py()
         return first
 
 
@@ -199,7 +202,7 @@ def test_the_winner_is_the_same_within_and_between_archives_for_any_order(good, 
             for path, content in zip(paths, archives, strict=True):
                 tar(path, content, zipped=rng.random() < 0.3)
             made = Case(folder / f"{case}-{number}", paths, STEMS, rng)
-            seen.append(made.results())
+            seen.append(made.results)
         rule = expected([members], good)
         for results in seen:
             assert set(results) == set(rule), (case, members)
@@ -224,15 +227,15 @@ def test_damaged_archives_with_duplicates_end_in_whole_clips_or_named_errors(goo
         paths[case % 2].write_bytes(content)
         made = [Case(folder / f"{case}-{number}", paths, STEMS, rng) for number in range(1 + (case % 5 == 0))]
         for one in made:
-            assert one.results() == made[0].results(), (case, how)
-        for result in made[0].results().values():
+            assert one.results == made[0].results, (case, how)
+        for result in made[0].results.values():
             outcomes.append(result.partition(" ")[0] if " " in result else "ok")
             if " " in result:
                 assert issubclass(getattr(clip_errors, outcomes[-1]), clip_errors.ClipError), (case, how, result)
         untouched = expected([lists[0] if case % 2 else [], lists[1] if not case % 2 else []], good)
         for stem, result in untouched.items():
             if result in whole:  # the other archive was left alone, so the clip is good, whichever member it is
-                assert " " not in made[0].results()[stem], (case, how)
+                assert " " not in made[0].results[stem], (case, how)
     assert outcomes.count("ok") > CASES / 2
     assert len(set(outcomes)) > 3
 
@@ -242,7 +245,7 @@ def test_200_members_of_one_name_are_one_clip_and_are_decoded_no_more_than_neede
     tar(tmp_path / "copies.tar", [("one.mp4", good[number % 3]) for number in range(200)])
     for number in range(3):
         made = Case(tmp_path / f"copies{number}", [tmp_path / "copies.tar"], ["one"], rng)
-        assert made.results() == {"one": hashlib.sha256(good[0]).hexdigest()}
+        assert made.results == {"one": hashlib.sha256(good[0]).hexdigest()}
     rows = Wanted([wanted("one")])
     (tmp_path / "ordered" / STAGING).mkdir(parents=True)
     folder, decoded = f"{tmp_path}/ordered/{STAGING}", 0
@@ -253,7 +256,7 @@ def test_200_members_of_one_name_are_one_clip_and_are_decoded_no_more_than_neede
     assert decoded == 1
     tar(tmp_path / "bad.tar", [("one.mp4", b"no video")] * 199 + [("one.mp4", good[1])])
     made = Case(tmp_path / "bad", [tmp_path / "bad.tar"], ["one"], rng)
-    assert made.results() == {"one": hashlib.sha256(good[1]).hexdigest()}
+    assert made.results == {"one": hashlib.sha256(good[1]).hexdigest()}
     assert len(list((tmp_path / "bad" / STAGING).iterdir())) == 1  # of 199 failures none is kept on the disk
 
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline.command_line import override
 from pipeline.config import Config, IngestConfig, save
 from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.run import IngestError, LostClipsError, ingest
 from pipeline.shards import ShardError, Verification, read_clips, read_manifest, verify
 
@@ -174,6 +175,7 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
     job.wait()
     with pytest.raises(ShardError, match="ingest has not finished there"):
         read_clips(str(tmp_path / "shards"))
+    (tmp_path / "shards" / f"_manifest.json.{'0' * 32}.tmp").touch()  # as a kill in the manifest's write leaves it
     done = subprocess.run([sys.executable, "jobs/ingest.py", *arguments], capture_output=True, text=True, check=True)
     assert "done before" in done.stderr
     one, other = read_manifest(shards.ingest.shards), read_manifest(str(tmp_path / "shards"))
@@ -187,6 +189,14 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
     for name in names:
         if name.endswith(".parquet") and not name.startswith("_"):
             assert (tmp_path / "shards" / name).read_bytes() == (Path(shards.ingest.shards) / name).read_bytes()
+
+
+def test_a_second_ingest_into_the_same_folder_names_the_first(shards, tmp_path):
+    config = override(shards, {"ingest.shards": str(tmp_path)})
+    says = rf"works there: process {os.getpid()} on \S+, since"
+    with only_ingest(str(tmp_path)), pytest.raises(IngestError, match=says):
+        ingest(config, configured_catalog(config), silent)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
