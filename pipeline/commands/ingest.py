@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.command_line import one_line_errors, parse, planning
 from pipeline.config import Config
-from pipeline.masking import masked
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import PRETRAIN
 from pipeline.submission import resolve
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(note)
         if plan:
             print(planned(config, estimate(config.ingest, catalog), os.cpu_count() or 1))
-            print(next_steps(command("ingest", *masked(words))))
+            print(next_steps(command("ingest", *words)))
             return
         connect(config, need_training=False)
         print(ingested(config, ingest(config, catalog)))

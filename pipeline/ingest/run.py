@@ -29,6 +29,7 @@ from pipeline.ingest.run_errors import IngestError, check, explained, stopped
 from pipeline.ingest.staging import STAGING, finished, list_of, part_name
 from pipeline.ingest.write_shards import Groups, groups_of, write_shard
 from pipeline.interruptions import Interrupted
+from pipeline.masking import masked
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.shards.tables import read_table
@@ -76,7 +77,7 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
             clips = pa.concat_tables(read_table(list_of(shards, name)) for name in groups)
             rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
             made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
-            write_manifest(shards, clips, made)
+            write_manifest(shards, clips, masked(made))
         if exists(f"{shards}/{STAGING}"):
             remove(f"{shards}/{STAGING}")
         manifest = read_manifest(shards)

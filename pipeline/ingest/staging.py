@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.run_errors import stopped
+from pipeline.masking import masked
 from pipeline.shards.schema import SHARD_SCHEMA
 from pipeline.shards.tables import write_table
 from pipeline.storage import exists
@@ -41,12 +42,13 @@ def finished(shards: str, name: str) -> bool:
 def make_store(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return the stage that writes each row, good or failed, to its own file, so that the clip survives any crash.
 
-    A row without a clip id reports a broken archive and is not written.
+    Addresses are written without their secrets. A row without a clip id reports a broken archive and is not written.
     """
 
     def store(row: dict[str, Any]) -> dict[str, Any]:
         stored = {field.name: row.get(field.name) for field in SHARD_SCHEMA}
         stored["status"] = stored["status"] or "ok"
+        stored |= masked({name: stored[name] for name in ("source", "error_message")})
         stop = None
         if stored["clip_id"] is not None:
             table, file = pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}"

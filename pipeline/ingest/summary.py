@@ -7,6 +7,7 @@ from pipeline.config import Config
 from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
+from pipeline.masking import masked
 from pipeline.shards import read_clips
 from pipeline.table import size, table
 
@@ -45,7 +46,7 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
     if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
         lines.append("  the same command with --retry retryable tries again what may succeed")
-    return "\n".join(lines)
+    return masked("\n".join(lines))
 
 
 def planned(config: Config, plan: Estimate, cores: int) -> str:
@@ -71,4 +72,4 @@ def planned(config: Config, plan: Estimate, cores: int) -> str:
             f"  YouTube: {plan.videos:,} videos, {config.ingest.fetch.youtube_per_hour:g} an hour and address: "
             f"{plan.youtube_hours:,.1f} hours{faster if config.catalog.dataset.startswith('kinetics') else ''}"
         )
-    return "\n".join(lines)
+    return masked("\n".join(lines))
