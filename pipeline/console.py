@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.masking import masked
+
 VERBOSE = "PIPELINE_VERBOSE"
 MARK = "@progress1:"  # prefix of a message that another process forwards
 _OF_RAY = re.compile(r"^(\x1b\[\d+m)?\((autoscaler|raylet|[^()]*\bpid=\d+)")  # Ray's prefix of another process's line
@@ -209,7 +211,8 @@ _screen: Screen | Forwarded | None = None  # the screen of a process without a l
 
 
 def say(line: str) -> None:
-    """Print a line for the user."""
+    """Print a line for the user, with the secrets in its addresses masked."""
+    line = masked(line)
     if _logged is not None:
         _logged.note(f"{time.strftime('%H:%M:%S')} {line}")
         _logged.screen.say(line)

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from pipeline.masking import masked
 from pipeline.submission import submitted
 
 PROGRAM = "video-actions"
@@ -51,8 +52,8 @@ def mlflow_ui(uri: str) -> str:
 
 
 def next_steps(*lines: str) -> str:
-    """Return the last part of a summary: the commands that may come next."""
-    return "\n".join(["", "next:", *(f"  {line}" for line in lines)])
+    """Return the last part of a summary: the commands that may come next, with the secrets in addresses masked."""
+    return masked("\n".join(["", "next:", *(f"  {line}" for line in lines)]))
 
 
 def spoken(doc: str | None) -> str:

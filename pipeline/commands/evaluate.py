@@ -66,8 +66,8 @@ def main(argv: list[str] | None = None) -> None:
                 fields.setdefault("tracking.uri", base.tracking.uri)
             config = connect(resolve(override(source.config, fields)))
             result = score_networks(config, source)
-        print(evaluated(result))
-        place = ("--storage", config.storage, "--tracking.uri", masked(config.tracking.uri))
+        print(masked(evaluated(result)))
+        place = ("--storage", config.storage, "--tracking.uri", config.tracking.uri)
         fuse = command("evaluate", "--fuse", result.path, "OTHER/scores.parquet", *place)
         print(next_steps(*pages(result.run), fuse))
 

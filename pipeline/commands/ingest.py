@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.command_line import one_line_errors, parse, planning
 from pipeline.config import Config
-from pipeline.masking import masked
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import PRETRAIN
 from pipeline.submission import resolve
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if plan:
             cost = estimate(config.ingest, catalog)
             print(planned(config.catalog, config.ingest, cost, os.cpu_count() or 1))
-            print(next_steps(command("ingest", *masked(words))))
+            print(next_steps(command("ingest", *words)))
             return
         connect(config, need_training=False)
         with summarised(config.ingest.shards):

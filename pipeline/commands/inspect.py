@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
+from pipeline.masking import masked
 from pipeline.next_command import command, next_steps
 
 
@@ -41,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
 
         pairs = overlaps(arguments.shards, arguments.against) if arguments.against else None
         verification = verify(arguments.shards, decode=not arguments.no_decode)
-        print(inspected(arguments.shards, verification))
+        print(masked(inspected(arguments.shards, verification)))
         if pairs is not None:
-            print(shared(arguments.against, pairs))
+            print(masked(shared(arguments.against, pairs)))
         if arguments.card:
             page = data_card(arguments.shards, verification, arguments.against, pairs)
             arguments.card.write_text(page, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.masking import masked
 from pipeline.next_command import mlflow_ui
 
 if TYPE_CHECKING:
@@ -13,4 +12,4 @@ def pages(run: "Run") -> list[str]:
     """Return the address of a run's page; for a local tracking store, after the command that starts a server."""
     from pipeline.tracking.addresses import run_page, served
 
-    return [run_page(run)] if served(run.uri) else [mlflow_ui(masked(run.uri)), run_page(run)]
+    return [run_page(run)] if served(run.uri) else [mlflow_ui(run.uri), run_page(run)]

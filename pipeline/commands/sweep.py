@@ -10,6 +10,7 @@ from dataclasses import replace
 from pipeline.command_line import given, one_line_errors, parse
 from pipeline.commands.pages import pages
 from pipeline.config import SweepConfig, from_dict, to_dict
+from pipeline.masking import masked
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import SWEEP
 from pipeline.submission import resolve
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sweep = from_dict(SweepConfig, {**to_dict(sweep), "base": to_dict(stored)})
         fitted = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
         result = search(fitted)
-        print(swept(fitted, result))
+        print(masked(swept(fitted, result)))
         winner = keep_winner(sweep.base, result)
         if "://" in winner:
             print(next_steps(*pages(result.run), f"fetch {winner}", command("pretrain", "--config", "winner.yaml")))

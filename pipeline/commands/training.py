@@ -29,14 +29,14 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
 
         if plan:
             print(planned(config, given(words)))
-            print(next_steps(command(verb, *masked(words))))
+            print(next_steps(command(verb, *words)))
             return
         config = prepared(config, given(words), check)
         result = pretrain(config)
-        print(pretrained(config, result))
+        print(masked(pretrained(config, result)))
         if result.version is not None:
             model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
-            look = command("predict", "VIDEO", "--model", model, "--tracking", masked(config.tracking.uri))
+            look = command("predict", "VIDEO", "--model", model, "--tracking", config.tracking.uri)
             print(next_steps(*pages(result.run), look))
 
 

@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         if plan:
             print(planned(config, given(words), labelled=False))
-            print(next_steps(command("transfer", *masked(words))))
+            print(next_steps(command("transfer", *words)))
             return
         config = prepared(config, given(words), check_transfer, labelled=False)
         result = transfer(config)
-        print(transferred(config.model.name, result))
+        print(masked(transferred(config.model.name, result)))
         network = ("--model.name", config.model.name, "--model.weights.rgb", result.student)
         data = ("--catalog.videos", "VIDEOS", "--catalog.annotations.splits", "SPLITS")
         print(next_steps(command("finetune", "--recipe", "t3d121_ucf101", *network, *data)))

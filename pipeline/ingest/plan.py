@@ -15,6 +15,7 @@ from pipeline.catalog.rows import drawn_split
 from pipeline.config import IngestConfig, ResourcesConfig, flatten, to_dict
 from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING
+from pipeline.masking import masked
 from pipeline.shards.codec import ENCODING
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists, make_folder, read_json, write_json
@@ -78,10 +79,10 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
     if not complete:
         make_folder(f"{shards}/{STAGING}")
     if not exists(f"{shards}/{PLAN}"):
-        write_json(f"{shards}/{PLAN}", plan)
+        write_json(f"{shards}/{PLAN}", masked(plan))
         return
     there = flatten(read_json(f"{shards}/{PLAN}"))
-    for name, wanted in flatten(plan).items():
+    for name, wanted in flatten(masked(plan)).items():
         if name in ("encoding", "flow_version") and complete:  # no clips will be added to the set
             continue
         if there.get(name) != wanted:

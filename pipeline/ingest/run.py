@@ -35,6 +35,7 @@ from pipeline.ingest.run_errors import IngestError, LostClipsError, check, expla
 from pipeline.ingest.staging import STAGING, finished, list_of, part_name, staged, unstaged
 from pipeline.ingest.write_shards import Groups, groups_of, write_shard
 from pipeline.interruptions import Interrupted
+from pipeline.masking import masked
 from pipeline.progress import Progress
 from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.shards.schema import CLIPS_SCHEMA
@@ -105,7 +106,7 @@ def _complete(
     clips = pa.concat_tables(read_table(list_of(shards, name), CLIPS_SCHEMA) for name in groups)
     rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
     made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
-    write_manifest(shards, clips, made)
+    write_manifest(shards, clips, masked(made))
 
 
 def _changed(config: Config) -> list[str]:

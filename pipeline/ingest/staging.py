@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipeline.ingest.candidates import archives_of, is_archived
 from pipeline.ingest.nodes import UNSEEN
 from pipeline.ingest.run_errors import stopped
+from pipeline.masking import masked
 from pipeline.shards.schema import SHARD_SCHEMA
 from pipeline.shards.tables import write_table
 from pipeline.storage import exists, list_files
@@ -95,11 +96,13 @@ def make_store(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return the stage that writes each row, good or failed, to its own file, so that the clip survives any crash.
 
     A provisional failure is not written, and neither is a row without a clip id, which reports a broken archive.
+    Addresses are written without their secrets.
     """
 
     def store(row: dict[str, Any]) -> dict[str, Any]:
         stored = {field.name: row.get(field.name) for field in SHARD_SCHEMA}
         stored["status"] = stored["status"] or "ok"
+        stored |= masked({name: stored[name] for name in ("source", "error_message")})
         stop, open_ = None, provisional({**row, "status": stored["status"]})
         if stored["clip_id"] is not None and not open_:
             file = f"{folder}/{part_name(row['clip_id'], row.get('rank'))}"

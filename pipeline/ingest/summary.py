@@ -11,6 +11,7 @@ from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
 from pipeline.ingest.replaced import note, replaced
 from pipeline.ingest.run_errors import LostClipsError
+from pipeline.masking import masked
 from pipeline.shards import read_clips
 from pipeline.table import size, table
 
@@ -56,7 +57,7 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         lines.append("  the same command with --retry retryable tries again what may succeed")
     if changed := replaced(shards):
         lines.append(f"  {note(changed)}")
-    return "\n".join(lines)
+    return masked("\n".join(lines))
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores:
             f"  YouTube: {plan.videos:,} videos, {ingest.fetch.youtube_per_hour:g} an hour and address: "
             f"{plan.youtube_hours:,.1f} hours{faster if catalog.dataset.startswith('kinetics') else ''}"
         )
-    return "\n".join(lines)
+    return masked("\n".join(lines))
 
 
 def _reasons(reasons: Mapping[str, Sequence[str]], shown: int = 3) -> list[str]:

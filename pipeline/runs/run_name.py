@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config import Config, ConfigError, from_dict, stored, to_dict
-from pipeline.masking import masked, masked_fields
+from pipeline.masking import masked_fields, without_secrets
 from pipeline.storage import exists, list_entries, read_json
 from pipeline.tracking.runs import time_stamp
 from pipeline.training.classes import some
@@ -102,7 +102,7 @@ def changed(before: Config, asked: Config, given: Collection[str]) -> Config:
         old, new = _at(values, name), _at(wanted, name)
         if old == new or name in ABOUT_THE_RUN:
             continue
-        if not name.startswith(MAY_CHANGE) and masked(new) != old:
+        if not name.startswith(MAY_CHANGE) and _plain(new) != _plain(old):
             raise ConfigError(f"--{name}: a resumed run keeps its {old}; a new run may have another")
         section, _, leaf = name.rpartition(".")
         (_at(values, section) if section else values)[leaf] = new
@@ -123,6 +123,13 @@ def _at(values: Any, name: str) -> Any:
     for part in name.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without the secrets in its addresses, which the environment may hold instead, and which change."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _plain_name(field: str, name: str) -> str:

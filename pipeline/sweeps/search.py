@@ -22,6 +22,7 @@ from pipeline.cluster import quiet_worker
 from pipeline.config import Config, SweepConfig, from_dict, to_dict, yaml_text
 from pipeline.figures import charts as figures
 from pipeline.interruptions import Interrupted
+from pipeline.masking import masked
 from pipeline.shards import read_manifest
 from pipeline.storage import make_folder, write_atomically
 from pipeline.sweeps.space import AXES, param_space, trial_config, trials
@@ -108,7 +109,7 @@ def keep_winner(base: Config, result: Swept) -> str:
         The path of the file.
     """
     file = f"{result.folder}/winner.yaml"
-    text = yaml_text(to_dict(trial_config(base, result.rows[0], name="")))
+    text = yaml_text(masked(to_dict(trial_config(base, result.rows[0], name=""))))
     write_atomically(file, lambda stream: stream.write(text.encode()))
     return file
 

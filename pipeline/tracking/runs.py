@@ -133,7 +133,7 @@ class Run:
         """
         with warnings.catch_warnings():  # MLflow has two equivalent classes for a local folder
             warnings.filterwarnings("ignore", "The specified dataset source can be interpreted in multiple ways")
-            source = resolve_dataset_source(shards if "://" in shards else Path(shards).as_uri())
+            source = resolve_dataset_source(masked(shards) if "://" in shards else Path(shards).as_uri())
         inputs = []
         for split, context in contexts.items():
             counts = manifest["splits"][split]

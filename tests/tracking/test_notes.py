@@ -16,7 +16,7 @@ def test_a_description_is_markdown_without_passwords_and_never_too_long(uri):
         note = run.client.get_run(run.run_id).data.tags["mlflow.note.content"]
         set_note(run, ["x" * 20000])
     table = ["| network | clips |", "| --- | --- |", "| rgb | 3 |"]
-    assert note.splitlines() == ["**A**", "", *table, "", "```", "echo 'a b' http://u:***@h", "```"]
+    assert note.splitlines() == ["**A**", "", *table, "", "```", "echo 'a b' http://***@h", "```"]
     run.client.create_experiment("made by hand", tags={"mlflow.note.content": "mine"})
     with tracked_run(uri, "made by hand", "a"):
         tags = run.client.get_experiment_by_name("made by hand").tags
@@ -38,7 +38,7 @@ def test_an_address_leads_to_the_page_of_the_run_as_machine_learning(uri):
 
 
 @pytest.mark.parametrize(
-    ("uri", "root"), [("http://mlflow:5000/", "http://mlflow:5000"), ("https://me:s3cret@host", "https://me:***@host")]
+    ("uri", "root"), [("http://mlflow:5000/", "http://mlflow:5000"), ("https://me:s3cret@host", "https://***@host")]
 )
 def test_a_server_is_named_by_its_own_address(uri, root):
     assert version_page(uri, "video", "3") == f"{root}/#/models/video/versions/3?workflowType=machine_learning"

@@ -74,10 +74,10 @@ def test_a_run_says_who_ran_what_and_hands_it_down_without_a_password(uri, monke
             child.log_text("note.txt", f"see {words[2]}")
     for run in (parent, child):
         tags = run.client.get_run(run.run_id).data.tags
-        assert tags["command"] == "python jobs/sweep.py --base.tracking.uri http://me:***@host"
+        assert tags["command"] == "python jobs/sweep.py --base.tracking.uri http://***@host"
         assert tags["mlflow.source.name"] == "jobs/sweep.py"
         assert tags["code_digest"] == code_digest()
         assert tags["mlflow.user"]
-    assert child.client.get_run(child.run_id).data.params["tracking.uri"] == "http://me:***@host"
+    assert child.client.get_run(child.run_id).data.params["tracking.uri"] == "http://***@host"
     for name in ("config.yaml", "note.txt"):
-        assert "http://me:***@host" in Path(child.client.download_artifacts(child.run_id, name)).read_text()
+        assert "http://***@host" in Path(child.client.download_artifacts(child.run_id, name)).read_text()

@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, Forbidden, Network, RateLimited, ServerError
+from pipeline.masking import masked, without_secrets
 
 REDIRECTS = 5
 """Largest number of redirects followed from one address."""
@@ -72,16 +73,13 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
 
 def public(uri: str) -> str:
     """Return an address for messages: one short line without user, password and query, which may be secrets."""
-    scheme, separator, rest = uri.partition("://")
-    if separator:
-        authority, slash, path = rest.partition("?")[0].partition("/")
-        uri = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
-    return _printable(uri)
+    plain = without_secrets(uri)
+    return _printable(plain.partition("?")[0] if "://" in plain else plain)
 
 
 def one_line(error: BaseException) -> str:
     """Return the type and message of a library's exception on one line."""
-    return _printable(" ".join(f"{type(error).__name__}: {error}".split()))
+    return _printable(masked(" ".join(f"{type(error).__name__}: {error}".split())))
 
 
 def _printable(text: str, most: int = 300) -> str:

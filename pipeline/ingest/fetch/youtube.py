@@ -41,6 +41,7 @@ from pipeline.ingest.clip_errors import (
 )
 from pipeline.ingest.fetch.limiter import Limiter
 from pipeline.ingest.fetch.scratch import scratch_folder, write_privately
+from pipeline.masking import masked
 
 DIRECT = "direct"
 """Name of the egress of all nodes without a proxy."""
@@ -170,8 +171,7 @@ def _fetch_once(asked: str, settings: FetchConfig, proxy: str | None, folder: Pa
         }
         answer = _run(request, scratch, PATIENCE * settings.timeout_s)
         if "error" in answer:
-            message = answer["message"].replace(proxy, egress_of(proxy)) if proxy else answer["message"]
-            raise error_named(answer["error"])(f"{asked}: {message}")
+            raise error_named(answer["error"])(masked(f"{asked}: {answer['message']}"))
         content = (scratch / "video").read_bytes()
     if not content:
         raise ZeroByte(f"{asked}: an empty file")
@@ -212,7 +212,9 @@ def _run(request: dict[str, Any], scratch: Path, patience_s: float) -> dict[str,
             log.seek(0)
             words = log.read().decode(errors="replace").split("\n")
             last = next((line.strip() for line in reversed(words) if line.strip()), "no last words")
-            raise ExtractorOutdated(f"{request['address']}: yt-dlp's process ended with code {code}: {last[:1000]}")
+            raise ExtractorOutdated(
+                f"{request['address']}: yt-dlp's process ended with code {code}: {masked(last[:1000])}"
+            )
         parsed: dict[str, str] = json.loads(text)
         return parsed
 
