@@ -19,6 +19,7 @@ from pydantic import ValidationError as PydanticValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.masking import masked
+from pipeline.sqlite import address_of, file_of, with_file
 
 T = TypeVar("T")
 Stream = Literal["rgb", "flow"]
@@ -573,7 +574,7 @@ class Config:
             ),
             tracking=dataclasses.replace(
                 self.tracking,
-                uri=_absolute_sqlite(self.tracking.uri, base) or f"sqlite:///{storage}/mlflow.db",
+                uri=_absolute_sqlite(self.tracking.uri, base) or address_of(f"{storage}/mlflow.db"),
             ),
         )
 
@@ -639,8 +640,8 @@ def _weights(given: str, base: Path) -> str:
 
 
 def _absolute_sqlite(uri: str, base: Path) -> str:
-    prefix = "sqlite:///"
-    return prefix + absolute(uri.removeprefix(prefix), base) if uri.startswith(prefix) else uri
+    file = file_of(uri)
+    return uri if file is None else with_file(uri, absolute(file, base))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

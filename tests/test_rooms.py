@@ -36,8 +36,9 @@ ROOMS = {
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
     "masking": set(),
+    "sqlite": set(),
     "storage": set(),
-    "config": {"masking"},
+    "config": {"masking", "sqlite"},
     "console": {"masking"},
     "interruptions": {"console"},
     "progress": {"console"},
@@ -55,16 +56,17 @@ USES = {
     "shards": {"progress", "storage", "table"},
     "ingest": {"config", "console", "interruptions", "masking", "progress", "storage", "table"},
     "clips": {"config"},
-    "tracking": {"config", "console", "interruptions", "masking"},
+    "tracking": {"config", "console", "interruptions", "masking", "sqlite"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
     "registry": {"config", "console", "masking", "networks", "table"},
-    "runs": {"cluster", "config", "interruptions", "masking", "networks", "storage", "table", "workers"},
+    "runs": {"cluster", "config", "interruptions", "masking", "networks", "sqlite", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
-    | {"table", "workers"},
+    | {"sqlite", "table", "workers"},
     "recipes": {"config"},
-    "commands": {"cluster", "command_line", "config", "masking", "next_command", "recipes", "submission", "table"},
+    "commands": {"cluster", "command_line", "config", "masking", "next_command", "recipes", "sqlite", "submission"}
+    | {"table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
 
@@ -86,7 +88,7 @@ FORBIDDEN = {
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},
     **dict.fromkeys(("command_line", "commands", "config", "console", "interruptions", "masking"), PLAIN),
-    **dict.fromkeys(("next_command", "progress", "submission", "table", "workers"), PLAIN),
+    **dict.fromkeys(("next_command", "progress", "sqlite", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
 APART = {"pipeline/flow/cuda": {"torch"}}

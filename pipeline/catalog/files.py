@@ -1,8 +1,8 @@
 """Finding the video files below a folder."""
 
 import os
-from collections.abc import Iterable, Iterator
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,23 @@ def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     if not Path(top).is_dir():
         raise CatalogError(f"{top}: no such folder of videos; give the folder that holds them")
     yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with a separator at the end
+
+
+def named_videos(given: str | os.PathLike[str]) -> list[VideoFile]:
+    """Return the video that a user names, or those below a folder, each with its problem; there is always one or more.
+
+    Nothing is raised, so that what is wrong with one name costs no other. Links are followed to files that they name.
+    """
+    path = Path(given)
+    if not path.is_dir():
+        problem = None if path.is_file() else "not a file" if path.exists() else "no such file"
+        return [VideoFile(str(path), problem)]
+    try:
+        found = list(video_files(path))
+    except CatalogError as error:
+        return [VideoFile(str(path), str(error))]
+    files = [each if Path(each.path).is_dir() else named_videos(each.path)[0] for each in found]
+    return files or [VideoFile(str(path), "no video in this folder")]
 
 
 def is_litter(name: str) -> bool:

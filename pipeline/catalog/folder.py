@@ -30,7 +30,11 @@ from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name,
 SPLITS = ("train", "val", "test")
 SPELLED = {
     **{name: name for name in SPLITS},
-    **{"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"},
+    "training": "train",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "testing": "test",
 }
 """Split of each name, in lower case, that a folder of a split may have."""
 SHOWN = 5  # largest number of empty class folders that a note names

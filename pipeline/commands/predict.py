@@ -4,9 +4,9 @@ video-actions predict clip.mp4
 video-actions predict folder/of/videos --top 3 --output csv > actions.csv
 video-actions predict a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
 
-A folder stands for all videos in it and its subfolders. If a video cannot be read, the others are still classified; the
-exit status is then 1. --views 3 classifies three windows of each video instead of all that the model's test uses, which
-is faster for long videos.
+A folder stands for all videos in it and its subfolders. If a video cannot be read, or is not there, the others are
+still classified; the exit status is then 1. --views 3 classifies three windows of each video instead of all that the
+model's test uses, which is faster for long videos. --tracking takes an address, a storage folder, or its mlflow.db.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
+from pipeline.sqlite import address_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -33,12 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments, load the model, and print the likeliest actions of each video as soon as they are known."""
     arguments = options().parse_args([_file(word) for word in (sys.argv[1:] if argv is None else argv)])
     with one_line_errors():
-        videos = [video for given in arguments.videos for video in _below(given)]
-        if not any(video.exists() for video in videos):
-            fail(f"{videos[0]}: no such file")
+        from pipeline.catalog.files import named_videos
+
+        found = [video for given in arguments.videos for video in named_videos(given)]
+        if all(video.problem for video in found):
+            fail(f"{found[0].path}: {found[0].problem}")
         from pipeline.registry.model_versions import load_classifier, newest
         from pipeline.registry.summary import text
-        from pipeline.registry.video_classifier import Asked
+        from pipeline.registry.video_classifier import Actions, Asked
         from pipeline.tracking.outages import check_registry
 
         asked, registry = Asked(arguments.top, arguments.views), _registry(arguments.tracking)
@@ -46,33 +49,30 @@ def main(argv: list[str] | None = None) -> None:
         model = arguments.model or newest(registry)
         classifier = load_classifier(registry, model)
         print(f"model {model}", file=sys.stdout if arguments.output == "table" else sys.stderr)
+        answers = classifier.classify((Path(video.path) for video in found if not video.problem), asked)
         failed = 0
-        for number, (video, actions) in enumerate(zip(videos, classifier.classify(videos, asked), strict=True), 1):
+        for number, (path, problem) in enumerate(found, 1):
+            actions = Actions(labels=[], probabilities=[], error=problem) if problem else next(answers)
+            name = path.encode(errors="backslashreplace").decode()  # a name need not be UTF-8
             if actions.error:
-                print(f"error: {video}: {actions.error}", file=sys.stderr)
+                print(f"error: {name}: {actions.error}", file=sys.stderr)
                 failed += 1
-            if shown := text(arguments.output, str(video), actions, number, len(videos)):
+            if shown := text(arguments.output, name, actions, number, len(found)):
                 print(shown, flush=True)
     if failed:
         raise SystemExit(1)
 
 
 def _file(word: str) -> str:
-    """Return a command-line argument with ./ before a file name that begins with a dash, as YouTube ids may."""
-    dashed = word.startswith("-") and not word.startswith("--") and word not in ("-h", "-")
-    return f"./{word}" if dashed and not word[1:].isdecimal() else word
-
-
-def _below(given: Path) -> list[Path]:
-    """Return the videos in a folder; for a file, the file itself."""
-    if not given.is_dir():
-        return [given]
-    from pipeline.catalog.files import video_files
-
-    return [Path(found.path) for found in video_files(given)] or fail(f"{given}: no video in this folder")
+    """Return a command-line argument with ./ before a file name that begins with dashes, as YouTube ids may."""
+    short = word in ("-", "--", "-h") or word[1:].isdecimal()
+    long = word.startswith("--") and "." not in word.partition("=")[0] and not Path(word).exists()
+    return word if short or long or not word.startswith("-") else f"./{word}"
 
 
 def _registry(tracking: str) -> str:
-    """Return the URI of the registry; a path to a file means a SQLite database."""
-    default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
-    return f"sqlite:///{Path(tracking).absolute()}" if tracking and Path(tracking).is_file() else tracking or default
+    """Return the URI of the registry; a path to a file means a SQLite database, and that of a folder the one in it."""
+    given = Path(tracking or "outputs").absolute()
+    if tracking and not given.exists():
+        return tracking
+    return address_of(given if given.is_file() else given / "mlflow.db")

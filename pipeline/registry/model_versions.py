@@ -22,6 +22,7 @@ from pipeline.masking import masked
 from pipeline.models.weights import read_weights
 from pipeline.registry.requirements import requirements
 from pipeline.registry.video_classifier import Asked, VideoClassifier
+from pipeline.tracking.moved import follow_storage
 from pipeline.tracking.runs import Run, every_page, use
 
 CARD = "model_card.md"
@@ -92,6 +93,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         RegistryError: the registry knows no such model, or this package did not register it.
     """
     use(tracking_uri)
+    follow_storage(tracking_uri)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))

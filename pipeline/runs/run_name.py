@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.config import Config, ConfigError, from_dict, stored, to_dict
 from pipeline.masking import masked_fields, without_secrets
+from pipeline.sqlite import file_of, with_file
 from pipeline.storage import exists, list_entries, read_json
 from pipeline.tracking.runs import time_stamp
 from pipeline.training.classes import some
@@ -81,9 +82,11 @@ def _moved(values: Any, before: str, now: str) -> Any:
     """Replace the old path of the storage by its present one in all values of a stored config."""
     if isinstance(values, dict):
         return {name: _moved(value, before, now) for name, value in values.items()}
-    if isinstance(values, str) and re.match(rf"(sqlite:///)?{re.escape(before)}(/|$)", values):
-        return values.replace(before, now, 1)
-    return values
+    if not isinstance(values, str):
+        return values
+    if (file := file_of(values)) is not None:
+        return with_file(values, _moved(file, before, now))
+    return now + values[len(before) :] if values == before or values.startswith(f"{before}/") else values
 
 
 def changed(before: Config, asked: Config, given: Collection[str]) -> Config:

@@ -7,6 +7,7 @@ from pipeline.config import Config, ConfigError, load, stored
 from pipeline.evaluation.scores import FUSED
 from pipeline.registry.model_versions import fetch
 from pipeline.runs.run_name import in_storage, read_run
+from pipeline.sqlite import file_of
 from pipeline.training.checkpoints import WEIGHTS, best_checkpoint
 
 STREAMS = ("rgb", "flow", FUSED)
@@ -42,8 +43,15 @@ def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = ""
     """
     model = fetch(tracking_uri, model_uri, folder)
     name = model_uri.removeprefix("models:/")
-    config = stored(Config, model.config, f"model.json of {model_uri}", model.version)
+    config = _beside(stored(Config, model.config, f"model.json of {model_uri}", model.version), tracking_uri)
     return Source(name, model_uri, config, _only(model.weights, stream, model_uri), model.labels)
+
+
+def _beside(config: Config, tracking_uri: str) -> Config:
+    """Return a model's config with the paths that its storage has now, in case it was moved with its registry."""
+    before, now = file_of(config.tracking.uri), file_of(tracking_uri)
+    in_it = before is not None and str(Path(before).parent) == config.storage
+    return in_storage(config, str(Path(now).parent)) if in_it and now and before != now else config
 
 
 def checkpointed(folder: Path, stream: str = "") -> Source:

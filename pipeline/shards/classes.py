@@ -1,4 +1,4 @@
-"""Comparison of class names: of the splits of a list or a shard set, whose spelling may differ, and of any two lists."""
+"""Comparison of class names: of the splits of a list or a shard set, and of any two lists whose spelling may differ."""
 
 import difflib
 import re

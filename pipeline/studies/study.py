@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.config import to_dict
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
+from pipeline.sqlite import address_of
 from pipeline.storage import exists, make_folder, read_json, write_atomically, write_json
 from pipeline.studies.claims import Claim, chosen
 from pipeline.studies.experiments import in_order
@@ -79,7 +80,7 @@ def study_run(storage: str) -> Iterator[Run]:
     make_folder(storage)
     path = f"{storage}/study.json"
     known = read_json(path)["run"] if exists(path) else None
-    uri = f"sqlite:///{storage}/mlflow.db"
+    uri = address_of(f"{storage}/mlflow.db")
     with tracked_run(uri, EXPERIMENT, EXPERIMENT, resume=known, artifacts=artifact_root(uri, storage)) as run:
         write_json(path, {"run": run.run_id})
         yield run

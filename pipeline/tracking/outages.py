@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from pipeline import console
 from pipeline.config import ConfigError
 from pipeline.masking import is_masked, masked
+from pipeline.sqlite import file_of
 
 
 class OutageError(RuntimeError):
@@ -69,7 +70,7 @@ def check_usable(uri: str) -> None:
             f"tracking.uri: MLflow knows no {scheme}:// ({masked(uri)}); give http(s)://, sqlite:///FILE, or one of "
             f"{', '.join(f'{name}://' for name in DATABASES)}"
         )
-    if uri.startswith("sqlite:///") and (reason := _unwritable(Path(uri.removeprefix("sqlite:///")))):
+    if (file := file_of(uri)) is not None and (reason := _unwritable(Path(file))):
         raise ConfigError(f"tracking.uri: {masked(uri)}: {reason}; give a file that can be written")
     try:
         make_url(uri).get_dialect().import_dbapi()
@@ -116,7 +117,7 @@ def check_registry(uri: str) -> None:
     """
     hint = "pass --tracking sqlite:////FOLDER/mlflow.db or http://HOST:PORT, or go where outputs/ is"
     if uri.startswith("sqlite:"):
-        file = Path(uri.removeprefix("sqlite:///"))
+        file = Path(file_of(uri) or "")
         if not file.is_file():
             raise ConfigError(f"no MLflow database {file}; {hint}")
         with file.open("rb") as opened:

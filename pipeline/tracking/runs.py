@@ -28,6 +28,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from pipeline.config import ConfigError, flatten, yaml_text
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
+from pipeline.tracking.moved import artifacts_address, follow_storage, local_path
 from pipeline.tracking.outages import OutageError, check_reachable, is_database, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
 
@@ -208,6 +209,7 @@ def tracked_run(
         OutageError: the server went away during the run, so that the last data is not logged.
     """
     check_reachable(uri)
+    follow_storage(uri)
     client = MlflowClient(uri, uri)
     if resume is None:
         experiment_id = _experiment(client, experiment, artifacts)
@@ -261,7 +263,7 @@ def use(uri: str) -> None:
 
 def artifact_root(uri: str, storage: str) -> str | None:
     """Return the artifact folder: in the storage if MLflow is only a database; None if a server has its own."""
-    return f"{storage}/mlartifacts" if is_database(uri) else None
+    return artifacts_address(storage) if is_database(uri) else None
 
 
 def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:
@@ -279,10 +281,10 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
 
 
 def _check_artifacts(client: MlflowClient, experiment_id: str, artifacts: str | None) -> None:
-    """Check that a storage was not moved together with its database: MLflow keeps absolute paths of artifacts."""
-    kept = client.get_experiment(experiment_id).artifact_location
-    if artifacts and kept.startswith("/") and kept != artifacts and not Path(kept).parent.exists():
-        before, now = str(Path(kept).parent), str(Path(artifacts).parent)
+    """Check that a storage was not moved away from its artifacts: MLflow keeps absolute paths of them."""
+    kept, wanted = local_path(client.get_experiment(experiment_id).artifact_location), local_path(artifacts or "")
+    if kept and wanted and kept != wanted and not kept.parent.exists():
+        before, now = str(kept.parent), str(wanted.parent)
         raise ConfigError(
             f"storage: it was moved, and its MLflow database names {before}; {shlex.join(['ln', '-s', now, before])} "
             "brings that back, or --tracking.uri sqlite:////FILE begins a new database"

@@ -72,7 +72,7 @@ def test_a_disk_with_decomposed_names_has_the_videos_of_a_list_with_composed_one
     there = videos / "danse\u0301" / "cafe\u0301.avi"
     there.parent.mkdir()
     there.touch()
-    rows = read(tmp_path, **{"dans\u00e9": "caf\u00e9.avi 1\n"}).to_pylist()
+    rows = read(tmp_path, dansé="caf\u00e9.avi 1\n").to_pylist()
     assert [(row["label"], row["source"]) for row in rows if row["error_class"] is None] == [("dans\u00e9", str(there))]
 
 

@@ -75,13 +75,13 @@ def test_a_shard_set_is_an_input_under_its_digest(uri, tmp_path):
     }  # fmt: skip
 
 
-def test_a_storage_that_was_moved_is_said_before_anything_is_logged_to_where_it_was(tmp_path):
-    before, now = tmp_path / "before", tmp_path / "now"
+def test_a_storage_that_was_moved_away_from_its_database_is_said_before_anything_is_logged(tmp_path):
+    before, now, uri = tmp_path / "before", tmp_path / "now", f"sqlite:///{tmp_path}/mlflow.db"
     before.mkdir()
-    with tracked_run(f"sqlite:///{before}/mlflow.db", "e", "a", artifacts=f"{before}/mlartifacts") as run:
+    with tracked_run(uri, "e", "a", artifacts=f"{before}/mlartifacts") as run:
         run.log_text("a.txt", "a")
     before.rename(now)
-    moved = {"uri": f"sqlite:///{now}/mlflow.db", "experiment": "e", "name": "b", "artifacts": f"{now}/mlartifacts"}
+    moved = {"uri": uri, "experiment": "e", "name": "b", "artifacts": f"{now}/mlartifacts"}
     for resume in (None, run.run_id):
         says = pytest.raises(ConfigError, match=r"^storage: it was moved, .*; ln -s \S+now \S+before brings")
         with says, tracked_run(**moved, resume=resume):
