@@ -35,13 +35,14 @@ ROOMS = {
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
+    "escaping": set(),
     "masking": set(),
     "storage": set(),
     "config": {"masking"},
-    "console": set(),
+    "console": {"escaping"},
     "interruptions": {"console"},
     "progress": {"console"},
-    "table": set(),
+    "table": {"escaping"},
     "command_line": {"config", "console", "interruptions"},
     "submission": {"command_line", "config"},
     "next_command": {"submission"},
@@ -51,20 +52,22 @@ TOP = {
 }
 USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},
-    "cards": {"storage"},
-    "shards": {"progress", "storage", "table"},
-    "ingest": {"config", "interruptions", "progress", "storage", "table"},
+    "cards": {"escaping", "storage"},
+    "figures": {"escaping"},
+    "shards": {"escaping", "progress", "storage", "table"},
+    "ingest": {"config", "escaping", "interruptions", "progress", "storage", "table"},
     "clips": {"config"},
-    "tracking": {"config", "console", "interruptions", "masking"},
-    "training": {"cluster", "config", "console", "networks", "progress", "storage"},
+    "tracking": {"config", "console", "escaping", "interruptions", "masking"},
+    "training": {"cluster", "config", "console", "escaping", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
-    "registry": {"config", "console", "masking", "networks", "table"},
+    "registry": {"config", "console", "escaping", "masking", "networks", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
     | {"table", "workers"},
     "recipes": {"config"},
-    "commands": {"cluster", "command_line", "config", "masking", "next_command", "recipes", "submission", "table"},
+    "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "submission"}
+    | {"table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
 
@@ -85,7 +88,7 @@ FORBIDDEN = {
     "training": {"mlflow"},
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},
-    **dict.fromkeys(("command_line", "commands", "config", "console", "interruptions", "masking"), PLAIN),
+    **dict.fromkeys(("command_line", "commands", "config", "console", "escaping", "interruptions", "masking"), PLAIN),
     **dict.fromkeys(("next_command", "progress", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
@@ -187,7 +190,7 @@ def test_no_arrow_is_allowed_that_nobody_goes(room):
 
 @pytest.mark.parametrize("room", ["catalog", "flow", "models", "shards"])
 def test_the_rooms_below_know_no_config(room):
-    assert ARROWS[room] <= {"progress", "storage", "table"}
+    assert ARROWS[room] <= {"escaping", "progress", "storage", "table"}
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
+from pipeline.escaping import MESSAGE, one_line
 
 
 def options() -> argparse.ArgumentParser:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         failed = 0
         for number, (video, actions) in enumerate(zip(videos, classifier.classify(videos, asked), strict=True), 1):
             if actions.error:
-                print(f"error: {video}: {actions.error}", file=sys.stderr)
+                print(one_line(f"error: {video}: {actions.error}", MESSAGE), file=sys.stderr)
                 failed += 1
             if shown := text(arguments.output, str(video), actions, number, len(videos)):
                 print(shown, flush=True)

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.escaping import MESSAGE, one_line
 from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
@@ -40,7 +41,10 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     failures = read_clips(config.ingest.shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
         lines.append(f"  {count} {name} ({error_named(name).verdict})")
-    lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
+    lines += [
+        f"  failed: {one_line(row['clip_id'])}: {row['error_class']}: {one_line(row['error_message'], MESSAGE)}"
+        for row in failures[:shown]
+    ]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
     if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
