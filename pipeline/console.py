@@ -4,6 +4,9 @@ A job writes its messages with `say` and `show`. An `Update` is a progress bar o
 elsewhere. In another process of the job, such as a worker, `forward` makes both write lines to standard output. Ray
 carries these lines to the driver, which picks them out of the other output.
 
+What is printed may hold names from other people's files. So control sequences in messages and in standard output are
+spelled out; only the bars use them.
+
 After `log_to`, the standard error of Python and of native code goes into a file, and so does the output that Ray
 forwards from workers. So nothing is lost, and the job's own messages stay readable. `PIPELINE_VERBOSE=1` leaves
 everything on the screen.
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.escaping import printable
 from pipeline.masking import masked
 
 VERBOSE = "PIPELINE_VERBOSE"
@@ -52,12 +56,12 @@ class Update:
     done: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what} {self.said}"
+        return printable(f"{self.what} {self.said}")
 
     def bar(self, width: int) -> str:
         """Return the update as a progress bar for a terminal, at most `width` characters long."""
         full = round(_BAR * min(max(self.share, 0.0), 1.0))
-        return f"{self.what} {'█' * full}{'░' * (_BAR - full)} {self.said}"[:width]
+        return " ".join(printable(f"{self.what} {'█' * full}{'░' * (_BAR - full)} {self.said}").split())[:width]
 
 
 class Screen:
@@ -74,7 +78,7 @@ class Screen:
         """Print a line above the bars, to another stream if one is given."""
         with self._lock:
             self._erase()
-            print(line, file=stream or self.stream, flush=True)
+            print(printable(line), file=stream or self.stream, flush=True)
             self._draw()
 
     def show(self, update: Update) -> None:
@@ -162,6 +166,27 @@ class _Lines(io.TextIOBase):
         return self._logged.stdout.fileno()
 
 
+class _Printed(io.TextIOBase):
+    """Standard output of a command: control sequences in what is printed are spelled out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.stream.closed:
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        return not self.stream.closed and self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+
 class _Logged:
     """The log that replaces standard output and error of this process until `restore`."""
 
@@ -185,7 +210,7 @@ class _Logged:
         elif _OF_RAY.match(line):
             self.note(line)
         else:
-            self.note(line)
+            self.note(printable(line))
             self.screen.say(line, self.stdout)
 
     def note(self, line: str) -> None:
@@ -214,7 +239,7 @@ def say(line: str) -> None:
     """Print a line for the user, with the secrets in its addresses masked."""
     line = masked(line)
     if _logged is not None:
-        _logged.note(f"{time.strftime('%H:%M:%S')} {line}")
+        _logged.note(f"{time.strftime('%H:%M:%S')} {printable(line)}")
         _logged.screen.say(line)
     else:
         _plain().say(line)
@@ -283,7 +308,9 @@ def logged() -> Iterator[None]:
     the end of its standard output, and an error message the end of its standard error.
     """
     global _logged
-    outer, good = _logged is not None, False
+    outer, good, plain = _logged is not None, False, sys.stdout
+    if not outer:
+        sys.stdout = printed = _Printed(plain)
     try:
         yield
         good = True
@@ -300,6 +327,8 @@ def logged() -> Iterator[None]:
             ended.restore()
             if ended.path.exists():
                 print(f"log: {ended.path}", file=sys.stderr if good else sys.stdout, flush=True)
+        if not outer and sys.stdout is printed:
+            sys.stdout = plain
 
 
 class _Crash:
@@ -314,7 +343,7 @@ class _Crash:
             file.write("".join(traceback.format_exception(error)))
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        words = " ".join(str(error).split())[:300]
+        words = printable(" ".join(str(error).split())[:300])
         print(f"error: {kind.__name__}: {words}{where}; the log has the traceback", file=sys.stderr)
 
 

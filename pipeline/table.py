@@ -1,4 +1,4 @@
-"""Plain-text tables, CSV, and readable sizes."""
+"""Plain-text tables, CSV, and readable sizes; cells from outside are escaped."""
 
 import csv
 import io
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.escaping import for_csv, one_line
+
 
 def table(rows: Sequence[Sequence[object]]) -> str:
     """Format rows as a table with aligned columns; the first row is the heading, and numbers are right-aligned."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
     right = [all(not isinstance(row[column], str) for row in rows[1:]) for column in range(len(widths))]
     lines = [
@@ -41,8 +43,8 @@ def size(count: float) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Format rows as CSV."""
+    """Format rows as CSV, for people who open it in a spreadsheet: no cell is a formula (`escaping.for_csv`)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(rows)
+    writer.writerows([for_csv(cell) for cell in row] for row in rows)
     return text.getvalue()

@@ -35,14 +35,15 @@ ROOMS = {
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
+    "escaping": set(),
     "masking": set(),
     "sqlite": set(),
     "storage": set(),
     "config": {"masking", "sqlite"},
-    "console": {"masking"},
+    "console": {"escaping", "masking"},
     "interruptions": {"console"},
     "progress": {"console"},
-    "table": set(),
+    "table": {"escaping"},
     "command_line": {"config", "console", "interruptions"},
     "submission": {"command_line", "config"},
     "next_command": {"masking", "submission"},
@@ -52,20 +53,22 @@ TOP = {
 }
 USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},
-    "cards": {"storage"},
-    "shards": {"progress", "storage", "table"},
-    "ingest": {"config", "console", "interruptions", "masking", "progress", "storage", "table"},
+    "cards": {"escaping", "storage"},
+    "figures": {"escaping"},
+    "shards": {"escaping", "progress", "storage", "table"},
+    "ingest": {"config", "console", "escaping", "interruptions", "masking", "progress", "storage", "table"},
     "clips": {"config"},
-    "tracking": {"config", "console", "interruptions", "masking", "sqlite"},
+    "tracking": {"config", "console", "escaping", "interruptions", "masking", "sqlite"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
-    "registry": {"config", "console", "masking", "networks", "table"},
+    "registry": {"config", "console", "escaping", "masking", "networks", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "sqlite", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
     | {"sqlite", "table", "workers"},
     "recipes": {"config"},
-    "commands": {"cluster", "command_line", "config", "masking", "next_command", "recipes", "sqlite", "submission"}
+    "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "sqlite"}
+    | {"submission"}
     | {"table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
@@ -87,7 +90,7 @@ FORBIDDEN = {
     "training": {"mlflow"},
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},
-    **dict.fromkeys(("command_line", "commands", "config", "console", "interruptions", "masking"), PLAIN),
+    **dict.fromkeys(("command_line", "commands", "config", "console", "escaping", "interruptions", "masking"), PLAIN),
     **dict.fromkeys(("next_command", "progress", "sqlite", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
@@ -189,7 +192,7 @@ def test_no_arrow_is_allowed_that_nobody_goes(room):
 
 @pytest.mark.parametrize("room", ["catalog", "flow", "models", "shards"])
 def test_the_rooms_below_know_no_config(room):
-    assert ARROWS[room] <= {"progress", "storage", "table"}
+    assert ARROWS[room] <= {"escaping", "progress", "storage", "table"}
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)

@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.cards import numbers, sections
 from pipeline.cards.charts import Histogram, bars
 from pipeline.cards.samples import samples
+from pipeline.escaping import MESSAGE, cut, one_line, printable
 from pipeline.shards import Verification, digest, read_catalog, read_manifest
 from pipeline.shards.manifest import MANIFEST, labels_of
 from pipeline.shards.overlaps import by_split
@@ -37,6 +38,7 @@ def data_card(
     environment = Environment(
         loader=PackageLoader("pipeline.cards", "."),
         autoescape=True,  # labels, ids and messages come from other people's files
+        finalize=lambda value: cut(printable(value), MESSAGE) if type(value) is str else value,  # not what is markup
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -46,6 +48,7 @@ def data_card(
         "number": numbers.number,
         "size": numbers.size,
         "span": numbers.span,
+        "name": one_line,
     }
     environment.filters["zip"] = zip
     environment.globals["share"] = numbers.share
@@ -60,7 +63,8 @@ def data_card(
         verification=verification,
         splits=sections.splits(clips),
         notes=notes(shards, clips),
-        failures=failures,
+        failures=failures[:LISTED],
+        failures_in_all=len(failures),
         failure_bars=bars([(kind.error_class, kind.count) for kind in failures]),
         labels=labels,
         class_bars=bars([(label.name, label.present) for label in labels]),

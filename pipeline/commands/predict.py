@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
 from pipeline.commands.words import parser
+from pipeline.escaping import MESSAGE, one_line
 from pipeline.sqlite import address_of
 
 
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
             actions = Actions(labels=[], probabilities=[], error=problem) if problem else next(answers)
             name = path.encode(errors="backslashreplace").decode()  # a name need not be UTF-8
             if actions.error:
-                print(f"error: {name}: {actions.error}", file=sys.stderr)
+                print(one_line(f"error: {name}: {actions.error}", MESSAGE), file=sys.stderr)
                 failed += 1
             if shown := text(arguments.output, name, actions, number, len(found)):
                 print(shown, flush=True)

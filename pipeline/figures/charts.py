@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.escaping import MESSAGE, for_figure
+
 INK, RULE = "#202428", "#d8dce0"
 SERIES = ("#c2410c", "#1d4ed8", "#15803d", "#7c3aed")
 
@@ -32,7 +34,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
         axes.set_ylabel(label)
         axes.legend(frameon=False)
         _plain(axes)
-    figure.suptitle(title, color=INK)
+    figure.suptitle(for_figure(title, MESSAGE), color=INK)
     figure.tight_layout()
     return figure
 
@@ -49,11 +51,12 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], title: str) -> F
             if count:
                 color = "white" if shares[row, column] > 0.5 else INK
                 axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", fontsize=8)
-        axes.set_yticks(range(len(labels)), labels, fontsize=8)
+        names = [for_figure(label) for label in labels]
+        axes.set_xticks(range(len(labels)), names, rotation=45, ha="right", fontsize=8)
+        axes.set_yticks(range(len(labels)), names, fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, color=INK, fontsize=11)
+    axes.set_title(for_figure(title, MESSAGE), color=INK, fontsize=11)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
 
@@ -78,11 +81,11 @@ def class_accuracy(labels: Sequence[str], shares: Sequence[float], clips: Sequen
         axes.text(101, place, f"{round(shares[i] * clips[i])} of {clips[i]}", va="center", fontsize=7, color=INK)
     if left_out > 0:
         axes.text(1, 30, f"{left_out} classes between", va="center", fontsize=7, color=INK)
-    axes.set_yticks(places, [labels[i] for i in shown], fontsize=8)
+    axes.set_yticks(places, [for_figure(labels[i]) for i in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("top-1, %")
-    axes.set_title(title, color=INK, fontsize=10)
+    axes.set_title(for_figure(title, MESSAGE), color=INK, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -113,7 +116,7 @@ def reliability(
     counts.set_ylabel("clips")
     for axes in (curve, counts):
         _plain(axes)
-    figure.suptitle(title, color=INK, fontsize=10)
+    figure.suptitle(for_figure(title, MESSAGE), color=INK, fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -145,7 +148,7 @@ def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Fig
         axes.set_ylabel(f"{metric}, %")
         axes.legend(frameon=False)
         _plain(axes)
-    figure.suptitle(title, color=INK)
+    figure.suptitle(for_figure(title, MESSAGE), color=INK)
     figure.tight_layout()
     return figure
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.escaping import one_line
 from pipeline.figures.animations import gif
 
 INK, FAINT, RULE, PAPER = (32, 36, 40), (120, 126, 132), (216, 220, 224), (255, 255, 255)
@@ -135,7 +136,7 @@ def _write(
 ) -> None:
     """Write a line of text, cut to the width in pixels."""
     font = ImageFont.load_default(size=size)
-    text = " ".join(text.split())
+    text = one_line(text)
     while draw.textlength(text, font=font) > width and len(text) > 1:
         text = text[:-2].rstrip() + "…"
     draw.text(place, text, fill=fill, font=font)

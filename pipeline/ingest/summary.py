@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.config import CatalogConfig, IngestConfig
+from pipeline.escaping import MESSAGE, one_line
 from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
@@ -50,7 +51,10 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
     failures = read_clips(shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
         lines.append(f"  {count} {name} ({verdict_of(name)})")
-    lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
+    lines += [
+        f"  failed: {one_line(row['clip_id'])}: {row['error_class']}: {one_line(row['error_message'], MESSAGE)}"
+        for row in failures[:shown]
+    ]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {shards}/_clips.parquet")
     if any(verdict_of(row["error_class"]) == "retryable" for row in failures):

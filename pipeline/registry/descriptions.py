@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.escaping import MESSAGE, as_code, for_markdown
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
@@ -25,7 +26,7 @@ def training_note(
     networks = " and ".join(f"`{name}`" for name in network_inputs(config.model))
     recipe = f", recipe `{config.recipe}`" if config.recipe else ""
     tracking, name, model = config.tracking, config.name, config.tracking.registered_model
-    about = f"**{config.model.name}** ({networks}) trained on `{manifest['dataset']}`{recipe}"
+    about = f"**{config.model.name}** ({networks}) trained on {as_code(manifest['dataset'])}{recipe}"
     if worth is None:
         again = f"Where it is interrupted, `--resume {name}` goes on with it."
         return [f"{about}.", data_line(config, manifest), again, WHERE]
@@ -59,8 +60,8 @@ def network_note(
 def tested_note(title: str, scores: Scores, worth: Mapping[str, Analysis]) -> list[Paragraph]:
     """Describe a test."""
     return [
-        f"Test of `{title}` on split `{scores.split}`, data digest `{scores.digest}`, {scores.missing} clips missing. "
-        f"Protocol: {scores.protocol}.",
+        f"Test of {as_code(title)} on split {as_code(scores.split)}, data digest {as_code(scores.digest)}, "
+        f"{scores.missing} clips missing. Protocol: {for_markdown(scores.protocol, MESSAGE)}.",
         accuracies(worth),
     ]
 
@@ -80,5 +81,5 @@ def data_line(config: Config, manifest: Mapping[str, Any]) -> str:
     """Say which shard set is used, and for what and with how many clips each split is used."""
     used = {config.training.train_split: "trains", config.training.val_split: "validates"}
     used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "tests"]))
-    counts = [f"`{split}` ({manifest['splits'][split]['present']} clips) {what}" for split, what in used.items()]
-    return f"Data: `{config.ingest.shards}`, digest `{manifest['digest']}`: {', '.join(counts)}."
+    counts = [f"{as_code(split)} ({manifest['splits'][split]['present']} clips) {what}" for split, what in used.items()]
+    return f"Data: {as_code(config.ingest.shards)}, digest {as_code(manifest['digest'])}: {', '.join(counts)}."

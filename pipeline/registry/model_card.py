@@ -1,6 +1,7 @@
 """The model card, in Markdown: what a registered model is, its data, and what it was not tested for.
 
-It follows Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993). Every number in it is of this run.
+It follows Mitchell et al., Model Cards for Model Reporting (arXiv 1810.03993). Every number in it is of this run. Names
+from the data and from the config are escaped, so that a reader's browser loads and runs nothing.
 """
 
 import shlex
@@ -8,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import Config, IngestConfig, ModelConfig, ScheduleConfig, TrackingConfig, TrainingConfig
+from pipeline.escaping import MESSAGE, as_code, for_markdown
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
-from pipeline.tracking.notes import escaped, pipes
+from pipeline.tracking.notes import pipes
 from pipeline.tracking.runs import Run
 from pipeline.training.classes import some
 from pipeline.training.splits import unseen
@@ -59,13 +61,14 @@ def model_card(
 def _what(model: ModelConfig, tracking: TrackingConfig, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
     streams = " and ".join("RGB" if stream == "rgb" else "TV-L1 flow" for stream in model.streams)
     both = len(model.streams) > 1 and "two_stream" not in network_inputs(model)
-    networks = f"`{model.name}`, a network on each of {streams}; their scores are averaged" if both else (
-        f"`{model.name}` on {streams}"
+    networks = f"{as_code(model.name)}, a network on each of {streams}; their scores are averaged" if both else (
+        f"{as_code(model.name)} on {streams}"
     )  # fmt: skip
     return [
-        f"# {tracking.registered_model}",
+        f"# {for_markdown(tracking.registered_model)}",
         "",
-        f"Video in, actions out: {networks}. Trained on {manifest['dataset']}, {len(scores.labels)} classes.",
+        f"Video in, actions out: {networks}. Trained on {for_markdown(manifest['dataset'])}, "
+        f"{len(scores.labels)} classes.",
     ]
 
 
@@ -82,7 +85,8 @@ def _accuracy(scores: Scores, analyses: Mapping[str, Analysis]) -> list[str]:
     return [
         "## Accuracy",
         "",
-        f"On all clips of split `{scores.split}` that could be read, each counted once. Protocol: {scores.protocol}.",
+        f"On all clips of split {as_code(scores.split)} that could be read, each counted once. "
+        f"Protocol: {for_markdown(scores.protocol, MESSAGE)}.",
         f"One guess in {len(scores.labels)} would be right by chance.",
         "",
         *pipes([head, *rows]),
@@ -97,14 +101,18 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     used[training.train_split] = " and ".join(filter(None, ["training", used.get(training.train_split)]))
     rows = []
     for split, counts in manifest["splits"].items():
-        failed = ", ".join(f"{count} {kind}" for kind, count in counts["failed"].items()) or "0"
-        rows.append([split, used.get(split, "-"), str(counts["expected"]), str(counts["present"]), failed])
+        kinds = sorted(counts["failed"].items(), key=lambda pair: -pair[1])
+        failed = ", ".join(f"{count} {for_markdown(kind)}" for kind, count in kinds[:SHOWN]) or "0"
+        rows.append(
+            [for_markdown(split), used.get(split, "-"), str(counts["expected"]), str(counts["present"]), failed]
+        )
     ingest = config.ingest
-    flow = f" Flow: {manifest['plan'].get('flow_version') or 'TV-L1'}, bound {ingest.flow.bound:g} px."
+    flow = f" Flow: {for_markdown(manifest['plan'].get('flow_version') or 'TV-L1')}, bound {ingest.flow.bound:g} px."
     return [
         "## Data",
         "",
-        f"`{manifest['dataset']}`, digest `{manifest['digest']}`, in `{config.ingest.shards}`. Clips are stored at "
+        f"{as_code(manifest['dataset'])}, digest {as_code(manifest['digest'])}, in {as_code(config.ingest.shards)}. "
+        f"Clips are stored at "
         f"{ingest.fps} frames a second, short side {ingest.short_side}.{flow if 'flow' in ingest.streams else ''}",
         "The data card is `data/data_card.html` of the run.",
         *_drawn(manifest["plan"].get("split")),
@@ -117,11 +125,11 @@ def _drawn(split: Mapping[str, Any] | None) -> list[str]:
     """Say how the splits were drawn; nothing if they come with the data set."""
     if not split:
         return []
-    units = f"groups (file of digest `{split['groups']}`)" if split.get("groups") else "clips"
+    units = f"groups (file of digest {as_code(split['groups'])})" if split.get("groups") else "clips"
     fold, rest = split.get("fold"), ""
     shares = []
     if fold:
-        shares, rest = [f"fold {escaped(fold)} is the test"], " of the rest"
+        shares, rest = [f"fold {for_markdown(fold)} is the test"], " of the rest"
     elif split["test_fraction"]:  # if it is 0, the folder has its own test, or there is none
         shares = [f"the test has {100 * split['test_fraction']:g} %"]
     shares.append(f"the validation has {100 * split['val_fraction']:g} %{rest}")
@@ -139,17 +147,18 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
     lines = [
         "## Training",
         "",
-        f"Recipe `{config.recipe or 'none'}`; every field is in `config.yaml` of the run. {optimiser.name.upper()}, "
-        f"learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, windows of {clips.frames} frames of "
-        f"{clips.crop} x {clips.crop} with stride {clips.stride}, seed {config.seed}.",
+        f"Recipe {as_code(config.recipe or 'none')}; every field is in `config.yaml` of the run. "
+        f"{optimiser.name.upper()}, learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, "
+        f"windows of {clips.frames} frames of {clips.crop} x {clips.crop} with stride {clips.stride}, "
+        f"seed {config.seed}.",
         "",
     ]
     for name, one in trained.items():
         best, epochs = one.best, len(one.history)
         lines.append(
             f"- `{name}`: {_origin(config.model, name)}; {epochs} epoch{'s' if epochs > 1 else ''}; the checkpoint "
-            f"taken has {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{training.val_split}`, "
-            f"loss {best['val/loss']:.3f}"
+            f"taken has {100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of "
+            f"{as_code(training.val_split)}, loss {best['val/loss']:.3f}"
         )
     return lines
 
@@ -157,14 +166,14 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
 def _origin(model: ModelConfig, name: str) -> str:
     """Say where a network's initial weights come from."""
     if name in model.weights:
-        return f"from `{model.weights[name]}`, {_MODES.get(model.fine_tune, model.fine_tune)}"
+        return f"from {as_code(model.weights[name])}, {_MODES.get(model.fine_tune, model.fine_tune)}"
     if model.inflate:
-        return f"inflated from 2D weights of ImageNet (`{model.inflate}`)"
+        return f"inflated from 2D weights of ImageNet ({as_code(model.inflate)})"
     return "from scratch"
 
 
 def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list[str]:
-    labels = ", ".join(map(escaped, scores.labels[:SHOWN]))
+    labels = ", ".join(map(for_markdown, scores.labels[:SHOWN]))
     more = f", and {len(scores.labels) - SHOWN} more (`model.json`)" if len(scores.labels) > SHOWN else ""
     split, training = config.evaluation.split, config.training
     decides = bool(_decides(config.schedule, training))
@@ -178,11 +187,11 @@ def _limits(config: Config, manifest: Mapping[str, Any], scores: Scores) -> list
         "",
         f"- It knows {len(scores.labels)} classes and names the likeliest of them for any video, also for one that "
         f"shows none: {labels}{more}.",
-        f"- Tested on `{manifest['dataset']}`, split `{scores.split}`, alone: on no other data set, camera, place or "
-        "group of people, and not against attacks.",
+        f"- Tested on {as_code(manifest['dataset'])}, split {as_code(scores.split)}, alone: on no "
+        "other data set, camera, place or group of people, and not against attacks.",
         *(["- The test split also trained the network or decided over its training: the accuracy is an optimistic one."]
           if tuned else []),
-        *([f"- No training clip shows {escaped(some(untrained, known))}: it has not learned to name them."]
+        *([f"- No training clip shows {for_markdown(some(untrained, known), MESSAGE)}: it cannot name them."]
           if untrained else []),
         *([f"- {failed} clips of the data could not be read and are in no number."] if failed else []),
         f"- It expects a clip that was cut to one action, at most {config.ingest.max_seconds:g} s; sound is not used. "
@@ -218,8 +227,8 @@ def _lineage(config: Config, run: Run, manifest: Mapping[str, Any], trained: Map
     return [
         "## Lineage",
         "",
-        f"- shards `{config.ingest.shards}`, digest `{manifest['digest']}`: inputs of the run",
-        f"- run `{config.name}`, id `{run.run_id}`: configuration, environment, curves, confusion, clips",
-        *(f"- `{name}`: checkpoint `{one.checkpoint}`" for name, one in trained.items()),
-        f"- alias `{config.tracking.alias}`: moved to this version when it was registered",
+        f"- shards {as_code(config.ingest.shards)}, digest {as_code(manifest['digest'])}: inputs of the run",
+        f"- run {as_code(config.name)}, id `{run.run_id}`: configuration, environment, curves, confusion, clips",
+        *(f"- `{name}`: checkpoint {as_code(one.checkpoint)}" for name, one in trained.items()),
+        f"- alias {as_code(config.tracking.alias)}: moved to this version when it was registered",
     ]

@@ -1,8 +1,9 @@
-"""Answers as text: a table for people, JSON or CSV lines for programs."""
+"""Answers as text: a table or CSV for people, JSON lines for programs."""
 
 import json
 from typing import Literal
 
+from pipeline.escaping import MESSAGE, one_line
 from pipeline.registry.video_classifier import Actions
 from pipeline.table import csv_text, table
 
@@ -28,4 +29,4 @@ def text(form: Form, video: str, actions: Actions, number: int, count: int) -> s
         return csv_text([HEAD, *rows] if number == 1 else rows).rstrip("\n")
     which = f"  ({number} of {count})" if count > 1 else ""
     shares = [(label, f"{100 * share:.1f}") for label, share in best]
-    return f"{video}{which}\n{table([('action', '%'), *shares])}" if best else ""
+    return f"{one_line(video, MESSAGE)}{which}\n{table([('action', '%'), *shares])}" if best else ""

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.escaping import NAME, cut
+
 SHOWN, LISTED = 3, 10
 
 
 def some(names: Sequence[str], beside: Sequence[str] = (), most: int = SHOWN) -> str:
     """List the first few names and how many more there are, each with its nearly equal spelling in `beside`, if any."""
-    shown = [f"{name!r}{_alike(name, beside)}" for name in names[:most]]
+    shown = [f"{cut(name, NAME)!r}{_alike(name, beside)}" for name in names[:most]]
     more = [f"{len(names) - most} more"] if len(names) > most else []
     *first, last = [*shown, *more]
     return f"{', '.join(first)} and {last}" if first else last
@@ -109,7 +111,7 @@ def _usable(clips: pa.Table, split: str) -> pa.Table:
 def _alike(name: str, beside: Sequence[str]) -> str:
     plain = {_plain(each): each for each in beside}
     near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
-    return f" (near {plain[near[0]]!r})" if near else ""
+    return f" (near {cut(plain[near[0]], NAME)!r})" if near else ""
 
 
 def _plain(name: str) -> str:

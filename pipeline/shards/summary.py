@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from pipeline.escaping import MESSAGE, one_line
 from pipeline.shards.classes import comparison
 from pipeline.shards.manifest import labels_of, read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
@@ -26,8 +27,8 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
         table(rows),
         f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
     ]
-    lines += [f"  note: {' '.join(note.split())}" for note in notes(shards, clips)]
-    lines += [f"  problem: {' '.join(f'{where}: {what}'.split())}" for where, what in problems[:shown]]
+    lines += [f"  note: {one_line(note, MESSAGE)}" for note in notes(shards, clips)]
+    lines += [f"  problem: {one_line(f'{where}: {what}', MESSAGE)}" for where, what in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more; --card lists them")
     return "\n".join(lines)
@@ -45,7 +46,7 @@ def shared(other: str, pairs: pa.Table, shown: int = 5) -> str:
     lines = ["", f"videos shared with {other}: {len(pairs) or 'no'} pair{'' if len(pairs) == 1 else 's'} of clips"]
     lines += [table(rows)] if len(pairs) else []
     lines += [
-        f"  {row['clip_a']} ({row['split_a']}), {row['clip_b']} ({row['split_b']})"
+        f"  {one_line(row['clip_a'])} ({row['split_a']}), {one_line(row['clip_b'])} ({row['split_b']})"
         for row in pairs.slice(0, shown).to_pylist()
     ]
     return "\n".join(lines)

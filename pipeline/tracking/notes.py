@@ -1,6 +1,5 @@
 """Descriptions of runs, in Markdown, which MLflow's pages show above the metrics."""
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 
@@ -23,13 +22,8 @@ def set_note(run: Run, paragraphs: Iterable[Paragraph]) -> None:
     run.set_tags({MLFLOW_RUN_NOTE: "\n\n".join(text for text in texts if text)[:MAX_NOTE]})
 
 
-def escaped(text: str) -> str:
-    """Escape text from outside, such as a class name, so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", " ".join(text.split()))
-
-
 def pipes(rows: Sequence[Sequence[object]]) -> list[str]:
-    """Format rows as a Markdown table; the first row is the heading."""
+    """Format rows as a Markdown table; the first row is the heading, and cells from outside must be escaped."""
     head, *body = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return [head, f"|{' --- |' * len(rows[0])}", *body]
 

@@ -26,6 +26,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.config import ConfigError, flatten, yaml_text
+from pipeline.escaping import printable
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
 from pipeline.tracking.moved import artifacts_address, follow_storage, local_path
@@ -145,8 +146,9 @@ class Run:
         self.client.log_inputs(self.run_id, datasets=inputs)
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags, all in one request."""
-        self.client.log_batch(self.run_id, tags=[RunTag(name, masked(str(value))) for name, value in tags.items()])
+        """Set tags, all in one request; control characters in them are spelled out."""
+        texts = {name: printable(masked(str(value))) for name, value in tags.items()}
+        self.client.log_batch(self.run_id, tags=[RunTag(name, text) for name, text in texts.items()])
 
     def children(self) -> list[entities.Run]:
         """Return the MLflow runs that have this one as their parent."""

@@ -132,6 +132,22 @@ def test_what_clips_are_called_is_text_and_nothing_else(tmp_path, column):
     assert HOSTILE in read.text
 
 
+def test_long_names_and_control_sequences_do_not_reach_the_page(tmp_path):
+    path = renamed(
+        tmp_path,
+        label=["y" * 20_000] * 8,
+        error_message=["\x1b[2J\u202edaol" + "z" * 50_000] * 8,
+        error_class=[f"kind {number}" for number in range(8)],
+    )
+    html = data_card(path)
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert "y" * 119 + "…" in html
+    assert "y" * 121 not in html
+    assert "z" * 1001 not in html
+    assert (Page(html).wrong, Page(html).open) == ([], [])
+
+
 def test_problems_are_on_the_page(shards):
     read = Page(data_card(shards, Verification(3, [Problem("clip-1", f"fault {i}") for i in range(300)])))
     assert "300 problems. 3 clips were found" in read.text

@@ -1,5 +1,8 @@
 """The model card says what a reader must know, from numbers that are given: no training is needed to test it."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,13 +28,16 @@ def scores() -> Scores:
     return Scores("test", "d" * 16, 1, LABELS, names, targets, {"rgb": rgb, "flow": flow}, "i3d (Quo Vadis)")
 
 
-def card(scores: Scores, drawn: dict | None = None, **fields: str) -> str:
+DRAWN = {"seed": 3, "val_fraction": 0.2, "test_fraction": 0.25, "groups": "97ce"}
+
+
+def card(scores: Scores, drawn: dict | None = None, failed: str = "Truncated", **fields: str) -> str:
     wanted = {"ingest.shards": "/data/set", "evaluation.split": "test", "tracking.uri": "sqlite:////data/mlflow.db"}
     config: Config = override(i3d_folder(), wanted | {name.replace("__", "."): text for name, text in fields.items()})
     counts = {
         "expected": 7,
         "present": 6,
-        "failed": {"Truncated": 1},
+        "failed": {failed: 1},
         "labels": {name: {"present": 2} for name in LABELS},
     }
     manifest = {
@@ -83,3 +89,14 @@ def test_a_split_that_decided_something_is_no_untouched_test(scores):
 
 def test_a_class_name_is_no_markup(scores):
     assert r"jump, run \| fast, \<b\>sit\</b\>" in card(scores)
+
+
+def test_a_card_of_hostile_names_loads_runs_and_links_nothing(scores):
+    evil = "![x](https://evil.example/p.png) <img src=//evil.example> [y](javascript:z) www.evil.example a@evil.ex"
+    names = (evil, "x" * 20_000, "`</code><script>alert(1)</script>\x1b[2J")
+    text = card(replace(scores, labels=names, protocol=evil), {**DRAWN, "fold": evil}, failed=evil)
+    assert text.count("evil") > 9
+    read = re.sub(r"`[^`\n]*`", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL))  # without code
+    assert re.findall(r"(?<!\\)[<\[\]`&]|https?://|www\.|@\w", read) == []
+    assert len(text) < 12_000
+    assert "\x1b" not in text

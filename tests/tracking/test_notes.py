@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.commands.pages import pages
 from pipeline.tracking.addresses import run_page, version_page
-from pipeline.tracking.notes import commands, escaped, pipes, set_note
+from pipeline.tracking.notes import commands, pipes, set_note
 from pipeline.tracking.runs import Run, tracked_run
 
 
@@ -49,7 +49,3 @@ def test_a_server_that_is_away_costs_the_address_its_end_and_nothing_else(monkey
     away = Run("http://127.0.0.1:9", "x")
     assert run_page(away) == "http://127.0.0.1:9/#/experiments?workflowType=machine_learning"
     assert pages(away) == [run_page(away)]
-
-
-def test_a_class_name_is_shown_and_is_no_markup():
-    assert escaped("<b>run | fast_x</b>\n# 2") == r"\<b\>run \| fast\_x\</b\> \# 2"
