@@ -8,6 +8,7 @@ from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
 from pipeline.shards import read_clips
+from pipeline.shards.notes import count_notes
 from pipeline.table import size, table
 
 
@@ -37,6 +38,9 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
+    notes = count_notes(read_clips(config.ingest.shards)["source_notes"].to_pylist())
+    if notes:
+        lines.append("  unusual sources: " + ", ".join(f"{count} {note}" for note, count in notes.most_common()))
     failures = read_clips(config.ingest.shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
         lines.append(f"  {count} {name} ({error_named(name).verdict})")
