@@ -1,6 +1,7 @@
 """The contents of the page's sections, computed from the table of clips alone."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.cards.charts import Bar, Histogram, Ranking, bars, histogram, ranking
+from pipeline.shards.notes import count_notes
 
 SHOWN = 20
 """Most entries shown of each: messages of a failure class, groups of identical videos, pairs of shared videos."""
@@ -112,6 +114,7 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
         _ranked("Source size", sizes),
         _ranked("Source rate", rates),
         _ranked("Source codec", good["source_codec"]),
+        _counted("Source notes", count_notes(good["source_notes"].to_pylist())),
     ]
     return [chart for chart in charts if chart]
 
@@ -193,7 +196,11 @@ def _parameters(text: str) -> str:
 
 def _ranked(title: str, column: pa.ChunkedArray) -> Ranking | None:
     known = pc.value_counts(column.drop_null()).to_pylist()
-    return ranking(title, [item["values"] for item in known], [item["counts"] for item in known]) if known else None
+    return _counted(title, {item["values"]: item["counts"] for item in known})
+
+
+def _counted(title: str, counts: Mapping[str, int]) -> Ranking | None:
+    return ranking(title, list(counts), list(counts.values())) if counts else None
 
 
 def _bytes(title: str, column: pa.ChunkedArray) -> Histogram | None:

@@ -53,6 +53,12 @@ class Truncated(ClipError):  # noqa: N818
     verdict = "retryable"
 
 
+class Encrypted(ClipError):  # noqa: N818
+    """The source is encrypted or scrambled, and there is no key."""
+
+    verdict = "operator"
+
+
 class UnknownCodec(ClipError):  # noqa: N818
     """The installed PyAV has no decoder for the source."""
 

@@ -14,6 +14,7 @@ from pipeline.ingest.replaced import note, replaced
 from pipeline.ingest.run_errors import LostClipsError
 from pipeline.masking import masked
 from pipeline.shards import read_clips
+from pipeline.shards.notes import count_notes
 from pipeline.table import size, table
 
 
@@ -48,6 +49,9 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
+    notes = count_notes(read_clips(shards)["source_notes"].to_pylist())
+    if notes:
+        lines.append("  unusual sources: " + ", ".join(f"{count} {name}" for name, count in notes.most_common()))
     failures = read_clips(shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
         lines.append(f"  {count} {name} ({verdict_of(name)})")

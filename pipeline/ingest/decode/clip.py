@@ -5,8 +5,7 @@ This runs native code on files of unknown origin and may hang or crash. So inges
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -15,41 +14,19 @@ from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
 from numpy.typing import NDArray
 
-from pipeline.ingest.clip_errors import (
-    ClipError,
-    DecodeError,
-    FileNotFound,
-    NotAVideo,
-    TooLarge,
-    Truncated,
-    UnknownCodec,
-    Unreadable,
-    ZeroByte,
-)
+from pipeline.ingest.clip_errors import FileNotFound, Unreadable, ZeroByte
 from pipeline.ingest.decode.constant_rate import ConstantRate, Keep
 from pipeline.ingest.decode.orientation import View, check_same_shape, view_of
-from pipeline.ingest.decode.packet_digest import PacketDigest, decoded
+from pipeline.ingest.decode.packet_digest import PacketDigest
+from pipeline.ingest.decode.pixels import colour_notes, stretched
+from pipeline.ingest.decode.reading import Reader
 from pipeline.ingest.decode.seek import Doubt, after_jump
+from pipeline.ingest.decode.source import Progress, damage, explained, open_video, video_stream
+from pipeline.ingest.decode.stated_length import is_longer
 from pipeline.ingest.decode.timestamps import Clock
-from pipeline.ingest.decode.truncation import cut_short
-
-MAX_SOURCE_PIXELS = 8192 * 4352
-"""Largest number of pixels of a source picture: 8K. A decoder holds up to about twenty pictures."""
-
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,gif,apng,nut,rm,mxf,dv,wtv,"
-    "swf,ivf,obu,av1,h264,hevc,vvc,m4v,mjpeg,yuv4mpegpipe,wav,mp3,flac,aac,aiff"
-)
-"""Container formats that are opened. Sound formats are included, so that the error can say that a file is only sound.
-
-Playlists and lists of files are excluded, because they make FFmpeg read other files and addresses. Pictures and text,
-which FFmpeg would also play, are excluded too."""
-
-STATED_DURATION = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"}
-"""Containers whose header states the duration; for others libavformat estimates it by bit rate or from the end."""
+from pipeline.ingest.decode.wholeness import Shown, judge
 
 
 @dataclass(frozen=True)
@@ -67,7 +44,9 @@ class SourceFacts:
     packets_sha256: str
     """Digest of the compressed video of the clip alone; see `pipeline.ingest.decode.packet_digest`."""
     source_notes: str
-    """Anything unusual, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged frames."""
+    """Anything unusual, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged frames.
+
+    A note may begin with a number and end in brackets; `pipeline.shards.notes` counts clips by what is between them."""
 
     def columns(self) -> dict[str, Any]:
         """Return the facts as columns of a shard row."""
@@ -124,22 +103,26 @@ def _decode(
 ) -> SourceFacts:
     """Fill a clip by decoding from the beginning of the source, or after a jump to the clip's start."""
     digest = PacketDigest(clip.start, clip.last)
-    progress = _Progress(path)
-    with _explained(progress), av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
-        stream = _video_stream(container)
+    progress = Progress(path)
+    with explained(progress) as log, open_video(path) as container:
+        stream = video_stream(container)
         progress.decoding = True
-        aspect = stream.sample_aspect_ratio
-        clock = Clock(stream.guessed_rate or stream.average_rate, max_seconds)
+        if clip.last is None and is_longer(path, container, stream, clip.start + Fraction(max_seconds), max_seconds):
+            raise clip.too_long()
+        rate = stream.guessed_rate or stream.average_rate
+        clock, reader = Clock(rate, max_seconds), Reader(container, stream, log, rate)
         view: View | None = None
+        times: list[float] = []
+        colours: set[str] = set()
         interlaced = damaged = 0
 
         def read(packet: av.Packet) -> None:
             digest.add(packet, clock.origin)
 
         if jump:
-            frames = after_jump(container, stream, clock, clip.start, read)
+            frames = after_jump(container, stream, reader, clock, clip.start, read)
         else:
-            frames = decoded(container.demux(stream), read)
+            frames = reader.frames(reader.packets(), read)
         for frame in frames:
             if view is None or (frame.width, frame.height) != progress.size:
                 now = view_of(frame, short_side)
@@ -147,26 +130,36 @@ def _decode(
                 view = view or now
                 progress.size = frame.width, frame.height
             progress.frames += 1
-            clip.add(frame, clock.since_start(frame), view)
+            since = clock.since_start(frame)
+            times.append(float(since))
+            clip.add(frame, since, view)
             if clip.complete:
                 break
             if clip.frames == 1:  # earlier frames were not in the clip
                 interlaced = damaged = 0
+                colours.clear()
             interlaced += frame.interlaced_frame
             damaged += frame.is_corrupt
+            colours |= colour_notes(frame, colours)
         if view is None:
-            raise cut_short(path) or DecodeError("no frame decodes")
-        if not clip.complete:
-            _check_whole(container, stream, clip.end())
+            raise damage(path, "no frame decodes")
+        ended = not clip.complete
+        if ended:
+            clip.end()
+        shown = Shown(clock.origin or Fraction(0), times, clip.begun, clip.until, ended)
+        flaws = judge(path, container, stream, reader, shown)
         clip.check()
         codec = stream.codec_context
         size, sha256 = fingerprint
+        aspect = stream.sample_aspect_ratio
         notes = {
             "interlaced": 2 * interlaced > clip.frames,
             "turned": view.turned,
-            f"pixel aspect {aspect and f'{aspect.numerator}:{aspect.denominator}'}": aspect not in (None, 0, 1),
+            f"pixel aspect {aspect and f'{aspect.numerator}:{aspect.denominator}'}": stretched(aspect),
             "times guessed": clock.guessed,
-            f"{damaged} damaged frames": damaged,
+            **dict.fromkeys(sorted(colours), True),
+            **flaws,
+            f"ends before the clip ({clip.count} of {clip.count + clip.missing} frames)": clip.missing > 1,
         }
         return SourceFacts(
             source_codec=codec.name,
@@ -179,74 +172,6 @@ def _decode(
             packets_sha256=digest.hexdigest(clock.origin),
             source_notes=", ".join(note for note, holds in notes.items() if holds),
         )
-
-
-@dataclass
-class _Progress:
-    """The state of decoding, for error messages."""
-
-    path: str
-    decoding: bool = False
-    frames: int = 0
-    size: tuple[int, int] = (0, 0)
-
-
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """Return the video stream that a player shows, which is no cover picture; set its limits for decoding."""
-    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not videos:
-        only = "no video stream in it but a cover picture" if container.streams.video else "no video stream in it"
-        raise NotAVideo(f"{only}; it is {container.format.name}")
-    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
-    codec = stream.codec_context
-    if codec is None:
-        raise UnknownCodec("the installed PyAV has no decoder for its video stream")
-    if codec.width * codec.height > MAX_SOURCE_PIXELS:
-        raise TooLarge(f"{codec.width}x{codec.height}; {MAX_SOURCE_PIXELS} pixels a picture are the most")
-    codec.thread_count = 1  # clips are decoded in parallel instead
-    codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}  # a stream may change its size part-way
-    return stream
-
-
-def _check_whole(container: av.container.InputContainer, stream: av.VideoStream, end: Fraction) -> None:
-    """Check that a source that was read to its end is as long as its header says.
-
-    It may be shorter by a tenth, or by half a second if that is more. `end` is its measured end in seconds.
-    """
-    if container.format.name not in STATED_DURATION:
-        return
-    stated = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
-    if end < stated - max(Fraction(1, 2), stated / 10):
-        raise Truncated(f"ends at {float(end):.2f} s; its header says {float(stated):.2f} s")
-
-
-@contextmanager
-def _explained(progress: _Progress) -> Iterator[None]:
-    """Turn an error of PyAV into a `ClipError`, with libav's last message if logging is on."""
-    with av.logging.Capture() as log:
-        try:
-            yield
-        except MemoryError as error:
-            raise TooLarge(f"decoding takes more memory than a clip may, after {progress.frames} frames") from error
-        except (av.FFmpegError, UnicodeDecodeError) as error:
-            raise _explanation(error, progress, [message for _, _, message in log]) from error
-
-
-def _explanation(error: Exception, progress: _Progress, log: list[str]) -> ClipError:
-    """Return the `ClipError` that an error of PyAV means."""
-    if isinstance(error, av.error.DecoderNotFoundError):
-        return UnknownCodec(f"the installed PyAV has no decoder for its video stream: {error}")
-    said = getattr(error, "strerror", None) or str(error)
-    words = f"; libav: {log[-1].strip()}" if log else ""
-    after = f" after {progress.frames} frames" if progress.decoding else ""
-    shortened = cut_short(progress.path)
-    if shortened:
-        return type(shortened)(f"{shortened} ({said}{after}{words})")
-    if progress.decoding:
-        return DecodeError(f"{said}{after}{words}")
-    if isinstance(error, av.error.ArgumentError):  # raised for formats that the whitelist excludes
-        return NotAVideo("no container of video; playlists, pictures and text are not opened")
-    return NotAVideo(f"{said}{words}")
 
 
 def _fingerprint(path: str) -> tuple[int, str]:

@@ -64,6 +64,21 @@ class ConstantRate:
         """Number of source frames so far that were on screen at or after the first tick."""
 
     @property
+    def begun(self) -> Fraction:
+        """Time of the source frame that is on screen at the first tick, in seconds from the source's first frame."""
+        return self._begun
+
+    @property
+    def until(self) -> Fraction:
+        """Time at which the last source frame leaves the screen, in seconds from the source's first frame."""
+        return self._until
+
+    @property
+    def missing(self) -> int:
+        """Number of pictures by which the clip is shorter than the catalog says, since its source ended."""
+        return 0 if self._wanted is None else self._wanted - self.count
+
+    @property
     def last(self) -> Fraction | None:
         """Time of the last tick in seconds from the first frame; None if the clip ends with the source."""
         return None if self._wanted is None else self.start + Fraction(self._wanted - 1, self._fps)
@@ -96,7 +111,12 @@ class ConstantRate:
         self._until = since + (stated if believable else average)
 
     def end(self) -> Fraction:
-        """End the source: show the last frame for its own duration, and return the time of its end in seconds."""
+        """End the source: show the last frame for its own duration, and return the time of its end in seconds.
+
+        A clip that has no stated end does not become longer than `max_seconds` by the duration of its last frame.
+        """
+        if self._wanted is None:
+            self._until = min(self._until, max(self._since, self.start + _fraction(self._max_seconds)))
         half_a_tick = Fraction(1, 2 * self._fps)  # so the number of ticks is the duration in ticks, rounded
         self._fill(until=self._until - half_a_tick, inclusive=True)
         return self._until
@@ -117,7 +137,11 @@ class ConstantRate:
 
     def _check_length(self, end: Fraction) -> None:
         if end - self.start > self._max_seconds:
-            raise TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
+            raise self.too_long()
+
+    def too_long(self) -> TooLong:
+        """Return the error that says that the clip is longer than allowed."""
+        return TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
 
     def _fill(self, until: Fraction, inclusive: bool = False) -> None:
         """Pass on the frame on screen for every tick before `until`, or up to `until` if `inclusive`."""

@@ -12,11 +12,14 @@ the resize to a short side of 256 pixels averages most of the comb pattern away,
 that flow would then measure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
 import numpy as np
+from av.buffer import Buffer
+from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -105,10 +108,26 @@ def check_same_shape(view: View, now: View) -> None:
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """Return (transposed, flipped, mirrored) of the display matrix, which maps (x, y) to (a x + c y, b x + d y)."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = _side_data(frame).get("DISPLAYMATRIX")
     if matrix is None or len(bytes(matrix)) < 36:
         return False, False, False
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
     if abs(b) + abs(c) > abs(a) + abs(d):
         return True, b < 0, c < 0
     return False, d < 0, a < 0
+
+
+def _side_data(frame: av.VideoFrame) -> Mapping[str, Buffer]:
+    """Return the side data of a frame by name.
+
+    libav knows more types of it than PyAV (EXIF, views of MV-HEVC), and PyAV then refuses to read any. So each number
+    without a name is added to PyAV's enumeration, under that number.
+    """
+    while True:
+        try:
+            return {data.type.name: data for data in frame.side_data}
+        except ValueError as error:
+            number = int(str(error).split()[0])
+            unnamed = object.__new__(Type)
+            unnamed.__dict__.update(_name_=f"TYPE_{number}", _value_=number)
+            Type._value2member_map_[number] = unnamed

@@ -10,7 +10,6 @@ frames that are on screen in the clip count, so that it does not matter what els
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import av
@@ -68,13 +67,6 @@ class PacketDigest:
         for _, packet in self._held:
             self._digest.update(packet)
         self._held, self._begun = [], True
-
-
-def decoded(packets: Iterator[av.Packet], read: Callable[[av.Packet], object]) -> Iterator[av.VideoFrame]:
-    """Yield the frames of packets in the order in which they are shown; `read` gets each packet before its frames."""
-    for packet in packets:
-        read(packet)
-        yield from packet.decode()
 
 
 def _since(time: int | None, packet: av.Packet, origin: Fraction | None) -> Fraction | None:

@@ -9,6 +9,7 @@ the beginning:
         further jumps to earlier key frames
     the decoder says that this frame needs no other frame; frames shown before it (leading pictures) are dropped
     every frame has a later presentation time than the frame before it, and is not corrupt
+    libav finds no damage while it reads and decodes, and the container stores presentation times
 """
 
 import itertools
@@ -17,8 +18,8 @@ from fractions import Fraction
 
 import av
 
-from pipeline.ingest.decode.packet_digest import decoded
-from pipeline.ingest.decode.timestamps import Clock
+from pipeline.ingest.decode.reading import Reader
+from pipeline.ingest.decode.timestamps import Clock, has_slots
 
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Names of the container formats whose index is trusted."""
@@ -34,6 +35,7 @@ class Doubt(Exception):  # noqa: N818
 def after_jump(
     container: av.container.InputContainer,
     stream: av.VideoStream,
+    reader: Reader,
     clock: Clock,
     start: Fraction,
     read: Callable[[av.Packet], object],
@@ -43,6 +45,7 @@ def after_jump(
     Args:
         container: a container that was just opened.
         stream: the container's video stream.
+        reader: reader of this stream.
         clock: clock of the stream; the caller has passed each frame to it before it asks for the next.
         start: seconds from the first frame.
         read: called with every packet after the jump, before its frames are yielded.
@@ -50,22 +53,24 @@ def after_jump(
     Raises:
         Doubt: the frames are not certain; decode from the beginning.
     """
-    if container.format.name not in INDEXED or stream.time_base is None:
+    if container.format.name not in INDEXED or stream.time_base is None or has_slots(container, stream):
         raise Doubt
-    first = next(_certain(container.decode(stream)), None)
+    first = next(_certain(reader.frames(reader.packets())), None)
     if first is None or first.pts is None:
         raise Doubt
     yield first
-    packets, key = _land(container, stream, first.pts + int(start / stream.time_base))
+    packets, key = _land(container, stream, reader, first.pts + int(start / stream.time_base))
     clock.jump((key - first.pts) * stream.time_base)
     last = first.pts
-    for frame in _certain(decoded(packets, read)):
+    for frame in _certain(reader.frames(packets, read)):
         if frame.pts is not None and (frame.pts < key or frame.pts <= first.pts):
             continue  # it needs frames that were skipped, or it was yielded already
-        if frame.pts is None or frame.pts <= last or frame.is_corrupt:
+        if frame.pts is None or frame.pts <= last or frame.is_corrupt or reader.signs.harm_from(key * stream.time_base):
             raise Doubt
         if last < key and (frame.pts > key or not frame.key_frame):
             raise Doubt
+        if last < key:
+            reader.signs.all.clear()  # of skipped frames, or harmless ones about references to these
         last = frame.pts
         yield frame
     if last < key:
@@ -73,7 +78,7 @@ def after_jump(
 
 
 def _land(
-    container: av.container.InputContainer, stream: av.VideoStream, target: int
+    container: av.container.InputContainer, stream: av.VideoStream, reader: Reader, target: int
 ) -> tuple[Iterator[av.Packet], int]:
     """Return the packets from a key frame on that is shown at or before `target`, and the key frame's time.
 
@@ -83,7 +88,7 @@ def _land(
     for _ in range(JUMPS):
         try:
             container.seek(wanted, stream=stream)
-            packets = container.demux(stream)
+            packets = reader.packets()
             key = next(packets)
         except av.FFmpegError as error:
             raise Doubt from error

@@ -1,34 +1,55 @@
-"""Check whether a file that does not decode was cut short: the lengths that it states go beyond its end.
+"""Check whether a file was cut short: the lengths that it states go beyond its end.
 
-The check is made only after a failure, so that the manifest distinguishes a broken transfer, which is worth another
-try, from a broken video, which is not.
+The manifest so distinguishes a broken transfer, which is worth another try, from a broken video, which is not. A file
+that only lacks what comes behind its last frame is a good video: `pipeline.ingest.decode.wholeness` decides.
 """
 
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.ingest.clip_errors import ClipError, MoovMissing, Truncated
+from pipeline.ingest.decode.avi import chunks
 
 _BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"sidx", b"free", b"skip", b"wide", b"uuid", b"mfra", b"meta"}
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_FLV_TAGS = (8, 9, 18)  # sound, video, data
 
 
 def cut_short(path: str) -> ClipError | None:
-    """Return `MoovMissing` or `Truncated` if the lengths in an MP4, AVI or Matroska file say so; None otherwise."""
+    """Return `MoovMissing` or `Truncated` if the lengths in an MP4, AVI, Matroska or FLV say so; None otherwise."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(12)
         if head[4:8] == b"ftyp":
             return _mp4(file, size)
         if head[:4] == b"RIFF":
-            return _beyond(8 + int.from_bytes(head[4:8], "little"), size)
+            return _beyond(chunks(path).ends_at, size)
         if head[:4] == _EBML:
-            return _matroska(file, size)
+            return _beyond(matroska_end(path), size)
+        if head[:3] == b"FLV":
+            return _beyond(_flv(file, size), size)
     return None
 
 
-def _beyond(promised: int, size: int) -> ClipError | None:
-    if promised <= size:
+def matroska_end(path: str) -> int | None:
+    """Return the byte at which a Matroska file ends by the length of its segment; None if it states none.
+
+    The file is an EBML header and one segment. The leading zero bits of a length say how many bytes the length takes.
+    """
+    with Path(path).open("rb") as file:
+        file.seek(4)
+        header = _number(file)
+        if header is None:
+            return None
+        file.seek(header, 1)
+        if file.read(4) != _SEGMENT:
+            return None
+        length = _number(file)
+        return None if length is None else file.tell() + length
+
+
+def _beyond(promised: int | None, size: int) -> ClipError | None:
+    if promised is None or promised <= size:
         return None
     return Truncated(f"{size} bytes, and its header promises {promised}: it was cut short")
 
@@ -55,20 +76,20 @@ def _mp4(file: BinaryIO, size: int) -> ClipError | None:
     return _beyond(place, size)
 
 
-def _matroska(file: BinaryIO, size: int) -> ClipError | None:
-    """Check a Matroska file, which is an EBML header and one segment.
+def _flv(file: BinaryIO, size: int) -> int | None:
+    """Return the byte at which the last tag of an FLV ends; None if something that is no tag lies before the end.
 
-    The leading zero bits of a length say how many bytes the length takes.
+    A tag is eleven bytes of head, of which the second to fourth are the length, the data, and four bytes of length.
     """
-    file.seek(4)
-    header = _number(file)
-    if header is None:
-        return None
-    file.seek(header, 1)
-    if file.read(4) != _SEGMENT:
-        return None
-    length = _number(file)
-    return None if length is None else _beyond(file.tell() + length, size)
+    file.seek(5)
+    place = int.from_bytes(file.read(4), "big") + 4
+    while place < size:
+        file.seek(place)
+        head = file.read(11)
+        if head[:1] and head[0] & 0x1F not in _FLV_TAGS:
+            return None
+        place += 11 + int.from_bytes(head[1:4], "big") + 4
+    return place
 
 
 def _number(file: BinaryIO) -> int | None:

@@ -7,8 +7,10 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.decode import clip as decode
 from pipeline.ingest.decode.constant_rate import ConstantRate
+from pipeline.ingest.decode.reading import Reader
 from pipeline.ingest.decode.seek import Doubt, after_jump
 from pipeline.ingest.decode.timestamps import Clock
 from tests.ingest.videos import QUIET, make_video
@@ -61,7 +63,7 @@ def taken(path: Path, start: float, end: float | None, *, jump: bool):
     clip = ConstantRate(25, start, end, 300, pictures.__setitem__)
     try:
         facts = decode._decode(str(path), (0, ""), clip, 32, 300, jump)
-    except decode.ClipError as error:
+    except ClipError as error:
         return type(error), str(error)
     return np.stack([pictures[position] for position in range(len(pictures))]), facts
 
@@ -148,6 +150,7 @@ def test_little_is_read_of_a_long_film(tmp_path):
     packets: list[av.Packet] = []
     with av.open(str(film(tmp_path / "v.mp4", "libx264", {"g": "25", "sc_threshold": "0"}, {}))) as container:
         stream = container.streams.video[0]
-        frames = list(after_jump(container, stream, Clock(Fraction(25), 300), Fraction(5), packets.append))
+        reader = Reader(container, stream, [], Fraction(25))
+        frames = list(after_jump(container, stream, reader, Clock(Fraction(25), 300), Fraction(5), packets.append))
     assert sum(packet.size > 0 for packet in packets) == 25
     assert len(frames) == 26  # and the first of all

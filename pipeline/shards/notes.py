@@ -1,0 +1,20 @@
+"""Counts of what was unusual about the sources of clips, from the column `source_notes`."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+_DETAIL = re.compile(r"^\d+ | \([^)]*\)$")
+
+
+def count_notes(notes: Iterable[str | None]) -> Counter[str]:
+    """Count the clips that have a note of each kind.
+
+    Args:
+        notes: the notes of each clip, comma-separated. `3 damaged frames` and `5 damaged frames` are of one kind, and so
+            are `ends before the clip (13 of 162 frames)` and the same words with other numbers.
+    """
+    counts: Counter[str] = Counter()
+    for text in notes:
+        counts.update({_DETAIL.sub("", note) for note in (text or "").split(", ") if note})
+    return counts
