@@ -79,6 +79,21 @@ class DecodeCrash(ClipError):  # noqa: N818
     """Native code crashed while decoding, and its process ended."""
 
 
+class WorkerKilled(ClipError):  # noqa: N818
+    """The processes that worked on the clip were killed from outside, each time, most often for lack of memory.
+
+    The clip may need too much, or its neighbours on the machine did.
+    """
+
+    verdict = "retryable"
+
+
+class ChildError(ClipError):
+    """No decoding process starts; the machine lacks something, and no clip is the cause."""
+
+    verdict = "retryable"
+
+
 class BadTimes(ClipError):  # noqa: N818
     """The catalog's times are not an interval, or the clip begins after the end of the source."""
 
@@ -234,3 +249,9 @@ def error_named(name: str) -> type[ClipError]:
     """Return the class with a name that a manifest or another process wrote; `ClipError` if the name is unknown."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, ClipError) else ClipError
+
+
+def verdict_of(name: str) -> Verdict:
+    """Return the verdict of an error class by its name; an unknown class, such as that of a bug, may be tried again."""
+    found = error_named(name)
+    return found.verdict if found.__name__ == name else "retryable"

@@ -1,15 +1,18 @@
 """The stages in Ray Data, which write every clip of a catalog to its own file.
 
-videos -> fetch or unpack -> clips -> decode -> flow -> encode -> stage -> small status rows
-          (own tasks)        (one task: Ray fuses stages of equal resources, so frames are not sent between tasks)
+videos -> fetch or unpack -> clips -> convert -> store -> small status rows
+          (own tasks)        (one function, clip by clip: what is made of a clip never becomes a block of Ray's)
 """
 
+import uuid
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 import ray
 
 from pipeline import flow
 from pipeline.config import Config
+from pipeline.ingest.attempts import make_counted
 from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
@@ -17,7 +20,7 @@ from pipeline.ingest.gpu_flow import on_gpus
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.run_errors import check
-from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow
+from pipeline.ingest.stages import Row, Stage, make_convert
 from pipeline.ingest.staging import STAGING, make_store, part_name
 from pipeline.ingest.videos import (
     Video,
@@ -89,22 +92,28 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
 
 def _run(config: Config, videos: ray.data.Dataset, tally: Tally) -> list[Row]:
     """Run videos through all stages and return the rows that report broken archives; these rows are not clips."""
-    settings, cpus = config.ingest, config.resources.ingest_cpus
-    rows = videos.flat_map(clips_of, num_cpus=cpus).map(make_decode(settings), num_cpus=cpus)
-    if "flow" in settings.streams:
-        devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0
-        compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
-        rows = rows.map(make_flow(settings, compute), num_cpus=cpus)
-    rows = rows.map(make_encode(settings), num_cpus=cpus)
-    rows = rows.map(make_store(f"{settings.shards}/{STAGING}"), num_cpus=cpus)
+    settings, staging = config.ingest, f"{config.ingest.shards}/{STAGING}"
+    devices = gpus(config.resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
+    compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
+    work = make_counted(make_convert(settings, compute), make_store(staging), staging, uuid.uuid4().hex[:8])
     broken = []
-    for row in rows.iter_rows():
+    for row in videos.flat_map(_of_each_clip(work), num_cpus=config.resources.ingest_cpus).iter_rows():
         check(row["stopped"])
         if row["clip_id"] is None:
             broken.append(row)
         else:
             tally.add(row)
     return broken
+
+
+def _of_each_clip(work: Stage) -> Callable[[Video], Iterator[Row]]:
+    """Return the function that does the work on each clip of a video, one after the other."""
+
+    def ingest_clips(video: Video) -> Iterator[Row]:
+        for clip in clips_of(video):
+            yield work(clip)
+
+    return ingest_clips
 
 
 def dataset(rows: list[Video], rows_a_task: int) -> ray.data.Dataset:

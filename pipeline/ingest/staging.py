@@ -49,10 +49,23 @@ def make_store(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         stored["status"] = stored["status"] or "ok"
         stop = None
         if stored["clip_id"] is not None:
-            table, file = pa.Table.from_pylist([stored], schema=SHARD_SCHEMA), f"{folder}/{part_name(row['clip_id'])}"
+            table, file = _table(stored), f"{folder}/{part_name(row['clip_id'])}"
             stop = stopped(lambda: write_table(table, file))
         names = ("clip_id", "status", "error_class", "error_message", "num_frames", "num_flow")
         seconds = {f"{name}_s": float(row.get(f"{name}_s") or 0) for name in ("fetch", "decode", "flow", "encode")}
         return {**{name: stored[name] for name in names}, "fetched": row.get("fetched"), "stopped": stop, **seconds}
 
     return store
+
+
+def _table(row: dict[str, Any]) -> pa.Table:
+    """Return a table of one row, whose blobs are not copied."""
+    columns = []
+    for field in SHARD_SCHEMA:
+        value = row[field.name]
+        if isinstance(value, bytes):
+            ends = pa.array([0, len(value)], pa.int64()).buffers()[1]
+            columns.append(pa.Array.from_buffers(field.type, 1, [None, ends, pa.py_buffer(value)]))
+        else:
+            columns.append(pa.array([value], field.type))
+    return pa.Table.from_arrays(columns, schema=SHARD_SCHEMA)

@@ -1,7 +1,7 @@
 """Writing and reading the Parquet files of a shard set."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,25 +13,34 @@ _BLOB_NAMES = [field.name for field in BLOBS]
 
 
 def write_table(table: pa.Table, uri: str) -> None:
-    """Write one Parquet file atomically.
+    """Write one Parquet file atomically; see `write_tables`."""
+    write_tables([table], table.schema, uri)
 
-    If the table has blobs, each clip is a row group, so that a reader of one clip and one stream reads only those bytes
-    (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already; scalars are
-    compressed with zstd.
+
+def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, uri: str) -> None:
+    """Write tables of one schema, one after the other, as one Parquet file, atomically.
+
+    If the tables have blobs, each clip is a row group, so that a reader of one clip and one stream reads only those
+    bytes (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already;
+    scalars are compressed with zstd.
     """
-    blobs = [name for name in _BLOB_NAMES if name in table.column_names]
-    scalars = [name for name in table.column_names if name not in blobs]
-    write_atomically(
-        uri,
-        lambda file: pq.write_table(
-            table,
+    blobs = [name for name in _BLOB_NAMES if name in schema.names]
+    scalars = [name for name in schema.names if name not in blobs]
+
+    def write(file: pa.NativeFile) -> None:
+        with pq.ParquetWriter(
             file,
-            row_group_size=1 if blobs else None,
+            schema,
             compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
             use_dictionary=not blobs,
             write_statistics=scalars,
-        ),
-    )
+        ) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=1 if blobs else None)
+
+    write_atomically(uri, write)
+    if blobs:
+        pa.default_memory_pool().release_unused()  # the copies that were made of a long clip
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
