@@ -198,10 +198,9 @@ class IngestConfig:
     decode_timeout_s: PositiveFloat = 120.0
     """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed. A
     clip of more than 300 s gets more time in proportion."""
-    memory_gib: PositiveFloat = 4.0
-    """Largest memory in GiB that the work on one clip may take, without what a worker takes at its start. A clip that
-    needs more counts as failed (TooLarge) before it takes it. The length of a clip matters only by the bytes that are
-    stored for it."""
+    memory_gib: PositiveFloat = 2.0
+    """Largest memory in GiB that the work on one clip may take, without what a worker takes at its start. A clip whose
+    pictures need more counts as failed (TooLarge) before it takes it; its length does not matter."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of clips that may fail before ingest ends with an error, from 0 to 1."""
     allow_leaks: bool = False

@@ -139,7 +139,6 @@ class _Pass:
             self._video.size if self.good else 0,
             self._flow.size if self._flow else 0,
             self._frames,
-            self._config.memory_gib,
         )
 
     def columns(self) -> dict[str, Any]:

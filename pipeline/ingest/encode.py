@@ -5,7 +5,7 @@ What is decoded are the encoder's own packets, in the step in which they come, s
 
 import hashlib
 from collections import deque
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ class Writer:
             self._check(self._encoder.add(picture))
         self.count += len(pictures)
 
-    def _end(self) -> bytes:
+    def _end(self) -> BinaryIO:
         packets, content = self._encoder.end()
         self._check(packets)
         self._check(None)
@@ -180,9 +180,8 @@ def psnr_of(squared: float, shape: tuple[int, ...]) -> float:
     return 100.0 if squared == 0 else float(10 * np.log10(255.0**2 * np.prod(shape) / squared))
 
 
-def _blob(stream: str, content: bytes) -> dict[str, Any]:
-    return {
-        stream: content,
-        f"{stream}_bytes": len(content),
-        f"{stream}_sha256": hashlib.sha256(content).hexdigest(),
-    }
+def _blob(stream: str, content: BinaryIO) -> dict[str, Any]:
+    content.seek(0)
+    digest, size = hashlib.file_digest(content, "sha256").hexdigest(), content.tell()  # type: ignore[arg-type]
+    content.seek(0)
+    return {stream: content, f"{stream}_bytes": size, f"{stream}_sha256": digest}

@@ -1,9 +1,10 @@
 """Memory that a clip takes in its worker, estimated before it is taken.
 
-Pictures come in slices, so memory grows with the size of a picture, and with the bytes to be stored; both are bounded.
+Pictures come in slices and encoded streams go to files, so memory grows with the size of a picture only.
 """
 
 from pipeline.ingest.clip_errors import TooLarge
+from pipeline.shards.row_groups import MOST_BYTES
 
 RGB_BYTES, FLOW_BYTES = 60, 220
 """Bytes of working memory for each pixel of a picture: for encoding the video, and for computing and encoding flow."""
@@ -23,17 +24,14 @@ def check_working(height: int, width: int, flow: bool, limit_gib: float) -> None
         )
 
 
-def check_stored(video: int, flow: int, frames: int, limit_gib: float) -> None:
-    """Check that what is to be stored so far, in bytes, can be written within the memory that a clip may take.
-
-    Parquet's writer copies a stream twice, so that both streams and two copies of the larger one are there at once.
+def check_stored(video: int, flow: int, frames: int) -> None:
+    """Check that neither stream, in bytes, is already larger than a cell of a shard may be.
 
     Raises:
-        TooLarge: it cannot.
+        TooLarge: one is.
     """
-    needed = video + flow + 2 * max(video, flow)
-    if needed > limit_gib * 2**30:
+    if max(video, flow) > MOST_BYTES:
         raise TooLarge(
-            f"its first {frames} frames make {(video + flow) / 2**20:.0f} MiB, which take {needed / 2**30:.2f} GiB "
-            f"to write; ingest.memory_gib allows {limit_gib:g}: cut the clip, or raise it"
+            f"its first {frames} frames make {video / 2**30:.2f} GiB of video and {flow / 2**30:.2f} GiB of flow; "
+            f"{MOST_BYTES / 2**30:.2f} GiB of each are the most that a shard holds for a clip: cut it"
         )

@@ -13,11 +13,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.ingest.run_errors import stopped
+from pipeline.shards.row_groups import write_row
 from pipeline.shards.schema import SHARD_SCHEMA
-from pipeline.shards.tables import write_table
 from pipeline.storage import exists
 
 STAGING = "_staging"
@@ -49,23 +47,10 @@ def make_store(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         stored["status"] = stored["status"] or "ok"
         stop = None
         if stored["clip_id"] is not None:
-            table, file = _table(stored), f"{folder}/{part_name(row['clip_id'])}"
-            stop = stopped(lambda: write_table(table, file))
+            file = f"{folder}/{part_name(row['clip_id'])}"
+            stop = stopped(lambda: write_row(stored, SHARD_SCHEMA, file))
         names = ("clip_id", "status", "error_class", "error_message", "num_frames", "num_flow")
         seconds = {f"{name}_s": float(row.get(f"{name}_s") or 0) for name in ("fetch", "decode", "flow", "encode")}
         return {**{name: stored[name] for name in names}, "fetched": row.get("fetched"), "stopped": stop, **seconds}
 
     return store
-
-
-def _table(row: dict[str, Any]) -> pa.Table:
-    """Return a table of one row, whose blobs are not copied."""
-    columns = []
-    for field in SHARD_SCHEMA:
-        value = row[field.name]
-        if isinstance(value, bytes):
-            ends = pa.array([0, len(value)], pa.int64()).buffers()[1]
-            columns.append(pa.Array.from_buffers(field.type, 1, [None, ends, pa.py_buffer(value)]))
-        else:
-            columns.append(pa.array([value], field.type))
-    return pa.Table.from_arrays(columns, schema=SHARD_SCHEMA)

@@ -5,8 +5,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.staging import STAGING, list_of, part_name
-from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
-from pipeline.shards.tables import read_table, write_table, write_tables
+from pipeline.shards.row_groups import Piece, write_groups
+from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS
+from pipeline.shards.tables import read_table, write_table
 from pipeline.storage import remove
 
 Groups = dict[str, list[dict[str, Any]]]
@@ -39,8 +40,8 @@ def write_shard(shards: str, name: str, parts: list[str]) -> None:
         {**row, **({"shard": f"{name}.parquet", "row_group": next(positions)} if row["status"] == "ok" else {})}
         for row in rows
     ]
-    if good:  # one clip is in memory at a time
-        write_tables((read_table(file).cast(SHARD_SCHEMA) for file in good), SHARD_SCHEMA, f"{shards}/{name}.parquet")
+    if good:
+        write_groups([Piece(file) for file in good], f"{shards}/{name}.parquet")
     write_table(pa.Table.from_pylist(located, schema=CLIPS_SCHEMA), list_of(shards, name))
     for file in files:
         remove(file)

@@ -8,9 +8,10 @@ error of 0.3 to 0.5 px.
 """
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import ClassVar, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple, cast
 
 import av
 import numpy as np
@@ -28,6 +29,10 @@ FLOW_CODEC = "h264_gray_stack"
 # A set that was started with other options must not be finished with these: increase ENCODING with every change.
 ENCODING = 2
 _OPTIONS = {"tune": "fastdecode", "bf": "0", "sc_threshold": "0", "threads": "1", "mbtree": "0"}
+
+
+IN_MEMORY = 16 << 20
+"""Largest number of bytes of a stream that is made in memory; the streams of 10 s of 340x256 have 1.2 and 4 MB."""
 
 
 class CodecError(ValueError):
@@ -147,7 +152,8 @@ def measure(encoded: bytes) -> tuple[int, int, int]:
 class Encoder:
     """An open encoder of one stored stream, which takes pictures one by one; use `VideoEncoder` or `FlowEncoder`.
 
-    The memory that it takes is that of a few pictures and of the bytes that it has made.
+    The memory that it takes is that of a few pictures and of the first `IN_MEMORY` bytes that it makes; a longer stream
+    goes to a temporary file, which has no name.
     """
 
     given: ClassVar[str]  # pixel format of the pictures that are given
@@ -155,8 +161,8 @@ class Encoder:
     def __init__(self, stored: str, fps: int, options: dict[str, str]) -> None:
         self._fps, self._count = fps, 0
         self._full_range = stored == "gray"
-        self._buffer = io.BytesIO()
-        self._container = av.open(self._buffer, "w", format="mp4", container_options={"fflags": "+bitexact"})
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is what this object makes
+        self._container = av.open(self._file, "w", format="mp4", container_options={"fflags": "+bitexact"})
         self._stream = self._container.add_stream("libx264", rate=fps, options={**options, **_OPTIONS})
         self._stream.codec_context.thread_count = 1  # the conversion from RGB uses this number too
         self._stream.pix_fmt = stored
@@ -168,7 +174,7 @@ class Encoder:
     @property
     def size(self) -> int:
         """Number of bytes made so far."""
-        return self._buffer.tell()
+        return self._file.tell()
 
     def add(self, picture: NDArray[np.uint8]) -> list[av.Packet]:
         """Encode the next picture and return the packets that are now complete, which are in the stream already."""
@@ -182,11 +188,12 @@ class Encoder:
         self._count += 1
         return self._mux(self._stream.encode(frame))
 
-    def end(self) -> tuple[list[av.Packet], bytes]:
-        """Encode what is left, and return the last packets and the whole stream."""
+    def end(self) -> tuple[list[av.Packet], BinaryIO]:
+        """Encode what is left, and return the last packets and the whole stream as an open file."""
         packets = self._mux(self._stream.encode(None))
         self._container.close()
-        return packets, self._buffer.getvalue()
+        self._file.seek(0)
+        return packets, cast(BinaryIO, self._file)
 
     def decoded(self, packets: Sequence[av.Packet] | None) -> list[av.VideoFrame]:
         """Decode the next packets of this encoder as a reader of the stream will; None gives what is left at the end.
@@ -246,17 +253,17 @@ class FlowEncoder(Encoder):
 def _all(encoder: Encoder, pictures: NDArray[np.uint8]) -> bytes:
     for picture in pictures:
         encoder.add(picture)
-    return encoder.end()[1]
+    return encoder.end()[1].read()
 
 
-def check_index(encoded: bytes, count: int) -> None:
-    """Check that a stream lists `count` frames at a constant rate; nothing is decoded.
+def check_index(encoded: BinaryIO, count: int) -> None:
+    """Check that a stream in an open file lists `count` frames at a constant rate; nothing is decoded.
 
     Raises:
         CodecError: it does not.
     """
     try:
-        with av.open(io.BytesIO(encoded)) as container:
+        with av.open(encoded, "r") as container:  # a temporary file says that it is open for writing
             stream = container.streams.video[0]
             times = [entry.timestamp for entry in stream.index_entries]
             step = round(1 / (stream.time_base * stream.average_rate)) if stream.average_rate else 0

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +14,12 @@ _BLOB_NAMES = [field.name for field in BLOBS]
 
 
 def write_table(table: pa.Table, uri: str) -> None:
-    """Write one Parquet file atomically; see `write_tables`."""
-    write_tables([table], table.schema, uri)
+    """Write one Parquet file atomically."""
+    write_atomically(uri, lambda file: parquet_into(file, [table], table.schema))
 
 
-def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, uri: str) -> None:
-    """Write tables of one schema, one after the other, as one Parquet file, atomically.
+def parquet_into(file: Any, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write tables of one schema, one after the other, as one Parquet file.
 
     If the tables have blobs, each clip is a row group, so that a reader of one clip and one stream reads only those
     bytes (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already;
@@ -26,21 +27,15 @@ def write_tables(tables: Iterable[pa.Table], schema: pa.Schema, uri: str) -> Non
     """
     blobs = [name for name in _BLOB_NAMES if name in schema.names]
     scalars = [name for name in schema.names if name not in blobs]
-
-    def write(file: pa.NativeFile) -> None:
-        with pq.ParquetWriter(
-            file,
-            schema,
-            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
-            use_dictionary=not blobs,
-            write_statistics=scalars,
-        ) as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=1 if blobs else None)
-
-    write_atomically(uri, write)
-    if blobs:
-        pa.default_memory_pool().release_unused()  # the copies that were made of a long clip
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
+        use_dictionary=not blobs,
+        write_statistics=scalars,
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=1 if blobs else None)
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:

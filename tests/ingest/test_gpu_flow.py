@@ -55,7 +55,7 @@ def test_actors_give_what_the_backend_gives_slice_by_slice(cluster, tiny, monkey
     assert staged["flow_backend"] == "cuda"
     assert staged["flow_version"].startswith("cuda")
     whole = tvl1(frames, "cuda", **ingest_config.flow.parameters)
-    levels = decode_flow(staged["flow"], np.arange(len(whole)))
+    levels = decode_flow(staged["flow"].read(), np.arange(len(whole)))
     assert np.array_equal(levels, quantise(whole, ingest_config.flow.bound))
 
 

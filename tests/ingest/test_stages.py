@@ -66,7 +66,7 @@ def test_no_id_names_a_path(tmp_path):
 def test_every_kind_of_clip_keeps_36_db_in_its_worst_frame(clips_dir, name):
     frames, _ = decode_in_child(str(clips_dir / name), None, 1.0, 25, 256)
     columns = make_convert(IngestConfig(streams=("rgb",)))(row(clips_dir / name, end_s=1.0))
-    decoded = decode_video(columns["video"], np.arange(len(frames)))
+    decoded = decode_video(columns["video"].read(), np.arange(len(frames)))
     worst = min(
         10 * np.log10(255**2 / ((a.astype(float) - b) ** 2).mean()) for a, b in zip(frames, decoded, strict=True)
     )
