@@ -194,7 +194,7 @@ class IngestConfig:
     clips_per_shard: PositiveInt = 64
     """Clips per Parquet file."""
     max_seconds: PositiveFloat = 300.0
-    """Longest clip accepted, in seconds."""
+    """Longest clip accepted, in seconds; the last frame of a source is shown no longer than that either."""
     decode_timeout_s: PositiveFloat = 120.0
     """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed. A
     clip of more than 300 s gets more time in proportion."""
