@@ -197,9 +197,13 @@ class IngestConfig:
     clips_per_shard: PositiveInt = 64
     """Clips per Parquet file."""
     max_seconds: PositiveFloat = 300.0
-    """Longest clip accepted, in seconds."""
+    """Longest clip accepted, in seconds; the last frame of a source is shown no longer than that either."""
     decode_timeout_s: PositiveFloat = 120.0
-    """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed."""
+    """Longest time for decoding one clip, in seconds; after it the process is killed and the clip counts as failed. A
+    clip of more than 300 s gets more time in proportion."""
+    memory_gib: PositiveFloat = 2.0
+    """Largest memory in GiB that the work on one clip may take, without what a worker takes at its start. A clip whose
+    pictures need more counts as failed (TooLarge) before it takes it; its length does not matter."""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of clips that may fail, from 0 to 1. If more fail, the set is complete with the others, but the job
     ends with an error. A copy of Kinetics that lacked 5 % of its clips cost less than half a percent of accuracy."""

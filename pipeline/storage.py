@@ -44,6 +44,12 @@ def make_folder(uri: str) -> None:
     store.create_dir(path, recursive=True)
 
 
+def touch(uri: str) -> None:
+    """Write an empty file."""
+    store, path = open_store(uri)
+    store.open_output_stream(path).close()
+
+
 def remove(uri: str) -> None:
     """Delete a file, or a folder with everything in it, if it exists."""
     store, path = open_store(uri)
@@ -67,9 +73,9 @@ def write_atomically(uri: str, write: Callable[[pa.NativeFile], Any]) -> None:
     final = Path(path)
     temporary = final.with_name(f"_{final.name}.{uuid.uuid4().hex}.tmp")  # known to `remove_unfinished`
     try:
-        with temporary.open("wb") as raw, pa.PythonFile(raw, "w") as file:
+        with pa.OSFile(str(temporary), "w") as file:  # a file of Python would copy what is written
             write(file)
-            file.flush()
+        with temporary.open("rb") as raw:
             os.fsync(raw.fileno())
         temporary.replace(final)
     except BaseException:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config import IngestConfig
 from pipeline.flow import tvl1
 from pipeline.ingest.decode.clip import decode_clip
-from pipeline.ingest.encode import encode_clip, encode_flow_columns
+from pipeline.ingest.encode import FlowWriter, VideoWriter, qualities
 from pipeline.shards.codec import decode_video, encode_video
 
 T = TypeVar("T")
@@ -57,11 +57,11 @@ def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats
     """Measure decoding, encoding, flow of the first `pairs` pairs and its encoding; also decord if it is installed."""
     for clip in clips:
         decode_s, frames = timed(repeats, _decoded, clip, config)
-        video_s, video = timed(repeats, encode_clip, frames, config.fps, config.crf, config.gop, config.min_psnr)
+        video_s, video = timed(repeats, _video_columns, frames, config)
         window = frames[: pairs + 1]
         tvl1(window[:2], config.flow.backend, warps=1)  # compile or load
         flow_s, flow = timed(repeats, tvl1, window, config.flow.backend, **config.flow.parameters)
-        levels_s, levels = timed(repeats, encode_flow_columns, flow, config.flow.bound, config.fps, config.gop)
+        levels_s, levels = timed(repeats, _flow_columns, flow, config)
         scale = (len(frames) - 1) / len(flow)
         seconds = {"decode": decode_s, "rgb encode": video_s, "flow": flow_s * scale, "flow encode": levels_s * scale}
         sizes = {"rgb encode": video["video_bytes"], "flow encode": levels["flow_bytes"] * scale}
@@ -94,6 +94,22 @@ def access(clips: Sequence[Path], config: IngestConfig, frames: int, windows: in
 
 def _decoded(clip: Path, config: IngestConfig) -> NDArray[np.uint8]:
     return decode_clip(str(clip), None, None, config.fps, config.short_side)[0]
+
+
+def _video_columns(frames: NDArray[np.uint8], config: IngestConfig) -> dict[str, Any]:
+    """Encode and check frames at the first quality that is good enough."""
+    for pixel_format, quality in qualities(config.crf):
+        writer = VideoWriter(config.fps, quality, config.gop, pixel_format)
+        writer.add(frames)
+        if writer.psnr >= config.min_psnr:
+            break
+    return writer.columns()
+
+
+def _flow_columns(flow: NDArray[np.float32], config: IngestConfig) -> dict[str, Any]:
+    writer = FlowWriter(config.flow.bound, config.fps, config.gop)
+    writer.add(flow)
+    return writer.columns()
 
 
 def _read(video: bytes, starts: NDArray[np.int64], length: int) -> None:

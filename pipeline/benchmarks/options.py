@@ -22,6 +22,7 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
         piece.add_argument("--clips", type=int, default=32, help="clips of a turn; the files take turns")
     ingest.add_argument("--seconds", type=float, default=4.0, help="length of a clip of a turn")
     loader.add_argument("--seconds", type=float, default=4.0, help="length of the clips with flow")
+    ingest.add_argument("--lengths", default="", help="only measure memory, on copies of so many seconds: 10,30,60")
     ingest.add_argument("--tiny", type=int, default=3000, help="tiny clips of the run whose memory is measured")
     train.add_argument("--networks", default=",".join(TRAIN), help="names, with commas between (%(default)s)")
     train.add_argument("--frames", type=int, help="of a clip; the paper's, unless given")

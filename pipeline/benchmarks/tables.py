@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, throughput, train
+from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, long_clips, throughput, train
 from pipeline.config import IngestConfig, TrainingConfig
 
 Tables = Iterator[tuple[Iterable[Any], str]]
@@ -24,6 +24,10 @@ def of_flow(given: Namespace) -> Tables:
 def of_ingest(given: Namespace) -> Tables:
     """Measure stages, windows, throughput and memory; Ray must be running."""
     files, config, turns = given.files, IngestConfig(), given.repeats
+    if given.lengths:
+        lengths = [int(seconds) for seconds in given.lengths.split(",")]
+        yield long_clips.peaks(files[0], lengths, config), "MB of resident memory at its largest; cheap flow"
+        return
     yield ingest.stage_costs(files, config, given.pairs, turns), "frames or pairs a second; share in %"
     yield ingest.access(files, config, 64, 8, turns), "windows of so many frames a second; kB a frame"
     clips = throughput.copies(files, given.clips, given.seconds)
@@ -63,6 +67,8 @@ def of_train(given: Namespace) -> Tables:
 
 def needs_ray(given: Namespace) -> bool:
     """Return whether a benchmark needs Ray."""
+    if getattr(given, "lengths", ""):
+        return False
     return given.what in ("ingest", "loader") or bool(getattr(given, "shards", None))
 
 

@@ -17,7 +17,7 @@ import ray
 from pipeline.catalog import CATALOG_SCHEMA
 from pipeline.config import ClipsConfig, Config, IngestConfig, ModelConfig
 from pipeline.ingest.run import ingest
-from pipeline.ingest.stages import Stage, make_decode, make_encode, make_flow
+from pipeline.ingest.stages import Stage, make_convert
 from pipeline.ingest.staging import make_store
 from pipeline.shards.codec import encode_video
 
@@ -134,8 +134,7 @@ _stages: list[Stage] = []  # the stages of this process, set when the pool start
 
 def _prepare(config: IngestConfig, folder: str) -> None:
     Path(folder).mkdir(exist_ok=True)
-    flow = [make_flow(config)] if "flow" in config.streams else []
-    _stages[:] = [make_decode(config), *flow, make_encode(config), make_store(folder)]
+    _stages[:] = [make_convert(config), make_store(folder)]
 
 
 def _process(row: dict[str, Any]) -> str:

@@ -11,8 +11,11 @@ def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
         flow: displacements of any shape, in pixels.
         bound: largest displacement kept, in pixels.
     """
-    levels = np.rint((flow.astype(np.float64) + bound) * (255 / (2 * bound)))
-    return levels.clip(0, 255).astype(np.uint8)
+    levels = np.empty(flow.shape, np.uint8)
+    for field, target in zip(flow, levels, strict=True) if flow.ndim > 3 else [(flow, levels)]:  # not all in float64
+        exact = np.rint((field.astype(np.float64) + bound) * (255 / (2 * bound)))
+        np.copyto(target, exact.clip(0, 255), casting="unsafe")
+    return levels
 
 
 def dequantise(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:

@@ -86,6 +86,21 @@ class DecodeCrash(ClipError):  # noqa: N818
     """Native code crashed while decoding, and its process ended."""
 
 
+class WorkerKilled(ClipError):  # noqa: N818
+    """The processes that worked on the clip were killed from outside, each time, most often for lack of memory.
+
+    The clip may need too much, or its neighbours on the machine did.
+    """
+
+    verdict = "retryable"
+
+
+class ChildError(ClipError):
+    """No decoding process starts; the machine lacks something, and no clip is the cause."""
+
+    verdict = "retryable"
+
+
 class BadTimes(ClipError):  # noqa: N818
     """The catalog's times are not an interval, or the clip begins after the end of the source."""
 

@@ -21,7 +21,7 @@ from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists, make_folder, read_json, write_json
 
 PLAN = "_plan.json"
-UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "allow_leaks", "fetch")
+UNDECISIVE = ("shards", "max_failed", "decode_timeout_s", "memory_gib", "allow_leaks", "fetch")
 """Ingest settings that change where or how an ingest runs, but not the content of the set."""
 
 

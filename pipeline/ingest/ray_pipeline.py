@@ -1,11 +1,12 @@
 """The stages in Ray Data, which write every clip of a catalog to its own file.
 
-videos -> fetch or unpack -> clips -> decode -> flow -> encode -> stage -> small status rows
-          (own tasks)        (one task: Ray fuses stages of equal resources, so frames are not sent between tasks)
+videos -> fetch or unpack -> clips -> convert -> store -> small status rows
+          (own tasks)        (one function, clip by clip: what is made of a clip never becomes a block of Ray's)
 """
 
+import uuid
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ import ray
 
 from pipeline import flow
 from pipeline.config import Config
+from pipeline.ingest.attempts import make_counted
 from pipeline.ingest.candidates import Wanted, archives_of
 from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
@@ -22,7 +24,7 @@ from pipeline.ingest.nodes import UNSEEN, another, blind_nodes, named, on
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.run_errors import IngestError, check
-from pipeline.ingest.stages import Row, make_decode, make_encode, make_flow
+from pipeline.ingest.stages import Row, Stage, make_convert
 from pipeline.ingest.staging import STAGING, make_store, part_name, read_mark, staged
 from pipeline.ingest.videos import (
     Video,
@@ -170,26 +172,33 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
 
 
 def _run(config: Config, videos: ray.data.Dataset, where: Any = None) -> Generator[Row]:
-    """Run videos through all stages and yield the status rows of their clips, in any order.
+    """Do all the work on the clips of videos and yield their status rows, in any order.
 
     Args:
         config: a resolved config.
         videos: rows of the kind `Video`.
         where: the scheduling strategy of the tasks; None for Ray Data's own.
     """
-    settings = config.ingest
+    settings, staging = config.ingest, f"{config.ingest.shards}/{STAGING}"
+    devices = gpus(config.resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
+    compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
+    work = make_counted(make_convert(settings, compute), make_store(staging), staging, uuid.uuid4().hex[:8])
     task: dict[str, Any] = {"num_cpus": config.resources.ingest_cpus}
     if where is not None:
         task["scheduling_strategy"] = where
-    rows = videos.flat_map(clips_of, **task).map(make_decode(settings), **task)
-    if "flow" in settings.streams:
-        devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0
-        compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
-        rows = rows.map(make_flow(settings, compute), **task)
-    rows = rows.map(make_encode(settings), **task).map(make_store(f"{settings.shards}/{STAGING}"), **task)
-    for row in rows.iter_rows():
+    for row in videos.flat_map(_of_each_clip(work), **task).iter_rows():
         check(row["stopped"])
         yield row
+
+
+def _of_each_clip(work: Stage) -> Callable[[Video], Iterator[Row]]:
+    """Return the function that does the work on each clip of a video, one after the other."""
+
+    def ingest_clips(video: Video) -> Iterator[Row]:
+        for clip in clips_of(video):
+            yield work(clip)
+
+    return ingest_clips
 
 
 def dataset(rows: list[Video], rows_a_task: int) -> ray.data.Dataset:

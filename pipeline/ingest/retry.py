@@ -10,6 +10,7 @@ from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING, finished, list_of, marks, part_name
 from pipeline.ingest.write_shards import Groups
 from pipeline.shards.manifest import CLIPS, MANIFEST, read_manifest
+from pipeline.shards.row_groups import Piece, write_groups, write_row
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
 from pipeline.shards.tables import read_table, write_table
 from pipeline.storage import exists, list_files, make_folder, remove
@@ -87,14 +88,14 @@ def _reopen_shard(shards: str, name: str, chosen: Chosen, changed: Collection[st
     meant = _meant(clips, chosen, changed)
     if not meant:
         return 0
-    failed = clips.filter(pc.field("status") != "ok").to_pylist()
-    kept = [{field.name: row.get(field.name) for field in SHARD_SCHEMA} for row in failed]
-    tables = [pa.Table.from_pylist([row], schema=SHARD_SCHEMA) for row in kept if row["clip_id"] not in meant]
-    if len(failed) < len(clips):
-        good = read_table(f"{shards}/{name}.parquet", SHARD_SCHEMA)
-        tables += [good.slice(row, 1) for row, clip in enumerate(good["clip_id"].to_pylist()) if clip not in meant]
-    for table in tables:
-        write_table(table, f"{shards}/{STAGING}/{part_name(table['clip_id'][0].as_py())}")
+    for row in clips.to_pylist():
+        part = f"{shards}/{STAGING}/{part_name(row['clip_id'])}"
+        if row["clip_id"] in meant:
+            continue
+        if row["status"] == "ok":
+            write_groups([Piece(f"{shards}/{name}.parquet", row["row_group"])], part)
+        else:
+            write_row({field.name: row.get(field.name) for field in SHARD_SCHEMA}, SHARD_SCHEMA, part)
     remove(list_of(shards, name))
     return len(meant)
 

@@ -15,14 +15,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.ingest.candidates import archives_of, is_archived
 from pipeline.ingest.nodes import UNSEEN
 from pipeline.ingest.run_errors import stopped
 from pipeline.masking import masked
+from pipeline.shards.row_groups import write_row
 from pipeline.shards.schema import SHARD_SCHEMA
-from pipeline.shards.tables import write_table
 from pipeline.storage import exists, list_files
 
 STAGING = "_staging"
@@ -106,8 +104,7 @@ def make_store(folder: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         stop, open_ = None, provisional({**row, "status": stored["status"]})
         if stored["clip_id"] is not None and not open_:
             file = f"{folder}/{part_name(row['clip_id'], row.get('rank'))}"
-            table = pa.Table.from_pylist([stored], schema=SHARD_SCHEMA)
-            stop = stopped(lambda: write_table(table, file))
+            stop = stopped(lambda: write_row(stored, SHARD_SCHEMA, file))
         names = ("clip_id", "source", "status", "error_class", "error_message", "num_frames", "num_flow")
         seconds = {f"{name}_s": float(row.get(f"{name}_s") or 0) for name in ("fetch", "decode", "flow", "encode")}
         facts = {name: row.get(name) for name in ("rank", "node", "fetched")}

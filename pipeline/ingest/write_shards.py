@@ -3,9 +3,9 @@
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.ingest.staging import STAGING, list_of, part_name
+from pipeline.shards.row_groups import Piece, write_groups
 from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
 from pipeline.shards.tables import read_table, write_table
 from pipeline.storage import remove
@@ -31,18 +31,19 @@ def groups_of(catalog: pa.Table, size: int) -> Groups:
 
 def write_shard(shards: str, name: str, parts: list[str]) -> None:
     """Join staged clips into one shard, and then remove the staged files."""
-    staging = f"{shards}/{STAGING}"
-    table = pa.concat_tables(read_table(f"{staging}/{part}", SHARD_SCHEMA) for part in parts)
-    good = table.filter(pc.field("status") == "ok")
+    files = [f"{shards}/{STAGING}/{part}" for part in parts]
+    names = [field.name for field in SCALARS]
+    rows = [row for file in files for row in read_table(file, SHARD_SCHEMA, names).to_pylist()]
+    good = [file for file, row in zip(files, rows, strict=True) if row["status"] == "ok"]
     positions = iter(range(len(good)))
     located = [
         {**row, **({"shard": f"{name}.parquet", "row_group": next(positions)} if row["status"] == "ok" else {})}
-        for row in table.select([field.name for field in SCALARS]).to_pylist()
+        for row in rows
     ]
-    if len(good):
-        write_table(good, f"{shards}/{name}.parquet")
+    if good:
+        write_groups([Piece(file) for file in good], f"{shards}/{name}.parquet")
     else:
         remove(f"{shards}/{name}.parquet")  # it was good before its clips were tried again
     write_table(pa.Table.from_pylist(located, schema=CLIPS_SCHEMA), list_of(shards, name))
-    for part in parts:
-        remove(f"{staging}/{part}")
+    for file in files:
+        remove(file)

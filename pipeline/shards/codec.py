@@ -1,4 +1,4 @@
-"""Encoding and decoding of clips and flow; ingest encodes whole clips, training decodes one window at a time.
+"""Encoding and decoding of clips and flow; ingest encodes picture by picture, training decodes one window at a time.
 
 Video is H.264 with a constant frame rate, a key frame every `gop` frames and no B-frames, so decoding a window takes at
 most gop - 1 more frames than the window has. Variable-length codes instead of arithmetic coding, and no deblocking,
@@ -8,10 +8,11 @@ error of 0.3 to 0.5 px.
 """
 
 import io
-from collections.abc import Callable, Collection, Iterator
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple, cast
 
 import av
 import numpy as np
@@ -43,6 +44,9 @@ _OPENING = {
     "max_pixels": str(MAX_PIXELS),
 }
 
+IN_MEMORY = 16 << 20
+"""Largest number of bytes of a stream that is made in memory; the streams of 10 s of 340x256 have 1.2 and 4 MB."""
+
 
 class Area(NamedTuple):
     """A rectangle to cut out of every frame, in pixels."""
@@ -67,8 +71,7 @@ def encode_video(frames: NDArray[np.uint8], fps: int, crf: int, gop: int, pixel_
         gop: frames from one key frame to the next.
         pixel_format: yuv420p, or yuv444p if half the colour resolution is not enough.
     """
-    options = {"crf": str(crf), "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)}
-    return _encode(frames, "rgb24", pixel_format, fps, options)
+    return _all(VideoEncoder(fps, crf, gop, pixel_format), frames)
 
 
 def decode_video(video: bytes, indices: NDArray[np.int64], area: Area | None = None) -> NDArray[np.uint8]:
@@ -76,8 +79,7 @@ def decode_video(video: bytes, indices: NDArray[np.int64], area: Area | None = N
     reformatter = VideoReformatter()  # one for all frames, since creating it takes longer than converting a frame
 
     def convert(frame: av.VideoFrame) -> tuple[NDArray[np.uint8]]:
-        (rows,) = _planes(reformatter.reformat(frame, format="rgb24", threads=1), values=3)
-        picture = rows.reshape(frame.height, frame.width, 3)
+        picture = _rgb(frame, reformatter)
         return (area.of(picture) if area else picture,)
 
     return _pick(video, indices, VIDEO_FORMATS, convert)[0]
@@ -120,22 +122,14 @@ def encode_flow(levels: NDArray[np.uint8], fps: int, gop: int) -> bytes:
         fps: flow fields per second.
         gop: fields from one key frame to the next.
     """
-    stacked = np.concatenate([levels[..., 0], levels[..., 1]], axis=1)
-    options = {"qp": "0", "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)}
-    return _encode(stacked, "gray", "gray", fps, options)
+    return _all(FlowEncoder(fps, gop), levels)
 
 
 def decode_flow(flow: bytes, indices: NDArray[np.int64], area: Area | None = None) -> NDArray[np.uint8]:
     """Decode quantised flow fields: (len(indices), H, W, 2) uint8, exactly as they were encoded."""
 
     def convert(frame: av.VideoFrame) -> tuple[NDArray[np.uint16]]:
-        stacked = _planes(frame)[0]
-        if len(stacked) % 2:
-            raise CodecError(f"stored flow has {len(stacked)} rows, and must have as many for x as for y")
-        fields = np.split(stacked, 2)
-        x, y = [area.of(field) for field in fields] if area else fields
-        pairs = np.left_shift(y, 8, dtype=np.dtype("<u2")) | x  # x is the low byte, which comes first in memory
-        return (pairs,)
+        return (_pairs(frame, area),)
 
     (pairs,) = _pick(flow, indices, FLOW_FORMATS, convert)
     return pairs.view(np.uint8).reshape(*pairs.shape, 2)
@@ -161,25 +155,128 @@ def measure(encoded: bytes, formats: Collection[str] = VIDEO_FORMATS + FLOW_FORM
     return len(sizes), *sizes[0]
 
 
-def _encode(frames: NDArray[np.uint8], given: str, stored: str, fps: int, options: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    container_options = {"fflags": "+bitexact"}
-    with av.open(buffer, "w", format="mp4", container_options=container_options) as container:
-        stream = container.add_stream("libx264", rate=fps, options={**options, **_OPTIONS})
-        stream.codec_context.thread_count = 1  # the conversion from RGB uses this number too
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = stored
-        stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        if stored == "gray":
-            stream.codec_context.color_range = av.video.reformatter.ColorRange.JPEG  # full range
-        for index, array in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=given)
-            if stored == "gray":
-                frame.color_range = av.video.reformatter.ColorRange.JPEG
-            frame.pts, frame.time_base = index, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
+class Encoder:
+    """An open encoder of one stored stream, which takes pictures one by one; use `VideoEncoder` or `FlowEncoder`.
+
+    The memory that it takes is that of a few pictures and of the first `IN_MEMORY` bytes that it makes; a longer stream
+    goes to a temporary file, which has no name.
+    """
+
+    given: ClassVar[str]  # pixel format of the pictures that are given
+
+    def __init__(self, stored: str, fps: int, options: dict[str, str]) -> None:
+        self._fps, self._count = fps, 0
+        self._full_range = stored == "gray"
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is what this object makes
+        self._container = av.open(self._file, "w", format="mp4", container_options={"fflags": "+bitexact"})
+        self._stream = self._container.add_stream("libx264", rate=fps, options={**options, **_OPTIONS})
+        self._stream.codec_context.thread_count = 1  # the conversion from RGB uses this number too
+        self._stream.pix_fmt = stored
+        self._stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        if self._full_range:
+            self._stream.codec_context.color_range = av.video.reformatter.ColorRange.JPEG
+        self._decoder: av.VideoCodecContext | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of bytes made so far."""
+        return self._file.tell()
+
+    def add(self, picture: NDArray[np.uint8]) -> list[av.Packet]:
+        """Encode the next picture and return the packets that are now complete, which are in the stream already."""
+        array = np.ascontiguousarray(self._laid_out(picture))
+        if not self._count:
+            self._stream.height, self._stream.width = array.shape[:2]
+        frame = av.VideoFrame.from_ndarray(array, format=self.given)
+        if self._full_range:
+            frame.color_range = av.video.reformatter.ColorRange.JPEG
+        frame.pts, frame.time_base = self._count, Fraction(1, self._fps)
+        self._count += 1
+        return self._mux(self._stream.encode(frame))
+
+    def end(self) -> tuple[list[av.Packet], BinaryIO]:
+        """Encode what is left, and return the last packets and the whole stream as an open file."""
+        packets = self._mux(self._stream.encode(None))
+        self._container.close()
+        self._file.seek(0)
+        return packets, cast(BinaryIO, self._file)
+
+    def decoded(self, packets: Sequence[av.Packet] | None) -> list[av.VideoFrame]:
+        """Decode the next packets of this encoder as a reader of the stream will; None gives what is left at the end.
+
+        A packet gives its frame at once, because there are no B-frames.
+        """
+        if self._decoder is None:
+            self._decoder = av.VideoCodecContext.create("h264", "r")
+            self._decoder.extradata = self._stream.codec_context.extradata
+            self._decoder.thread_count = 1
+        if packets is None:
+            return self._decoder.decode(None)
+        return [frame for packet in packets for frame in self._decoder.decode(packet)]
+
+    def _mux(self, packets: list[av.Packet]) -> list[av.Packet]:
+        self._container.mux(packets)
+        return packets
+
+    @staticmethod
+    def _laid_out(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return picture
+
+
+class VideoEncoder(Encoder):
+    """An encoder of RGB frames (H, W, 3); for its arguments see `encode_video`."""
+
+    given = "rgb24"
+
+    def __init__(self, fps: int, crf: int, gop: int, pixel_format: str = "yuv420p") -> None:
+        options = {"crf": str(crf), "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)}
+        super().__init__(pixel_format, fps, options)
+        self._reformatter = VideoReformatter()
+
+    def picture_of(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return a decoded frame as `decode_video` does, (H, W, 3)."""
+        return _rgb(frame, self._reformatter)
+
+
+class FlowEncoder(Encoder):
+    """A lossless encoder of quantised flow fields (H, W, 2); for its arguments see `encode_flow`."""
+
+    given = "gray"
+
+    def __init__(self, fps: int, gop: int) -> None:
+        super().__init__("gray", fps, {"qp": "0", "preset": "veryfast", "g": str(gop), "keyint_min": str(gop)})
+
+    def picture_of(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return a decoded frame as `decode_flow` does, (H, W, 2)."""
+        pairs = _pairs(frame, None)
+        return pairs.view(np.uint8).reshape(*pairs.shape, 2)
+
+    @staticmethod
+    def _laid_out(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.concatenate([picture[..., 0], picture[..., 1]])
+
+
+def _all(encoder: Encoder, pictures: NDArray[np.uint8]) -> bytes:
+    for picture in pictures:
+        encoder.add(picture)
+    return encoder.end()[1].read()
+
+
+def check_index(encoded: BinaryIO, count: int) -> None:
+    """Check that a stream in an open file lists `count` frames at a constant rate; nothing is decoded.
+
+    Raises:
+        CodecError: it does not.
+    """
+    try:
+        with av.open(encoded, "r") as container:  # a temporary file says that it is open for writing
+            stream = container.streams.video[0]
+            times = [entry.timestamp for entry in stream.index_entries]
+            step = round(1 / (stream.time_base * stream.average_rate)) if stream.average_rate else 0
+    except (av.FFmpegError, IndexError) as error:
+        raise CodecError(f"stored clip does not open: {error}") from error
+    if times != list(range(0, count * step, step or 1)) or len(times) != count:
+        raise CodecError(f"stored clip lists {len(times)} frames instead of {count}")
 
 
 def _pick(
@@ -284,6 +381,22 @@ def _checked(
                 f"{stated[1]} x {stated[0]}"
             )
         yield frame
+
+
+def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    (rows,) = _planes(reformatter.reformat(frame, format="rgb24", threads=1), values=3)
+    return rows.reshape(frame.height, frame.width, 3)
+
+
+def _pairs(frame: av.VideoFrame, area: Area | None) -> NDArray[np.uint16]:
+    """Return x and y of a flow picture, (H, W), as the two bytes of one number each."""
+    stacked = _planes(frame)[0]
+    if len(stacked) % 2:
+        raise CodecError(f"stored flow has {len(stacked)} rows, and must have as many for x as for y")
+    fields = np.split(stacked, 2)
+    x, y = [area.of(field) for field in fields] if area else fields
+    pairs: NDArray[np.uint16] = np.left_shift(y, 8, dtype=np.dtype("<u2")) | x  # x comes first in memory
+    return pairs
 
 
 def _planes(frame: av.VideoFrame, values: int = 1) -> list[NDArray[np.uint8]]:

@@ -10,7 +10,8 @@ import base64
 import binascii
 import functools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,25 +34,28 @@ class ShardError(ValueError):
 
 
 def write_table(table: pa.Table, uri: str) -> None:
-    """Write one Parquet file atomically.
+    """Write one Parquet file atomically."""
+    write_atomically(uri, lambda file: parquet_into(file, [table], table.schema))
 
-    If the table has blobs, each clip is a row group, so that a reader of one clip and one stream reads only those bytes
-    (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already; scalars are
-    compressed with zstd.
+
+def parquet_into(file: Any, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write tables of one schema, one after the other, as one Parquet file.
+
+    If the tables have blobs, each clip is a row group, so that a reader of one clip and one stream reads only those
+    bytes (the footer grows by 4 kB per clip). Blobs are not compressed, since they are compressed video already;
+    scalars are compressed with zstd.
     """
-    blobs = [name for name in _BLOB_NAMES if name in table.column_names]
-    scalars = [name for name in table.column_names if name not in blobs]
-    write_atomically(
-        uri,
-        lambda file: pq.write_table(
-            table,
-            file,
-            row_group_size=1 if blobs else None,
-            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
-            use_dictionary=not blobs,
-            write_statistics=scalars,
-        ),
-    )
+    blobs = [name for name in _BLOB_NAMES if name in schema.names]
+    scalars = [name for name in schema.names if name not in blobs]
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
+        use_dictionary=not blobs,
+        write_statistics=scalars,
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=1 if blobs else None)
 
 
 def open_table(uri: str, schema: pa.Schema, pre_buffer: bool = False) -> pq.ParquetFile:

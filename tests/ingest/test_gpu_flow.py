@@ -9,12 +9,13 @@ import ray
 
 from pipeline.command_line import override
 from pipeline.config import Config
-from pipeline.flow import tvl1
+from pipeline.flow import quantise, tvl1
 from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.gpu_flow import on_gpus
 from pipeline.ingest.run import IngestError, ingest
-from pipeline.ingest.stages import make_decode, make_flow
-from pipeline.shards import read_clips
+from pipeline.ingest.stages import make_convert
+from pipeline.shards import decode_flow, read_clips
 
 pytestmark = pytest.mark.ray
 
@@ -40,26 +41,28 @@ def begun(config: Config, backend: str, complete: bool = False) -> None:
         (folder / "_manifest.json").unlink()
 
 
-def test_actors_give_what_the_backend_gives(cluster, tiny):
+def test_actors_give_what_the_backend_gives_slice_by_slice(cluster, tiny, monkeypatch):
     (row, *_) = configured_catalog(tiny).to_pylist()
-    decoded = make_decode(tiny.ingest)({**row, "status": None})
-    frames = decoded["frames"]
+    frames, _ = decode_in_child(row["source"], None, None, 25, 32)
     compute = on_gpus(count=2, memory_gib=0.5, gpus_each=0)  # torch finds no GPU there and computes on the CPU
     expected = tvl1(frames, "cuda", nscales=1, warps=1)
     for _ in range(3):
         assert np.array_equal(compute(frames, "cuda", nscales=1, warps=1), expected)
-    staged = make_flow(override(tiny, {"ingest.flow.backend": "cuda"}).ingest, compute)(decoded)
+    monkeypatch.setattr("pipeline.ingest.stages.GPU_PICTURES", 5)
+    ingest_config = override(tiny, {"ingest.flow.backend": "cuda"}).ingest
+    staged = make_convert(ingest_config, compute)({**row, "status": None})
     assert staged["status"] is None, staged["error_message"]
     assert staged["flow_backend"] == "cuda"
     assert staged["flow_version"].startswith("cuda")
+    whole = tvl1(frames, "cuda", **ingest_config.flow.parameters)
+    levels = decode_flow(staged["flow"].read(), np.arange(len(whole)))
+    assert np.array_equal(levels, quantise(whole, ingest_config.flow.bound))
 
 
 def test_an_actor_that_fails_costs_one_clip(cluster, tiny):
     compute = on_gpus(count=1, memory_gib=1e-6, gpus_each=0)
     (row, *_) = configured_catalog(tiny).to_pylist()
-    failed = make_flow(override(tiny, {"ingest.flow.backend": "cuda"}).ingest, compute)(
-        make_decode(tiny.ingest)({**row, "status": None})
-    )
+    failed = make_convert(override(tiny, {"ingest.flow.backend": "cuda"}).ingest, compute)({**row, "status": None})
     assert failed["status"] == "failed"
     assert "memory_gib" in failed["error_message"]
 

@@ -167,7 +167,7 @@ def test_a_child_that_needs_too_much_memory_says_too_large(clips_dir):
         theirs.close()
         assert ours.recv(100) == b"started"
         with Path("/dev/null").open("wb") as file:
-            request = [str(clips_dir / "street_10s.mp4"), None, None, 25, 256, 300.0]
+            request = [64, str(clips_dir / "street_10s.mp4"), None, None, 25, 256, 300.0]
             socket.send_fds(ours, [json.dumps(request).encode()], [file.fileno()])
         reply = json.loads(ours.recv(1 << 16))
         ours.close()
@@ -314,7 +314,8 @@ def test_every_error_says_what_may_come_of_another_try():
         "NotAVideo": "permanent", "MoovMissing": "retryable", "Truncated": "retryable", "UnknownCodec": "operator",
         "Encrypted": "operator",
         "DecodeError": "permanent", "BrokenTimestamps": "permanent", "DecodeTimeout": "retryable",
-        "DecodeCrash": "permanent", "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
+        "DecodeCrash": "permanent", "WorkerKilled": "retryable", "ChildError": "retryable",
+        "BadTimes": "operator", "TooLong": "operator", "TooLarge": "permanent",
         "TooShort": "permanent", "EncodeError": "permanent", "BadRow": "operator", "DuplicateClip": "permanent",
         "VideoGone": "permanent", "LookupFailed": "retryable",
         "Network": "retryable", "RateLimited": "retryable", "Forbidden": "operator", "ServerError": "retryable",
@@ -326,3 +327,6 @@ def test_every_error_says_what_may_come_of_another_try():
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError
+    assert [errors.verdict_of(name) for name in ("Truncated", "NotAVideo", "OSError")] == [
+        "retryable", "permanent", "retryable",
+    ]  # fmt: skip

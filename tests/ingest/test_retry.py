@@ -26,10 +26,11 @@ def silent(line: str) -> None:
 
 
 def test_classes_are_chosen_by_name_by_verdict_or_all():
-    assert [chosen_by(["Truncated"])(name) for name in ("Truncated", "ZeroByte")] == [True, False]
-    assert [chosen_by(["retryable"])(name) for name in ("Truncated", "ZeroByte", "NotAVideo")] == [True, True, False]
-    assert chosen_by(["all"])("NotAVideo")
-    assert not chosen_by([])("Truncated")
+    assert [chosen_by(["Truncated"], "/no")(name) for name in ("Truncated", "ZeroByte")] == [True, False]
+    names = ("Truncated", "ZeroByte", "NotAVideo", "OSError")
+    assert [chosen_by(["retryable"], "/no")(name) for name in names] == [True, True, False, True]
+    assert chosen_by(["all"], "/no")("NotAVideo")
+    assert not chosen_by([], "/no")("Truncated")
     with pytest.raises(
         IngestError, match="--retry Trunkated: no such error class; operator, permanent, retryable, all"
     ):
@@ -86,7 +87,7 @@ def test_a_file_that_was_replaced_under_a_finished_set_is_noticed(tmp_path):
     """By its size; by its content, if it is newer than the set; and not if it was only touched, moved or removed."""
     made = make_set(tmp_path / "set")
     files = {name: tmp_path / f"{name}.mp4" for name in made.rows}
-    clips = read_table(f"{made.path}/_clips.parquet").to_pylist()
+    clips = read_table(f"{made.path}/_clips.parquet", CLIPS_SCHEMA).to_pylist()
     for row in clips:
         files[row["clip_id"]].write_bytes(b"a video")
         row |= {"source": str(files[row["clip_id"]]), "source_bytes": 7}
@@ -129,10 +130,10 @@ def test_a_failure_is_final_until_its_class_is_asked_for(mended):
     before = one.read_bytes()
     one.write_bytes(other.read_bytes())
     manifest = ingest(config, configured_catalog(config), silent)
-    assert "1 clips were replaced after they were ingested" in ingested(config, manifest)
+    assert "1 clips were replaced after they were ingested" in ingested(config.ingest.shards, manifest)
     again = ingest(override(config, {"retry": "SourceChanged"}), configured_catalog(config), silent)
     assert (again["rate"]["clips"], again["digest"] != whole["digest"]) == (1, True)
-    assert "replaced" not in ingested(config, again)
+    assert "replaced" not in ingested(config.ingest.shards, again)
     one.write_bytes(before)
     ingest(override(config, {"retry": "SourceChanged"}), configured_catalog(config), silent)
     for path in Path(anew.ingest.shards).glob("*-*.parquet"):

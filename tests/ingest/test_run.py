@@ -8,14 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from pipeline.command_line import override
 from pipeline.config import Config, IngestConfig, save
+from pipeline.ingest import ray_pipeline
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.run import IngestError, LostClipsError, ingest
@@ -150,16 +153,15 @@ def test_the_exit_status_and_the_last_lines_say_that_clips_are_lost(kinetics, tm
     assert "  1 ZeroByte (retryable)" in done.stdout.splitlines()  # the table of the finished set is printed first
 
 
-def test_the_stages_run_fused_so_that_frames_never_leave_their_process(shards, monkeypatch):
-    import ray
-
+def test_a_clip_is_one_call_so_that_what_is_made_of_it_never_becomes_a_block(shards, monkeypatch):
     plans = []
     iterate = ray.data.Dataset.iter_rows
     monkeypatch.setattr(ray.data.Dataset, "iter_rows", lambda self: (plans.append(self), iterate(self))[1])
     again = override(shards, {"storage": shards.storage + "/fused", "ingest.shards": shards.storage + "/fused/shards"})
     ingest(override(again, {"catalog.limit": "2"}), configured_catalog(override(again, {"catalog.limit": "2"})), silent)
     stats = plans[0].stats()
-    assert "FlatMap(clips_of)->Map(decode)->Map(compute_flow)->Map(encode)->Map(store)" in stats, stats
+    assert "FlatMap(ingest_clips)" in stats, stats
+    assert "Map(" not in stats.replace("FlatMap(", ""), stats
 
 
 def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
@@ -224,8 +226,45 @@ def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
     assert verify(config.ingest.shards) == Verification(read_clips(shards.ingest.shards).num_rows, [])
 
 
+def test_a_clip_that_kills_its_worker_is_a_failed_row_and_costs_no_other(shards, tmp_path, monkeypatch):
+    """The stage kills its process at one clip of a block of six; Ray repeats the block for as long as it is asked."""
+    changes = {"ingest.shards": str(tmp_path / "shards"), "ingest.max_failed": "0.5", "catalog.limit": "8"}
+    config = override(shards, changes)
+    catalog, found = configured_catalog(config), ray.cluster_resources()
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {**found, "CPU": 1.0})
+    bad, made = catalog["clip_id"][2].as_py(), ray_pipeline.make_convert
+
+    def make_deadly(settings, compute):
+        convert = made(settings, compute)
+
+        def deadly(row):
+            if row["clip_id"] == bad:
+                with (tmp_path / "attempts").open("a") as file:
+                    file.write("x")
+                os.kill(os.getpid(), signal.SIGKILL)
+            return convert(row)
+
+        return deadly
+
+    monkeypatch.setattr(ray_pipeline, "make_convert", make_deadly)
+    manifest = ingest(config, catalog, silent)
+    assert (tmp_path / "attempts").read_text() == "xx"
+    (failed,) = read_clips(config.ingest.shards, status="failed").to_pylist()
+    assert (failed["clip_id"], failed["error_class"]) == (bad, "WorkerKilled")
+    assert "2 workers were killed at this clip" in failed["error_message"]
+    assert sum(split["present"] for split in manifest["splits"].values()) == len(catalog) - 1
+    columns, ids = ["clip_id", "video_sha256", "flow_sha256"], set(catalog["clip_id"].to_pylist())
+    expected = [row for row in read_clips(shards.ingest.shards).select(columns).to_pylist() if row["clip_id"] in ids]
+    stored = read_clips(config.ingest.shards).select(columns).to_pylist()
+    assert stored == [row for row in expected if row["clip_id"] != bad]
+    assert not (tmp_path / "shards" / "_staging").exists()
+    monkeypatch.setattr(ray_pipeline, "make_convert", made)
+    ingest(replace(config, retry=("WorkerKilled",)), catalog, silent)
+    assert read_clips(config.ingest.shards).select(columns).to_pylist() == expected
+
+
 def _at_work(command: list[str] | None) -> bool:
-    return bool(command) and command[0].startswith("ray::") and "Map(decode)" in command[0]
+    return bool(command) and command[0].startswith("ray::") and "ingest_clips" in command[0]
 
 
 def _arguments(config: Config, folder: Path) -> list[str]:

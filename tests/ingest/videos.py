@@ -78,7 +78,7 @@ def remux(path: Path, times_ms: Sequence[int], frames: int = 10) -> Path:
         stream = output.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         for index, time in zip(range(frames), times_ms, strict=True):
-            array = np.full((48, 64, 3), 20 * index, np.uint8)
+            array = np.full((48, 64, 3), 20 * index % 256, np.uint8)
             frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(format="yuvj420p")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in stream.encode(frame):

@@ -16,7 +16,10 @@ from pipeline.ingest.clip_errors import BadTimes, TooLarge, TooLong, TooShort
 from pipeline.ingest.decode.orientation import View
 
 MAX_CLIP_BYTES = 4 << 30
-"""Largest number of bytes of all pictures of a clip: 300 s of 341x256 at 25 frames per second are 2 GB."""
+"""Number of bytes that all pictures of a clip may take in any case: 300 s of 341x256 at 25 a second are 2 GB."""
+
+WIDEST = 4
+"""A clip may also take as many bytes as the longest accepted clip of pictures with this aspect ratio."""
 
 LONGEST_STILL_S = 10
 """Longest frame duration in seconds that is believed if a header states it."""
@@ -93,7 +96,7 @@ class ConstantRate:
 
         Raises:
             TooLong: no end was given, and this frame is more than `max_seconds` after the start.
-            TooLarge: the pictures take more than `MAX_CLIP_BYTES`.
+            TooLarge: the pictures take more bytes than a clip may; see `MAX_CLIP_BYTES` and `WIDEST`.
         """
         if self._wanted is None:
             self._check_length(since)
@@ -143,6 +146,16 @@ class ConstantRate:
         """Return the error that says that the clip is longer than allowed."""
         return TooLong(f"more than {self._max_seconds:g} s; give start and end times to cut a clip from it")
 
+    def _check_bytes(self, pictures: int, view: View) -> None:
+        """Check the size of a clip of this many pictures; it is known before the first one, if the end is stated."""
+        widest = 3 * WIDEST * min(view.width, view.height) ** 2
+        most = max(MAX_CLIP_BYTES, int(self._max_seconds * self._fps) * widest)
+        if pictures * view.picture_bytes > most:
+            raise TooLarge(
+                f"{pictures} pictures of {view.width}x{view.height} take {pictures * view.picture_bytes / 2**30:.2f} "
+                f"GiB; {most / 2**30:.2f} are the most that a clip may take"
+            )
+
     def _fill(self, until: Fraction, inclusive: bool = False) -> None:
         """Pass on the frame on screen for every tick before `until`, or up to `until` if `inclusive`."""
         picture = None
@@ -150,10 +163,7 @@ class ConstantRate:
             tick = self.start + Fraction(self.count, self._fps)
             if tick > until or (tick == until and not inclusive):
                 return
-            if (self.count + 1) * self._view.picture_bytes > MAX_CLIP_BYTES:
-                raise TooLarge(
-                    f"{self.count} pictures of {self._view.width}x{self._view.height} take {MAX_CLIP_BYTES >> 30} GiB"
-                )
+            self._check_bytes(self._wanted or self.count + 1, self._view)
             if picture is None:  # so frames without a tick are never converted
                 picture = self._view.picture(self._shown)
             self._keep(self.count, picture)

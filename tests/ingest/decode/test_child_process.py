@@ -1,11 +1,13 @@
 """The decoding process: the same frames as without it; killed when it hangs, replaced when it crashes."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +16,29 @@ import pytest
 from pipeline.config import IngestConfig
 from pipeline.ingest.clip_errors import (
     BadTimes,
+    ChildError,
     DecodeCrash,
     DecodeError,
     DecodeTimeout,
     FileNotFound,
     NotAVideo,
+    TooLarge,
     Truncated,
+    WorkerKilled,
     ZeroByte,
 )
 from pipeline.ingest.decode import child_process as children
-from pipeline.ingest.decode.child_process import SPARE_FILES, Child, decode_in_child
+from pipeline.ingest.decode.child_process import (
+    SLICE_PICTURES,
+    SPARE_FILES,
+    USUAL_BYTES,
+    Child,
+    decode_in_child,
+    slices_from_child,
+)
 from pipeline.ingest.decode.clip import decode_clip
-from pipeline.ingest.stages import make_decode
+from pipeline.ingest.stages import make_convert
+from tests.ingest.videos import remux
 
 CLIP = (None, None, 25, 64)
 REAL = [
@@ -110,21 +123,152 @@ def test_native_code_that_takes_too_long_is_killed_at_its_work(clips_dir):
         decode_in_child(str(clips_dir / "street_10s.mp4"), *CLIP, timeout_s=0.02)
 
 
-@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGKILL"])
-def test_a_crash_costs_one_clip_and_names_the_signal(clips_dir, how):
+@contextlib.contextmanager
+def crash(how: str) -> Iterator[int]:
+    """A signal to this thread's child while it is at the next clip."""
     pid = children._child().pid
     os.kill(pid, signal.SIGSTOP)  # so that the request is under way when it crashes
 
-    def crash() -> None:
+    def strike() -> None:
         os.kill(pid, signal.Signals[how])
         os.kill(pid, signal.SIGCONT)
 
-    timer = threading.Timer(0.2, crash)
+    timer = threading.Timer(0.2, strike)
     timer.start()
-    with pytest.raises(DecodeCrash, match=f"the decoding process died of {how}"):
-        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+    yield pid
     timer.join()
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT"])
+def test_a_crash_costs_one_clip_and_names_the_signal(clips_dir, how):
+    with crash(how), pytest.raises(DecodeCrash, match=f"the decoding process died of {how}"):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
     assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+
+
+def test_a_child_killed_from_outside_is_no_fault_of_the_clip_which_is_decoded_again(clips_dir):
+    with crash("SIGKILL") as pid:
+        assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+    assert children._child().pid != pid
+
+
+def test_a_clip_whose_every_child_is_killed_has_a_class_of_its_own(clips_dir):
+    slices = slices_from_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0, 60.0)
+    for _ in range(children.KILLS):
+        one = next(slices)
+        assert (one.start, len(one.pictures)) == (0, SLICE_PICTURES)  # decoded again from the beginning
+        os.kill(children._children.child.pid, signal.SIGKILL)
+    with pytest.raises(WorkerKilled, match="the decoding process died of SIGKILL, 2 times; most often for lack of"):
+        next(slices)
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+
+
+def test_a_child_that_was_ended_and_is_slow_to_die_is_not_handed_out_again(clips_dir, monkeypatch):
+    """Killed, it may sleep in the kernel for long; here it does because the kill does not reach it."""
+    child = children._child()
+    process = child._process
+
+    def late(timeout=None):
+        raise subprocess.TimeoutExpired("child", timeout)
+
+    for name, answer in (("wait", late), ("kill", lambda: None), ("poll", lambda: None)):
+        monkeypatch.setattr(process, name, answer, raising=False)
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(DecodeTimeout):
+        decode_in_child(str(clips_dir / "street_10s.mp4"), *CLIP, timeout_s=0.2)
+    assert not child.alive
+    for _ in range(2):
+        assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitpid(child.pid, 0)
+
+
+def test_a_child_killed_at_its_start_is_started_again(clips_dir, tmp_path, monkeypatch):
+    killed = f"if mkdir {tmp_path}/once 2> /dev/null; then kill -9 $$; fi"
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python", f'{killed}\nexec {sys.executable} "$@"')))
+    children._child().end()
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+    assert (tmp_path / "once").is_dir()
+
+
+def test_where_no_child_starts_the_clip_may_be_tried_again(clips_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python", "echo no memory >&2; exit 3")))
+    monkeypatch.setattr(children, "STARTS", 1)
+    children._child().end()
+    with pytest.raises(ChildError, match="does not start: the decoding process ended with code 3: no memory; tried 1"):
+        decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)
+    assert ChildError.verdict == "retryable"
+
+
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("name", ["arm_wrestling.mp4", "h265_10bit.mp4", "mpeg4_320x240.avi"])
+def test_slices_are_the_clip_in_pieces(clips_dir, name):
+    whole, facts = decode_in_child(str(clips_dir / name), *CLIP)
+    slices = list(slices_from_child(str(clips_dir / name), *CLIP, 300.0, 60.0))
+    assert [one.start for one in slices] == list(range(0, len(whole), SLICE_PICTURES))
+    assert [one.facts for one in slices] == [None] * (len(slices) - 1) + [facts]
+    np.testing.assert_array_equal(np.concatenate([one.pictures for one in slices]), whole)
+
+
+def test_large_pictures_make_short_slices(clips_dir):
+    slices = slices_from_child(str(clips_dir / "arm_wrestling.mp4"), None, 0.5, 25, 1024, 300.0, 60.0)
+    size = 0
+    for one in slices:
+        assert one.pictures.nbytes <= SLICE_PICTURES * USUAL_BYTES
+        size += len(one.pictures)
+    assert size == 12
+
+
+def test_the_child_waits_until_the_next_slice_is_asked_for(clips_dir):
+    slices = slices_from_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0, 60.0)
+    next(slices)
+    stat = Path(f"/proc/{children._children.child.pid}/stat")
+    used = [stat.read_text().split()[13:15] for _ in range(2) if time.sleep(0.3) is None]
+    assert used[0] == used[1]
+    slices.close()
+
+
+def test_a_clip_that_is_not_read_to_its_end_leaves_the_child_free(clips_dir):
+    pid = children._child().pid
+    slices = slices_from_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0, 60.0)
+    next(slices)
+    assert children._child().pid != pid, "it is at a clip"
+    pid = children._child().pid
+    slices.close()
+    slices = slices_from_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0, 60.0)
+    next(slices)
+    slices.close()
+    assert len(decode_in_child(str(clips_dir / "h265_10bit.mp4"), *CLIP)[0]) == 25
+    assert children._child().pid == pid
+
+
+def test_decoding_that_starts_again_says_so_by_its_first_slice(tmp_path):
+    """Times fall back near the end, so the jump to the clip's start is taken back when two slices were sent."""
+    times = [40 * i for i in range(180)]
+    times[170], times[171] = times[171], times[170]
+    path = remux(tmp_path / "v.mkv", times, frames=180)
+    slices = list(slices_from_child(str(path), 0.4, None, 25, 64, 300.0, 60.0))
+    assert [one.start for one in slices] == [0, 64, 0, 64, 128]
+    expected, facts = decode_clip(str(path), 0.4, None, 25, 64)
+    np.testing.assert_array_equal(np.concatenate([one.pictures for one in slices[2:]]), expected)
+    assert slices[-1].facts == facts
+
+
+def test_the_time_between_slices_does_not_count(clips_dir):
+    for _ in slices_from_child(str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0, 3.0):
+        time.sleep(1.1)
+
+
+def test_a_clip_too_large_for_one_piece_is_refused_with_its_size(clips_dir):
+    code = "import pipeline.ingest.decode.child_process as child; child.WHOLE_BYTES = 1 << 20; child._serve()"
+    child = Child([sys.executable, "-c", code])
+    with pytest.raises(TooLarge, match="65 pictures of 84x64 take"):
+        list(child.decode([str(clips_dir / "arm_wrestling.mp4"), *CLIP, 300.0], 60))
 
 
 def test_last_words_are_kept():
@@ -133,7 +277,7 @@ def test_last_words_are_kept():
     os.kill(child.pid, signal.SIGABRT)
     gone(child.pid)
     with pytest.raises(DecodeCrash, match=r"died of SIGABRT: free\(\): invalid pointer"):
-        child.decode(["/nowhere", None, None, 25, 64, 300.0], 10)
+        list(child.decode(["/nowhere", None, None, 25, 64, 300.0], 10))
 
 
 def test_a_child_that_dies_between_clips_costs_nothing(clips_dir):
@@ -225,7 +369,7 @@ def test_the_child_imports_pyav_and_numpy_and_no_more():
 
 def test_the_stage_takes_the_time_out_of_the_config(clips_dir):
     row = {"source": str(clips_dir / "street_10s.mp4"), "start_s": None, "end_s": None, "status": None}
-    after = make_decode(IngestConfig(decode_timeout_s=0.01))(row)
+    after = make_convert(IngestConfig(decode_timeout_s=0.01))(row)
     assert (after["status"], after["error_class"]) == ("failed", "DecodeTimeout")
 
 

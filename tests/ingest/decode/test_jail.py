@@ -18,8 +18,7 @@ ROOT = Path(__file__).parents[3]
 TAKEN_OVER = """
 import contextlib, os
 with contextlib.suppress(ImportError):  # in the decoder: what it is asked to decode is run as code
-    from pipeline.ingest.child_environment import NAMES, child_environment
-from pipeline.ingest.clip_errors import DecodeError
+    from pipeline.ingest.clip_errors import DecodeError
     from pipeline.ingest.decode import clip
 
     def run(path, *limits, keep):
@@ -51,7 +50,7 @@ def decoder(child, tmp_path):
     def run(expression: str) -> str:
         (tmp_path / "clip.mp4").write_text(expression)
         with pytest.raises((DecodeError, TooLarge)) as answer:
-            child.decode([str(tmp_path / "clip.mp4"), None, None, 25, 64, 300.0], 20)
+            list(child.decode([str(tmp_path / "clip.mp4"), None, None, 25, 64, 300.0], 20))
         return str(answer.value)
 
     return run
