@@ -62,7 +62,9 @@ def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
 def test_the_report_gives_the_reason_of_each_clip_that_cannot_be_used(listed, tmp_path):
     bad = [f"run,lmnopqrstu{number},5,2,train,0" for number in range(5)]
     (tmp_path / "train.csv").write_text("\n".join([*LINES, *bad, "run,abcdefghijk,3,13,train,0"]) + "\n")
-    lines = planned(listed, estimate(listed.ingest, configured_catalog(listed)), cores=2).splitlines()
+    lines = planned(
+        listed.catalog, listed.ingest, estimate(listed.ingest, configured_catalog(listed)), cores=2
+    ).splitlines()
     said = [line for line in lines if line.startswith(("  unusable: ", "  ... and"))]
     assert said[0] == (
         f"  unusable: BadTimes: {tmp_path}/train.csv:4: time_end 2 is not after time_start 5 for 'lmnopqrstu0'; "
