@@ -249,9 +249,3 @@ def error_named(name: str) -> type[ClipError]:
     """Return the class with a name that a manifest or another process wrote; `ClipError` if the name is unknown."""
     found = globals().get(name)
     return found if isinstance(found, type) and issubclass(found, ClipError) else ClipError
-
-
-def verdict_of(name: str) -> Verdict:
-    """Return the verdict of an error class by its name; an unknown class, such as that of a bug, may be tried again."""
-    found = error_named(name)
-    return found.verdict if found.__name__ == name else "retryable"

@@ -18,13 +18,11 @@ from pipeline.storage import exists, list_files, make_folder, remove
 Chosen = Callable[[str], bool]
 
 
-def chosen_by(names: Collection[str], shards: str) -> Chosen:
+def chosen_by(names: Collection[str]) -> Chosen:
     """Return a function that says whether an error class, given by its name, is to be tried again.
 
     Args:
-        names: names of error classes, verdicts such as `retryable`, or `all`. A class of Python or of a library may be
-            named if a clip of the set failed with it.
-        shards: folder or URI of the set.
+        names: names of error classes, verdicts such as `retryable`, or `all`.
 
     Raises:
         IngestError: a name is neither an error class nor a verdict nor `all`.
@@ -32,21 +30,11 @@ def chosen_by(names: Collection[str], shards: str) -> Chosen:
     classes = {name for name in vars(errors) if errors.error_named(name).__name__ == name}
     verdicts = {errors.error_named(name).verdict for name in classes}
     for name in names:
-        if name not in classes | verdicts | {"all"} and name not in _recorded(shards):
+        if name not in classes | verdicts | {"all"}:
             known = f"{', '.join(sorted(verdicts))}, all, or {', '.join(sorted(classes))}"
             raise IngestError(f"--retry {name}: no such error class; {known}")
     wanted = set(names)
-    return lambda name: "all" in wanted or name in wanted or errors.verdict_of(name) in wanted
-
-
-def _recorded(shards: str) -> set[str]:
-    """Return the error classes of all failed clips of a set, complete or not."""
-    if exists(f"{shards}/{MANIFEST}"):
-        files = [f"{shards}/{CLIPS}"]
-    else:
-        names = list_files(f"{shards}/{STAGING}")
-        files = [f"{shards}/{STAGING}/{name}" for name in names if name.endswith((".parquet", ".clips"))]
-    return {name for file in files for name in read_table(file, ["error_class"])["error_class"].to_pylist() if name}
+    return lambda name: "all" in wanted or name in wanted or errors.error_named(name).verdict in wanted
 
 
 def reopen(shards: str, groups: Groups, chosen: Chosen) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.ingest.clip_errors import verdict_of
+from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
 from pipeline.shards import read_clips
@@ -39,11 +39,11 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
     ]
     failures = read_clips(config.ingest.shards, status="failed").to_pylist()
     for name, count in Counter(row["error_class"] for row in failures).most_common():
-        lines.append(f"  {count} {name} ({verdict_of(name)})")
+        lines.append(f"  {count} {name} ({error_named(name).verdict})")
     lines += [f"  failed: {row['clip_id']}: {row['error_class']}: {row['error_message']}" for row in failures[:shown]]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {config.ingest.shards}/_clips.parquet")
-    if any(verdict_of(row["error_class"]) == "retryable" for row in failures):
+    if any(error_named(row["error_class"]).verdict == "retryable" for row in failures):
         lines.append("  the same command with --retry retryable tries again what may succeed")
     return "\n".join(lines)
 

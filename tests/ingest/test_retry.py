@@ -9,7 +9,6 @@ from pipeline.command_line import override
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.retry import chosen_by
 from pipeline.ingest.run import IngestError, ingest
-from pipeline.ingest.staging import make_store
 from pipeline.shards import read_clips, read_manifest
 
 
@@ -18,24 +17,14 @@ def silent(line: str) -> None:
 
 
 def test_classes_are_chosen_by_name_by_verdict_or_all():
-    assert [chosen_by(["Truncated"], "/no")(name) for name in ("Truncated", "ZeroByte")] == [True, False]
-    names = ("Truncated", "ZeroByte", "NotAVideo", "OSError")
-    assert [chosen_by(["retryable"], "/no")(name) for name in names] == [True, True, False, True]
-    assert chosen_by(["all"], "/no")("NotAVideo")
-    assert not chosen_by([], "/no")("Truncated")
+    assert [chosen_by(["Truncated"])(name) for name in ("Truncated", "ZeroByte")] == [True, False]
+    assert [chosen_by(["retryable"])(name) for name in ("Truncated", "ZeroByte", "NotAVideo")] == [True, True, False]
+    assert chosen_by(["all"])("NotAVideo")
+    assert not chosen_by([])("Truncated")
     with pytest.raises(
         IngestError, match="--retry Trunkated: no such error class; operator, permanent, retryable, all"
     ):
-        chosen_by(["Trunkated"], "/no")
-
-
-def test_a_class_that_is_not_ours_can_be_named_where_a_clip_failed_with_it(tmp_path):
-    staging = tmp_path / "_staging"
-    staging.mkdir()
-    make_store(str(staging))({"clip_id": "a", "status": "failed", "error_class": "OSError", "error_message": "9"})
-    assert chosen_by(["OSError"], str(tmp_path))("OSError")
-    with pytest.raises(IngestError, match="--retry KeyError: no such error class"):
-        chosen_by(["KeyError"], str(tmp_path))
+        chosen_by(["Trunkated"])
 
 
 @pytest.fixture(scope="module")

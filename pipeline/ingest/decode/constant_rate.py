@@ -101,11 +101,12 @@ class ConstantRate:
     def end(self) -> Fraction:
         """End the source: show the last frame for its own duration, and return the time of its end in seconds.
 
-        However long that duration is, no picture is made later than `max_seconds` after the start.
+        A clip that has no stated end does not become longer than `max_seconds` by the duration of its last frame.
         """
+        if self._wanted is None:
+            self._until = min(self._until, max(self._since, self.start + _fraction(self._max_seconds)))
         half_a_tick = Fraction(1, 2 * self._fps)  # so the number of ticks is the duration in ticks, rounded
-        longest = self.start + _fraction(self._max_seconds)
-        self._fill(until=min(self._until, longest) - half_a_tick, inclusive=True)
+        self._fill(until=self._until - half_a_tick, inclusive=True)
         return self._until
 
     def check(self) -> None:
