@@ -14,7 +14,7 @@ from pipeline.ingest.decode import child_process
 from pipeline.ingest.stages import make_convert
 from pipeline.ingest.staging import make_store
 
-CHEAP_FLOW = {"nscales": 1, "warps": 1, "innerIterations": 2, "outerIterations": 1, "medianFiltering": 1}
+CHEAP_FLOW = FlowConfig(nscales=1, warps=1, innerIterations=2, outerIterations=1, medianFiltering=1)
 """Settings of TV-L1 with which an hour of video takes minutes; they need nearly as much memory as the usual ones."""
 
 

@@ -327,6 +327,3 @@ def test_every_error_says_what_may_come_of_another_try():
     }  # fmt: skip
     assert all(error_named(kind.__name__) is kind for kind in classes)
     assert error_named("Path") is ClipError
-    assert [errors.verdict_of(name) for name in ("Truncated", "NotAVideo", "OSError")] == [
-        "retryable", "permanent", "retryable",
-    ]  # fmt: skip
