@@ -73,8 +73,7 @@ def repeated(clip: Path, seconds: int, path: Path) -> Path:
 
 def _peak(path: Path, seconds: int, config: IngestConfig, folder: str) -> Peak:
     """Ingest a clip in this process, after its first two seconds alone."""
-    cheap = FlowConfig(**CHEAP_FLOW)  # type: ignore[arg-type]
-    chosen = replace(config, max_seconds=float(seconds + 60), decode_timeout_s=600.0, flow=cheap)
+    chosen = replace(config, max_seconds=float(seconds + 60), decode_timeout_s=600.0, flow=CHEAP_FLOW)
     convert, store = make_convert(chosen), make_store(folder)
     row = {"clip_id": "long", "source": str(path), "start_s": None, "end_s": 2.0, "status": None}
     store(convert(dict(row)))

@@ -69,7 +69,6 @@ def ingest(config: Config, catalog: pa.Table, write: Write | None = None) -> dic
         raise IngestError(
             "the catalog is empty: nothing to ingest; check catalog.annotations, catalog.videos and splits"
         )
-    chosen = chosen_by(config.retry)
     check_videos(catalog, config.ingest.allow_leaks)
     with explained(shards):
         chosen = chosen_by(config.retry, lambda: recorded_classes(shards))
