@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from pipeline.shards.tables import ShardError, line
 
@@ -64,8 +64,13 @@ class _Drawn(BaseModel):
     fold: _Text | None = None
 
 
+class _Settings(BaseModel):
+    streams: list[Literal["rgb", "flow"]] = ["rgb"]
+    short_side: PositiveInt | None = None
+
+
 class _Plan(BaseModel):
-    settings: dict[str, Any] = {}
+    settings: _Settings = _Settings()
     split: _Drawn | None = None
     flow_version: _Text | None = None
 

@@ -58,7 +58,7 @@ def training_words(shards: str) -> list[str]:
     if not manifest["labels"]:
         return ["transfer", "--ingest.shards", shards]
     settings = manifest["plan"].get("settings", {})
-    streams, side = settings.get("streams", ["rgb"]), settings.get("short_side", CROP)
+    streams, side = settings.get("streams", ["rgb"]), settings.get("short_side") or CROP
     recipe = "resnet3d18_folder" if streams == ["rgb"] else "i3d_folder"
     words = ["pretrain", "--recipe", recipe, "--ingest.shards", shards]
     words += ["--model.streams", "flow"] if streams == ["flow"] else []

@@ -192,7 +192,7 @@ def test_evaluation_never_mirrors_and_never_varies(index):
 
 def test_bytes_that_do_not_decode_are_an_error_and_no_window(tmp_path):
     row, _, _ = clip_row(0, "train", 0, 9)
-    row["video"] = b"no video"
+    row |= {"video": b"no video", "video_sha256": hashlib.sha256(b"no video").hexdigest()}
     write_table(pa.Table.from_pylist([row], SHARD_SCHEMA), f"{tmp_path}/train-00000.parquet")
     clips = pa.Table.from_pylist([{**row, "shard": "train-00000.parquet", "row_group": 0}], CLIPS_SCHEMA)
     write_manifest(str(tmp_path), clips, summarise(clips, {}))

@@ -214,16 +214,6 @@ def test_a_small_table_does_not_unpack_to_gigabytes(made):
     assert "would unpack to far more than its size" in refused(read_catalog, made.path)
 
 
-def test_a_blob_that_is_compressed_once_more_is_not_read(made):
-    path = f"{made.path}/val-00000.parquet"
-    table = read_table(path, SHARD_SCHEMA)
-    table = table.set_column(table.column_names.index("video"), "video", pa.array([b"\0" * 2**26], pa.large_binary()))
-    pq.write_table(table, path, compression="zstd", row_group_size=1)
-    assert Path(path).stat().st_size < 200_000
-    with pytest.raises(ShardError, match=r"row group 0 does not read .its video is compressed once more"):
-        read_clip(path, 0, ["video"])
-
-
 # ---------------------------------------------------------------- streams
 @pytest.mark.parametrize("content", ["ffconcat", "png", "sdp"])
 def test_a_cell_that_is_no_stored_stream_is_refused_by_inspect_and_by_the_loader(made, tmp_path, content):

@@ -289,6 +289,8 @@ def edit(made: Made, path: list[str], value: object) -> None:
         (["labels"], [1], "labels.0: Input should be a valid string"),
         (["labels"], ["a"] * 100_001, "labels: List should have at most 100000 items"),
         (["digest"], "x", "digest: String should match pattern"),
+        (["plan", "settings"], {"short_side": "x"}, "plan.settings.short_side: Input should be a valid integer"),
+        (["plan", "settings"], {"streams": ["sound"]}, "plan.settings.streams.0: Input should be 'rgb' or 'flow'"),
         (
             ["plan", "split"],
             {"seed": 0, "val_fraction": "x", "test_fraction": 0.1},
