@@ -18,7 +18,7 @@ from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
 from pipeline.ingest.gpu_flow import on_gpus
-from pipeline.ingest.nodes import UNSEEN, another, blind_nodes, named, on
+from pipeline.ingest.nodes import NODE_LABEL, UNSEEN, another, blind_nodes, named
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.run_errors import IngestError, check
@@ -88,7 +88,7 @@ def _stop_for(config: Config, blind: list[str], source: str, clips: list[Row], t
     """Try clips on a node that sees their files, and end the run with the names of the nodes that do not."""
     seeing = another(blind, config.resources.ingest_cpus)
     if clips and seeing is not None:
-        for status in _run(config, dataset(local({**clip, "listed": True} for clip in clips), 8), on(seeing)):
+        for status in _run(config, dataset(local({**clip, "listed": True} for clip in clips), 8), seeing):
             if not status["provisional"]:
                 tally.add(status)
     names = ", ".join(named(node) for node in blind)
@@ -169,18 +169,18 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
     return TarMemberMissing(f"no video member {stem} in the archives {where}")
 
 
-def _run(config: Config, videos: ray.data.Dataset, where: Any = None) -> Generator[Row]:
+def _run(config: Config, videos: ray.data.Dataset, node: str | None = None) -> Generator[Row]:
     """Run videos through all stages and yield the status rows of their clips, in any order.
 
     Args:
         config: a resolved config.
         videos: rows of the kind `Video`.
-        where: the scheduling strategy of the tasks; None for Ray Data's own.
+        node: id of the node that runs the tasks; None for all nodes.
     """
     settings = config.ingest
     task: dict[str, Any] = {"num_cpus": config.resources.ingest_cpus}
-    if where is not None:
-        task["scheduling_strategy"] = where
+    if node is not None:
+        task["label_selector"] = {NODE_LABEL: node}
     rows = videos.flat_map(clips_of, **task).map(make_decode(settings), **task)
     if "flow" in settings.streams:
         devices = gpus(config.resources) if settings.flow.backend == "cuda" else 0

@@ -66,7 +66,7 @@ def catalog(folder: Path, kind: str) -> dict[str, str]:
         (folder / f"{split}.csv").write_text(f"label,youtube_id,time_start,time_end,split\n{rows}")
         flags[f"catalog.annotations.{split}"] = str(folder / f"{split}.csv")
         for n, name in enumerate(ids):
-            path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n)
+            path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n + 20 * (split == "val"))
             if kind == "videos":
                 path.rename(folder / kind / path.name)
             else:
