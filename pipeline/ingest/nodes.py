@@ -10,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 UNSEEN = ("FileNotFound", "Unreadable")
 """Error classes of a listed file that may be the fault of the node, where its folder is not mounted or not readable."""
 
+NODE_LABEL = "ray.io/node-id"  # the label by which Ray lets a task run on one node alone
 LOOK_S = 60.0  # longest time in seconds that a node may take to look at a file
 
 
@@ -37,7 +38,8 @@ def blind_nodes(path: str, cpus: float) -> list[str]:
     if not sees(path):
         return []
     look = ray.remote(num_cpus=0)(sees)
-    answers = {node: look.options(scheduling_strategy=on(node)).remote(path) for node in _nodes(cpus)}
+    there = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in _nodes(cpus)}
+    answers = {node: look.options(scheduling_strategy=only).remote(path) for node, only in there.items()}
     ready, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=LOOK_S)
     blind = []
     for node, answer in answers.items():
@@ -56,11 +58,6 @@ def named(node: str) -> str:
     """Return the name of a node for a message: its host, its address and the beginning of its id."""
     facts: dict[str, Any] = next((facts for facts in ray.nodes() if facts["NodeID"] == node), {})
     return f"{facts.get('NodeManagerHostname')} ({facts.get('NodeManagerAddress')}, node id {node[:12]})"
-
-
-def on(node: str) -> NodeAffinitySchedulingStrategy:
-    """Return the strategy that runs a task on one node and nowhere else."""
-    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _nodes(cpus: float) -> list[str]:

@@ -20,7 +20,7 @@ from pipeline.ingest.clip_errors import ArchiveBroken, TarMemberMissing
 from pipeline.ingest.fetch.archives import list_archives
 from pipeline.ingest.fetch.limiter import cluster_limiter
 from pipeline.ingest.gpu_flow import on_gpus
-from pipeline.ingest.nodes import UNSEEN, another, blind_nodes, named, on
+from pipeline.ingest.nodes import NODE_LABEL, UNSEEN, another, blind_nodes, named
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.run_errors import IngestError, check
@@ -90,7 +90,7 @@ def _stop_for(config: Config, blind: list[str], source: str, clips: list[Row], t
     """Try clips on a node that sees their files, and end the run with the names of the nodes that do not."""
     seeing = another(blind, config.resources.ingest_cpus)
     if clips and seeing is not None:
-        for status in _run(config, dataset(local({**clip, "listed": True} for clip in clips), 8), on(seeing)):
+        for status in _run(config, dataset(local({**clip, "listed": True} for clip in clips), 8), seeing):
             if not status["provisional"]:
                 tally.add(status)
     names = ", ".join(named(node) for node in blind)
@@ -171,21 +171,21 @@ def _missing(row: Row, broken: list[Row]) -> ArchiveBroken | TarMemberMissing:
     return TarMemberMissing(f"no video member {stem} in the archives {where}")
 
 
-def _run(config: Config, videos: ray.data.Dataset, where: Any = None) -> Generator[Row]:
+def _run(config: Config, videos: ray.data.Dataset, node: str | None = None) -> Generator[Row]:
     """Do all the work on the clips of videos and yield their status rows, in any order.
 
     Args:
         config: a resolved config.
         videos: rows of the kind `Video`.
-        where: the scheduling strategy of the tasks; None for Ray Data's own.
+        node: id of the node that runs the tasks; None for all nodes.
     """
     settings, staging = config.ingest, f"{config.ingest.shards}/{STAGING}"
     devices = gpus(config.resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
     compute = on_gpus(devices, config.resources.flow_gpu_gib) if devices else flow.tvl1
     work = make_counted(make_convert(settings, compute), make_store(staging), staging, uuid.uuid4().hex[:8])
     task: dict[str, Any] = {"num_cpus": config.resources.ingest_cpus}
-    if where is not None:
-        task["scheduling_strategy"] = where
+    if node is not None:
+        task["label_selector"] = {NODE_LABEL: node}
     for row in videos.flat_map(_of_each_clip(work), **task).iter_rows():
         check(row["stopped"])
         yield row

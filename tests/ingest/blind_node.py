@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -34,9 +35,7 @@ def main(config: Config, folder: Path) -> None:
             start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )  # fmt: skip
     ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
-    deadline = time.monotonic() + 60
-    while sum(each["Alive"] for each in ray.nodes()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait(lambda: len(alive()) == 2, folder)
     blind = next(each["NodeID"] for each in ray.nodes() if each["Resources"].get("CPU") == 2)
     result = {"blind": blind, "seeing": ray.get_runtime_context().get_node_id()}
     try:
@@ -47,13 +46,25 @@ def main(config: Config, folder: Path) -> None:
     result["staged"] = [pq.read_table(part)["status"][0].as_py() for part in staged]
     os.killpg(node.pid, 15)
     node.wait()
-    while sum(each["Alive"] for each in ray.nodes()) > 1 and time.monotonic() < deadline + 60:
-        time.sleep(0.2)
+    wait(lambda: len(alive()) == 1, folder)
     ingest(config, configured_catalog(config), lambda line: None)
     result["splits"] = read_manifest(config.ingest.shards)["splits"]
     (folder / "result.json").write_text(json.dumps(result))
     ray.shutdown()
     cluster.shutdown()
+
+
+def alive() -> list[str]:
+    """The ids of the nodes that are there."""
+    return [each["NodeID"] for each in ray.nodes() if each["Alive"]]
+
+
+def wait(reached: Callable[[], bool], folder: Path, seconds: float = 150) -> None:
+    """Poll the cluster, which does not say when a node has come or gone."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, (folder / "node.log").read_text()[-4000:]
+        time.sleep(0.2)
 
 
 def hidden(config: Config) -> str:

@@ -42,7 +42,7 @@ def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_
     config = override(Config(), {"storage": str(tmp_path / "storage"), **SMALL, **catalog(tmp_path, kind)}).resolved()
     save(config, tmp_path / "config.yaml")
     command = [sys.executable, "-m", "tests.ingest.blind_node", tmp_path / "config.yaml", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads((tmp_path / "result.json").read_text())
     assert f"{tmp_path}/{kind}/" in result["message"]
@@ -66,7 +66,7 @@ def catalog(folder: Path, kind: str) -> dict[str, str]:
         (folder / f"{split}.csv").write_text(f"label,youtube_id,time_start,time_end,split\n{rows}")
         flags[f"catalog.annotations.{split}"] = str(folder / f"{split}.csv")
         for n, name in enumerate(ids):
-            path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n)
+            path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n + 20 * (split == "val"))
             if kind == "videos":
                 path.rename(folder / kind / path.name)
             else:
