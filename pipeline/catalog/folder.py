@@ -19,11 +19,12 @@ or no splits. Then all clips get the split `split`, and `pipeline.catalog.drawn_
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.catalog.files import VideoFile, video_files
+from pipeline.catalog.files import VideoFile, left_out, video_files
 from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, shown
 
 SPLITS = ("train", "val", "test")
@@ -56,11 +57,12 @@ def folder(root: str | os.PathLike[str], split: str = "train", dataset: str = "f
         raise CatalogError(
             f"{top}: has the split {splits[0]!r} beside {others[0]!r}; keep only {', '.join(SPLITS)} there, or classes"
         )
-    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top)]
+    others: Counter[str] = Counter()
+    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top, others)]
     if not clips:
         raise CatalogError(f"{top}: no video in it; expected CLASS/VIDEO.mp4 or train/CLASS/VIDEO.mp4")
     order = {name: place for place, name in enumerate(SPLITS)}
-    return catalog_table(dataset, sorted(clips, key=lambda clip: order.get(clip.split, -1)))
+    return catalog_table(dataset, sorted(clips, key=lambda clip: order.get(clip.split, -1)), notes=left_out(others))
 
 
 def _clip(dataset: str, split: str, splits: list[str], top: Path, found: VideoFile) -> Clip:

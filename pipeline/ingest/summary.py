@@ -8,7 +8,7 @@ from pipeline.ingest.clip_errors import error_named
 from pipeline.ingest.estimate import Estimate
 from pipeline.ingest.progress_report import STAGES
 from pipeline.shards import read_clips
-from pipeline.shards.notes import count_notes
+from pipeline.shards.source_notes import count_source_notes
 from pipeline.table import size, table
 
 
@@ -38,7 +38,7 @@ def ingested(config: Config, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
-    notes = count_notes(read_clips(config.ingest.shards)["source_notes"].to_pylist())
+    notes = count_source_notes(read_clips(config.ingest.shards)["source_notes"].to_pylist())
     if notes:
         lines.append("  unusual sources: " + ", ".join(f"{count} {note}" for note, count in notes.most_common()))
     failures = read_clips(config.ingest.shards, status="failed").to_pylist()
