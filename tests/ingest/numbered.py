@@ -22,7 +22,9 @@ def picture(number: int) -> NDArray[np.uint8]:
 
 
 def numbers(frames: NDArray[np.uint8]) -> list[int]:
-    """The number that each picture, of height 64, shows."""
+    """The number that each picture, of height 64, shows; -1 if it is too narrow for one."""
+    if frames.shape[2] < WIDTH:
+        return [-1] * len(frames)
     found = np.zeros(len(frames), int)
     for bit in range(10):
         row, column = divmod(bit, 5)
