@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.cards.charts import Bar, Histogram, Ranking, bars, histogram, ranking
-from pipeline.shards.notes import count_notes
+from pipeline.shards.source_notes import count_source_notes
 
 SHOWN = 20
 """Most entries shown of each: messages of a failure class, groups of identical videos, pairs of shared videos."""
@@ -114,7 +114,7 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
         _ranked("Source size", sizes),
         _ranked("Source rate", rates),
         _ranked("Source codec", good["source_codec"]),
-        _counted("Source notes", count_notes(good["source_notes"].to_pylist())),
+        _counted("Source notes", count_source_notes(good["source_notes"].to_pylist())),
     ]
     return [chart for chart in charts if chart]
 

@@ -2,11 +2,12 @@
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.catalog.rows import VIDEO_EXTENSIONS, CatalogError
+from pipeline.catalog.rows import VIDEO_EXTENSIONS, CatalogError, shown
 
 LITTER = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 """Folders that systems and archive programs leave beside a user's own."""
@@ -19,7 +20,7 @@ class VideoFile(NamedTuple):
     problem: str | None = None
 
 
-def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
+def video_files(root: str | os.PathLike[str], others: Counter[str] | None = None) -> Iterator[VideoFile]:
     """Yield every video below `root`, in sorted order.
 
     Hidden files and folders (those with a leading dot, such as temporary downloads and AppleDouble files) are skipped,
@@ -28,13 +29,18 @@ def video_files(root: str | os.PathLike[str]) -> Iterator[VideoFile]:
     data set cannot read files outside its folder. A link to a folder below `root` is skipped, since the walk finds that
     folder anyway.
 
+    Args:
+        root: The folder.
+        others: If given, it counts the files that are skipped because of their extension, by extension.
+
     Raises:
         CatalogError: `root` is not a folder, or a folder below it cannot be read.
     """
     top = os.path.abspath(root)  # noqa: PTH100 -- keeps the user's own path if `root` is itself a link
     if not Path(top).is_dir():
         raise CatalogError(f"{top}: no such folder of videos; give the folder that holds them")
-    yield from _walk(top, os.path.join(os.path.realpath(top), ""))  # noqa: PTH118 -- with a separator at the end
+    others = Counter() if others is None else others
+    yield from _walk(top, os.path.join(os.path.realpath(top), ""), others)  # noqa: PTH118 -- with a separator at the end
 
 
 def named_videos(given: str | os.PathLike[str]) -> list[VideoFile]:
@@ -82,7 +88,15 @@ def by_stem(videos: Iterable[VideoFile], folders: int = 0) -> dict[str, VideoFil
     return found
 
 
-def _walk(folder: str, real_root: str) -> Iterator[VideoFile]:
+def left_out(others: Counter[str]) -> list[str]:
+    """Return a note on files that `video_files` skipped because of their extension, if there are any."""
+    if not others:
+        return []
+    kinds = [f"{count} {shown(ending) if ending else 'without one'}" for ending, count in others.most_common(5)]
+    return [f"{others.total()} files are left out, since their extension is none of a video: {', '.join(kinds)}"]
+
+
+def _walk(folder: str, real_root: str, others: Counter[str]) -> Iterator[VideoFile]:
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -92,11 +106,13 @@ def _walk(folder: str, real_root: str) -> Iterator[VideoFile]:
         if is_litter(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, real_root)
+            yield from _walk(entry.path, real_root, others)
         elif entry.is_symlink():
             yield from _link(entry, real_root)
         elif _is_video(entry.name):
             yield _checked(entry.path)
+        else:
+            others[os.path.splitext(entry.name)[1].lower()] += 1  # noqa: PTH122
 
 
 def _link(entry: "os.DirEntry[str]", real_root: str) -> Iterator[VideoFile]:

@@ -20,11 +20,12 @@ or no splits. Then all clips get the split `split`, and `pipeline.catalog.drawn_
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.catalog.files import VideoFile, is_litter, video_files
+from pipeline.catalog.files import VideoFile, is_litter, left_out, video_files
 from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id, shown
 
 SPLITS = ("train", "val", "test")
@@ -61,15 +62,15 @@ def folder(root: str | os.PathLike[str], split: str = "train", dataset: str = "f
     top = Path(os.path.abspath(root))  # noqa: PTH100 -- absolute, but links in the user's path are kept
     if not top.is_dir():
         raise CatalogError(f"{top}: no such folder; give the folder that holds a folder for each class")
-    splits = _splits(top)
-    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top)]
+    splits, others = _splits(top), Counter[str]()
+    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top, others)]
     if not clips:
         raise CatalogError(f"{top}: no video in it; expected CLASS/VIDEO.mp4 or train/CLASS/VIDEO.mp4")
     if all(clip.error_class for clip in clips):
         raise CatalogError(f"{top}: none of its {len(clips)} videos can be used; {clips[0].error_message}")
     order = {name: place for place, name in enumerate(SPLITS)}
     ordered = sorted(clips, key=lambda clip: order.get(clip.split, -1))
-    return catalog_table(dataset, ordered, notes=_empty(top, splits, clips))
+    return catalog_table(dataset, ordered, notes=[*_empty(top, splits, clips), *left_out(others)])
 
 
 def _splits(top: Path) -> dict[str, str]:

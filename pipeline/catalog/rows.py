@@ -37,26 +37,8 @@ ERROR_CLASSES = ("BadRow", "BadTimes", "DuplicateClip", "FileNotFound", "LookupF
 VIDEO_EXTENSIONS = frozenset(
     {"3g2", "3gp", "264", "265", "apng", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "h264", "h265", "hevc", "ivf"}
     | {"m1v", "m2p", "m2t", "m2ts", "m2v", "m4v", "mj2", "mjpeg", "mjpg", "mkv", "mk3d", "mov", "mp4", "mpe", "mpeg"}
-    | {
-        "mpg",
-        "mpv",
-        "mts",
-        "mxf",
-        "nut",
-        "obu",
-        "ogg",
-        "ogm",
-        "ogv",
-        "ogx",
-        "ps",
-        "qt",
-        "rm",
-        "rmvb",
-        "trp",
-        "ts",
-        "vob",
-    }
-    | {"vvc", "webm", "wmv", "wtv", "y4m"}
+    | {"mpg", "mpv", "mts", "mxf", "nut", "obu", "ogg", "ogm", "ogv", "ogx", "ps", "qt", "rm", "rmvb", "trp", "ts"}
+    | {"vob", "vvc", "webm", "wmv", "wtv", "y4m"}
 )
 
 YOUTUBE = "https://www.youtube.com/watch?v="  # followed by an id: the address of a video to fetch

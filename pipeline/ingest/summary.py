@@ -14,7 +14,7 @@ from pipeline.ingest.replaced import note, replaced
 from pipeline.ingest.run_errors import LostClipsError
 from pipeline.masking import masked
 from pipeline.shards import read_clips
-from pipeline.shards.notes import count_notes
+from pipeline.shards.source_notes import count_source_notes
 from pipeline.table import size, table
 
 
@@ -49,7 +49,7 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
-    notes = count_notes(read_clips(shards)["source_notes"].to_pylist())
+    notes = count_source_notes(read_clips(shards)["source_notes"].to_pylist())
     if notes:
         lines.append("  unusual sources: " + ", ".join(f"{count} {name}" for name, count in notes.most_common()))
     failures = read_clips(shards, status="failed").to_pylist()

@@ -79,6 +79,19 @@ def test_sources_are_ranked_and_rates_rounded():
     assert [(bar.label, bar.value) for bar in charts["Source codec"].bars] == [("h264", 1)]
 
 
+def test_what_was_unusual_about_sources_is_counted_by_kind():
+    notes = [
+        "", None, "interlaced", "interlaced, 3 damaged frames", "17 damaged frames, pixel aspect 64:51",
+        "ends before the clip (13 of 162 frames)", "ends before the clip (2 of 9 frames), times begin anew (1)",
+    ]  # fmt: skip
+    clips = listed(*({"source_notes": note} for note in notes))
+    charts = {chart.title: chart for chart in sections.distributions(clips)}
+    assert [(bar.label, bar.value) for bar in charts["Source notes"].bars] == [
+        ("damaged frames", 2), ("ends before the clip", 2), ("interlaced", 2), ("pixel aspect 64:51", 1),
+        ("times begin anew", 1),
+    ]  # fmt: skip
+
+
 def test_motion_is_told_by_clip_and_by_class():
     clips = listed(*({"label": f"c{i % 20}", "flow_magnitude": float(i % 20), "flow_clipped": 0.5} for i in range(40)))
     magnitude, clipped = sections.motion(clips)

@@ -69,6 +69,18 @@ def test_what_cannot_be_used_is_a_row_with_its_error(tmp_path):
     }
 
 
+def test_every_kind_of_video_is_listed_and_what_is_none_is_counted(tmp_path):
+    videos = ["a.mp4", "b.PS", "c.h264", "d.mjpeg", "e.hevc", "f.m2v", "g.rm", "h.mxf", "i.3g2", "j.f4v", "k.divx"]
+    others = ["a.json", "b.json", "notes", "\x1b[2Jc.\x1b[31m", ".hidden.txt"]
+    make(tmp_path, *(f"x/{name}" for name in [*videos, *others]))
+    table = read_catalog("folder", root=tmp_path)
+    assert table["source"].to_pylist() == [f"{tmp_path}/x/{name}" for name in videos]
+    (note,) = catalog_notes(table)
+    assert note.startswith("4 files are left out, since their extension is none of a video: 2 '.json', 1 ")
+    assert "1 without one" in note
+    assert note.isprintable()
+
+
 def test_a_path_that_is_not_utf8_is_reported(tmp_path):
     make(tmp_path, "a/1.mp4")
     try:

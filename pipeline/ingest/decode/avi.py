@@ -40,15 +40,16 @@ def chunks(path: str) -> Chunks:
             finished = 0 < length < _OPEN
             found.ends_at = place + 8 + length if finished else None
             end = min(size, place + 8 + length) if finished else size
-            _walk(found, content, place + 12, end)
-            place = end + end % 2
+            place = _walk(found, content, place + 12, end)
     return found
 
 
-def _walk(found: Chunks, content: mmap.mmap, place: int, end: int, movi: bool = False) -> None:
-    """Walk through the chunks from `place` to `end`, and those of the lists that hold frames."""
+def _walk(found: Chunks, content: mmap.mmap, place: int, end: int, movi: bool = False) -> int:
+    """Walk through the chunks from `place` to `end`, and those of the lists that hold frames; return where it ended."""
     while place + 8 <= end and found.broken_at is None:
         kind, length = content[place : place + 4], _length(content, place)
+        if kind == b"RIFF":  # the list was not finished, so its end was not known
+            return place
         if movi and not _CHUNK.fullmatch(kind):
             if _CHUNK.fullmatch(content[place - 1 : place + 3]):  # a chunk of odd length without its padding
                 place -= 1
@@ -56,13 +57,13 @@ def _walk(found: Chunks, content: mmap.mmap, place: int, end: int, movi: bool = 
             found.broken_at = place
         elif kind == b"LIST" and content[place + 8 : place + 12] in (b"movi", b"rec "):
             inner = min(end, place + 8 + length) if 0 < length < _OPEN else end
-            _walk(found, content, place + 12, inner, movi=True)
-            place = inner + inner % 2
+            place = _walk(found, content, place + 12, inner, movi=True)
         else:
             frame = _FRAME.fullmatch(kind)
             if movi and frame and place + 8 + length <= len(content):
                 found.frames[int(frame[1], 16)] += 1
             place += 8 + length + length % 2
+    return end + end % 2
 
 
 def _length(content: mmap.mmap, place: int) -> int:

@@ -46,7 +46,8 @@ class SourceFacts:
     source_notes: str
     """Anything unusual, comma-separated: interlaced, turned, pixel aspect 64:51, times guessed, 3 damaged frames.
 
-    A note may begin with a number and end in brackets; `pipeline.shards.notes` counts clips by what is between them."""
+    A note may begin with a number and end in brackets; `pipeline.shards.source_notes` counts clips by what is between.
+    """
 
     def columns(self) -> dict[str, Any]:
         """Return the facts as columns of a shard row."""

@@ -67,7 +67,7 @@ def open_video(path: str) -> av.container.InputContainer:
     try:
         return av.open(f"file:{path}", options={"format_whitelist": CONTAINERS})
     except av.error.ArgumentError:  # raised for formats that the list excludes: a series of JPEGs is among them
-        if not _is_motion_jpeg(path):
+        if not is_motion_jpeg(path):
             raise
         return av.open(f"file:{path}", format="mjpeg")
 
@@ -75,6 +75,8 @@ def open_video(path: str) -> av.container.InputContainer:
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the video stream that a player shows, which is no cover picture; set its limits for decoding."""
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if container.format.name == "mjpeg" and not is_motion_jpeg(container.name.removeprefix("file:")):
+        raise NotAVideo("no container of video, but JPEG pictures are in it")
     if not videos:
         only = "no video stream in it but a cover picture" if container.streams.video else "no video stream in it"
         raise NotAVideo(f"{only}; it is {container.format.name}")
@@ -117,7 +119,7 @@ def _explanation(error: Exception, progress: Progress, log: list[str]) -> ClipEr
     return NotAVideo(f"{said}{words}")
 
 
-def _is_motion_jpeg(path: str) -> bool:
+def is_motion_jpeg(path: str) -> bool:
     """Return whether a file is JPEGs one after the other, and not a single picture."""
     with Path(path).open("rb") as file:
         if file.read(3) != b"\xff\xd8\xff":

@@ -44,7 +44,7 @@ def is_longer(
     if stated <= seconds or stream.time_base is None:
         return False
     until = (stream.start_time or 0) * stream.time_base + seconds
-    last = until - Fraction(max_gap)
+    last = until
     try:
         with open_video(path) as probe:
             same = probe.streams[stream.index]
@@ -55,7 +55,7 @@ def is_longer(
                 time = packet.pts * stream.time_base
                 if time > until:
                     return time - last <= max_gap
-                last = max(last, time)
+                last = time
     except av.FFmpegError:  # no seeking in this file: decoding finds out
         return False
     return False

@@ -57,8 +57,10 @@ class Joints:
                 self._next = packet.dts * packet.time_base + (packet.duration or 0) * packet.time_base
                 if not packet.duration:
                     self._next += self._step
-            if packet.pts is not None:
+            if packet.pts is not None and packet.time_base:
                 packet.pts += self._offset
+                if packet.dts is not None and abs(packet.pts - packet.dts) * packet.time_base > JOINT_AHEAD_S:
+                    packet.pts = None  # it is that of the next part, which begins in the same packet of the file
             yield packet
 
 

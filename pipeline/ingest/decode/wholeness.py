@@ -159,6 +159,8 @@ def _at_end(
     if stated is not None and name == AVI:
         count = signs.slots if note else max(signs.slots, chunks(path).frames[stream.index])
         missing = max(0, stream.frames - count)
+        if count > stream.frames:
+            note = note or f"more frames than its header says ({stream.frames})"
         if missing and cut is not None:
             raise damage(path, f"{count} of {stream.frames} frames are there")
         return missing, note
@@ -172,9 +174,12 @@ def _at_end(
             raise damage(path, f"ends in damage, and states no length; libav: {signs.last_words}")
         return 0, note
     end = signs.end - signs.start if stated is not None else max(signs.end, signs.others_end)
-    if end >= whole - (Fraction(3, 2) * step if note else max(Fraction(1, 2), whole / 10)):
-        return 0, note
+    exact = whole - Fraction(3, 2) * step
+    if end >= (exact if note else whole - max(Fraction(1, 2), whole / 10)):
+        early = stated is not None and end < exact
+        return 0, note or (f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)" if early else "")
     if not note and name == MATROSKA and matroska_end(path) is not None:
-        return 0, ""  # all bytes are there: what the header says of the duration is an old statement
+        early = f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)"
+        return 0, early if stated is not None else ""  # all bytes are there: the statement is old, or is the sound's
     found = damage(path, f"ends at {float(end):.2f} s; its header says {float(whole):.2f} s")
     raise found if damaged or type(found) is not DecodeError else Truncated(str(found))

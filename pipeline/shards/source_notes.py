@@ -7,12 +7,12 @@ from collections.abc import Iterable
 _DETAIL = re.compile(r"^\d+ | \([^)]*\)$")
 
 
-def count_notes(notes: Iterable[str | None]) -> Counter[str]:
+def count_source_notes(notes: Iterable[str | None]) -> Counter[str]:
     """Count the clips that have a note of each kind.
 
     Args:
-        notes: the notes of each clip, comma-separated. `3 damaged frames` and `5 damaged frames` are of one kind, and
-            so are `ends before the clip (13 of 162 frames)` and the same words with other numbers.
+        notes: the notes of each clip, comma-separated. `3 damaged frames` and `5 damaged frames` are of one kind, as
+            are `ends before the clip (13 of 162 frames)` and the same words with other numbers.
     """
     counts: Counter[str] = Counter()
     for text in notes:
