@@ -167,7 +167,13 @@ def test_a_model_is_found_in_a_storage_that_was_moved(folder, tmp_path, name, ca
     path.unlink()
     with pytest.raises(SystemExit):
         main([*argv, str(tmp_path / name)])
-    assert "not a video classifier of this package" in capsys.readouterr().err
+    assert re.search(r"^error: models:/mine@candidate: \S+rgb\.pt is missing among its files", capsys.readouterr().err)
+    shutil.move(tmp_path / name / "mlflow.db", tmp_path / "alone.db")
+    shutil.rmtree(tmp_path / name)
+    with pytest.raises(SystemExit):
+        main([*argv, str(tmp_path / "alone.db")])
+    says = "error: models:/mine@candidate: its files are not where the registry says; move mlflow.db and mlartifacts to"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(says)
 
 
 def test_a_server_that_is_away_is_said_at_once(folder, capsys):
