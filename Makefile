@@ -5,7 +5,7 @@ PYTHON ?= python3
 STORAGE ?= $(CURDIR)/outputs
 BIN := $(CURDIR)/.venv/bin
 
-ELSEWHERE = $(if $(filter-out $(CURDIR)/outputs,$(STORAGE)), --tracking 'sqlite:///$(abspath $(STORAGE))/mlflow.db')
+ELSEWHERE = $(if $(filter-out $(CURDIR)/outputs,$(STORAGE)), --tracking '$(STORAGE)')
 
 .PHONY: help install demo test ui lint lock clean
 
@@ -25,7 +25,7 @@ install: .venv/.installed ## create .venv, install the locked versions, compile 
 	@touch $@
 
 demo: install ## the main job end to end on a local Ray: clips, flow, shards, two I3D networks, a registered model
-	@infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage $(STORAGE)
+	@infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage '$(STORAGE)'
 	@echo "  (from here: make ui; .venv/bin/video-actions predict VIDEO$(ELSEWHERE))"
 
 test: install ## every test that needs no GPU
@@ -33,7 +33,8 @@ test: install ## every test that needs no GPU
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
 	@echo "  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	@$(BIN)/mlflow ui --backend-store-uri sqlite:///$(STORAGE)/mlflow.db --port 5000
+	@$(BIN)/mlflow ui --port 5000 --backend-store-uri "$$($(BIN)/python -c \
+		'import sys; from pipeline.sqlite import address_of; print(address_of(sys.argv[1]))' '$(STORAGE)/mlflow.db')"
 
 lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

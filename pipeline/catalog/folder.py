@@ -92,7 +92,10 @@ def _splits(top: Path) -> dict[str, str]:
 
 
 def _folders(top: Path) -> list[str]:
-    return sorted(p.name for p in top.iterdir() if p.is_dir() and not is_litter(p.name))
+    try:
+        return sorted(p.name for p in top.iterdir() if p.is_dir() and not is_litter(p.name))
+    except OSError as error:
+        raise CatalogError(f"{top}: cannot be listed ({error.strerror}); check its permissions") from error
 
 
 def _empty(top: Path, splits: dict[str, str], clips: list[Clip]) -> list[str]:

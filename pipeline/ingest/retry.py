@@ -104,8 +104,10 @@ def _forget_parts(shards: str, chosen: Chosen) -> int:
     """Remove the chosen failures from the staged clips of unfinished shards, and return their number."""
     staging, forgotten = f"{shards}/{STAGING}", 0
     for part in list_files(staging):
-        if part.endswith(".parquet") and _meant(
-            read_table(f"{staging}/{part}", SHARD_SCHEMA, ["clip_id", "status", "error_class"]), chosen
+        if (
+            part.endswith(".parquet")
+            and not part.startswith(".")
+            and _meant(read_table(f"{staging}/{part}", SHARD_SCHEMA, ["clip_id", "status", "error_class"]), chosen)
         ):
             remove(f"{staging}/{part}")
             forgotten += 1

@@ -27,6 +27,7 @@ from pipeline.tracking.runs import Run, every_page, use
 
 CARD = "model_card.md"
 REGISTERED = "registered_model"  # tag of a run, with the value NAME/VERSION
+NO_FILES = "No such artifact: ''"  # MLflow's words for a folder of artifacts that is not there
 SHOWN = 20  # largest number of models that a message names
 MAX_DESCRIPTION = 5000  # characters, the limit of MLflow's tables; the whole card is also an artifact
 
@@ -100,9 +101,13 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         stored = mlflow.models.Model.load(str(local)).flavors["python_function"]["artifacts"]
         described = json.loads((local / stored["model"]["path"]).read_text())
         weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
+        if gone := [path.relative_to(local) for path in weights.values() if not path.is_file()]:
+            raise RegistryError(f"{model_uri}: {gone[0]} is missing among its files in the registry's artifacts")
         return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
-        said = f"{model_uri}: {error.message} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
+        lost = "its files are not where the registry says; move mlflow.db and mlartifacts together"
+        why = lost if error.message == NO_FILES else error.message
+        said = f"{model_uri}: {why} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
         raise RegistryError(said) from None
     except (KeyError, OSError) as error:
         raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None

@@ -45,8 +45,8 @@ def comparison(clips: pa.Table, train: str = "train") -> list[str]:
         for split in known
         if (without := unlabelled(clips, split)) and (known[split] or split == train)
     ]
-    for split in known.keys() - {train} if known.get(train) else ():
-        if known[split]:
+    for split in known if known.get(train) else ():
+        if split != train and known[split]:
             notes += only_in(split, known[split], train, known[train])
             notes += only_in(train, known[train], split, known[split])
     return [*notes, *alike(every)]

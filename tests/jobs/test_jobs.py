@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.evaluation.scores import read_scores
+from pipeline.sqlite import address_of
 from pipeline.tracking.source import code_digest, commit
 
 CHECKOUT = Path(__file__).parents[2]
@@ -209,6 +212,25 @@ def test_a_registered_model_is_evaluated_again_and_its_stored_scores_fused(train
     wrong = 8 - round(8 * again.accuracy("two_stream").top1)
     assert len(pictures) == wrong
     assert {path for path in names if path.startswith("misclassified/")} == {"misclassified/clips.csv", *pictures}
+
+
+@pytest.mark.ray
+def test_a_copied_storage_is_tested_by_what_it_holds_and_the_original_stays_as_it_is(trained, tmp_path, capsys):
+    copy, original = tmp_path / "a%20b?", Path(trained.storage)
+    shutil.copytree(original, copy)
+    before = {path: path.read_bytes() for path in original.rglob("*") if path.is_file()}
+    job("evaluate").main(["--run", "job", "--storage", str(copy), "--stream", "flow"])
+    job("evaluate").main(["--model", MODEL, "--storage", str(copy), "--stream", "rgb"])
+    out = capsys.readouterr().out
+    assert len(re.findall(rf"scores {re.escape(str(copy))}/evaluations/\S+/scores\.parquet", out)) == 2
+    assert {path: path.read_bytes() for path in original.rglob("*") if path.is_file()} == before
+    client = MlflowClient(address_of(copy / "mlflow.db"))
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id], order_by=["start_time DESC"])
+    for run in runs[:2]:
+        assert (copy / "mlartifacts" / run.info.run_id / "artifacts" / "config.yaml").is_file()
+    told = shlex.split(next(line for line in reversed(out.splitlines()) if " --fuse " in line))
+    assert told[told.index("--storage") + 1] == str(copy)
+    assert told[told.index("--tracking.uri") + 1] == address_of(copy / "mlflow.db")
 
 
 @pytest.mark.ray

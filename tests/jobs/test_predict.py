@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -19,12 +21,16 @@ from pipeline.config import Config, to_dict
 from pipeline.networks import build_network
 from pipeline.registry.model_versions import log_classifier, register
 from pipeline.shards import encode_video
+from pipeline.sqlite import address_of
 from pipeline.tracking.runs import Run
 
 FIELDS = {
     "model.name": "resnet3d18", "model.streams": "rgb", "clips.frames": "4", "clips.crop": "32",
     "ingest.short_side": "32",
 }  # fmt: skip
+
+
+TAKES_BYTES = os.uname().sysname == "Linux"
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +44,12 @@ def folder(tmp_path_factory) -> Path:
     (top / "videos" / "-4wsuPCjDBc.mp4").write_bytes(video)
     (top / "videos" / "b" / "good.mkv").write_bytes(video)
     (top / "videos" / "a.mp4").write_bytes(b"broken")
+    (top / "dashes").mkdir()
+    for name in ("--BJ0jtg800.mp4", "--0123456789", "-.mp4", "-1.mp4"):
+        (top / "dashes" / name).write_bytes(video)
     torch.save(build_network(config.model, "rgb", 3).state_dict(), top / "rgb.pt")
     client = MlflowClient(f"sqlite:///{top}/outputs/mlflow.db")
-    experiment = client.create_experiment("here", artifact_location=str(top / "artifacts"))
+    experiment = client.create_experiment("here", artifact_location=str(top / "outputs" / "mlartifacts"))
     run = Run(f"sqlite:///{top}/outputs/mlflow.db", client.create_run(experiment).info.run_id)
     logged = log_classifier(run, {"rgb": str(top / "rgb.pt")}, ["x", "y", "z"], to_dict(config), video)
     register(run, logged, "mine", "candidate", "card", {})
@@ -66,6 +75,36 @@ def test_a_bad_video_among_good_ones_is_named_and_costs_no_answer(here, capsys):
     assert len(out.splitlines()) == 1 + 2 * (1 + 2 + 2)
 
 
+def test_names_that_cannot_be_read_cost_the_others_nothing(here, capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "link" / "folder").symlink_to(here / "videos")
+    names = ["gone.mp4", "empty", str(tmp_path), "videos/b/good.mkv"]
+    if TAKES_BYTES:
+        (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes((here / "videos/b/good.mkv").read_bytes())
+    with pytest.raises(SystemExit) as stopped:
+        main([*names, "--top", "1"])
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert [line for line in err.splitlines() if line.startswith("error")] == [
+        "error: gone.mp4: no such file",
+        "error: empty: no video in this folder",
+        f"error: {tmp_path}/link/folder: a link that leaves the folder is not followed; put the files themselves here",
+        f"error: {tmp_path}/link/gone.mp4: no such file",
+        f"error: {tmp_path}/pipe.mp4: not a file",
+    ]
+    heads = [line.partition("  (")[0] for line in out.splitlines() if ".m" in line and "(" in line]
+    assert heads == [*([f"{tmp_path}/caf\\udce9.mp4"] if TAKES_BYTES else []), "videos/b/good.mkv"]
+
+
+def test_ids_that_begin_with_dashes_are_files(here, capsys, monkeypatch):
+    monkeypatch.chdir(here / "dashes")
+    for name in ("--BJ0jtg800.mp4", "--0123456789", "-.mp4", "-1.mp4"):
+        main([name, "--tracking", "../outputs", "--top", "1"])
+        assert capsys.readouterr().out.splitlines()[1] == name
+
+
 def test_answers_are_read_by_programs(here, capsys, monkeypatch):
     monkeypatch.chdir(here / "videos")
     registry = ["--tracking", "../outputs/mlflow.db"]
@@ -83,6 +122,8 @@ def test_answers_are_read_by_programs(here, capsys, monkeypatch):
     [
         (["-4wsuPCjDBd.mp4"], "-4wsuPCjDBd.mp4: no such file"),
         (["empty"], "empty: no video in this folder"),
+        (["--BJ0jtg800.mp4"], "--BJ0jtg800.mp4: no such file"),
+        (["--tops", "3", "videos"], "unrecognized arguments: --tops"),
         (["videos", "--top", "0"], "top_k: 0; give 1 or more"),
         (["videos", "--model", "models:/none@candidate"], "models:/none@candidate: .*there is models:/mine@candidate"),
         (["videos", "--model", "models:/mine@champion"], "models:/mine@champion: .*there is models:/mine@candidate"),
@@ -106,6 +147,33 @@ def test_from_another_folder_it_makes_no_empty_database(folder, tmp_path, monkey
         main([str(folder / "videos")])
     assert f"no MLflow database {tmp_path}/outputs/mlflow.db; pass --tracking" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["moved", "a%20b", "what? #1"])
+def test_a_model_is_found_in_a_storage_that_was_moved(folder, tmp_path, name, capsys):
+    before = tmp_path / "before"
+    shutil.copytree(folder / "outputs", before)  # a copy is used where it is, and leads nowhere else
+    argv = [str(folder / "videos" / "b"), "--top", "1", "--tracking"]
+    main([*argv, str(before)])
+    assert f"the storage was moved from {folder}/outputs: MLflow's paths lead to {before}/mlartifacts now" in (
+        capsys.readouterr().err
+    )
+    shutil.move(before, tmp_path / name)
+    assert not before.exists()
+    for tracking in (tmp_path / name, tmp_path / name / "mlflow.db", address_of(tmp_path / name / "mlflow.db")):
+        main([*argv, str(tracking)])
+        assert "models:/mine@candidate" in capsys.readouterr().out
+    (path,) = (tmp_path / name / "mlartifacts").rglob("rgb.pt")
+    path.unlink()
+    with pytest.raises(SystemExit):
+        main([*argv, str(tmp_path / name)])
+    assert re.search(r"^error: models:/mine@candidate: \S+rgb\.pt is missing among its files", capsys.readouterr().err)
+    shutil.move(tmp_path / name / "mlflow.db", tmp_path / "alone.db")
+    shutil.rmtree(tmp_path / name)
+    with pytest.raises(SystemExit):
+        main([*argv, str(tmp_path / "alone.db")])
+    says = "error: models:/mine@candidate: its files are not where the registry says; move mlflow.db and mlartifacts to"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(says)
 
 
 def test_a_server_that_is_away_is_said_at_once(folder, capsys):

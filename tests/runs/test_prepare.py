@@ -147,6 +147,19 @@ def test_one_class_alone_is_refused_before_anything_runs(tmp_path):
         find_clips(config, [name for name in given if name != "ingest.shards"])
 
 
+def test_a_limit_counts_the_classes_of_which_it_drew_no_clip(tmp_path):
+    for label in "abc":
+        for number in range(3):
+            path = tmp_path / "mine" / label / f"{number}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label}{number}")
+    fields = {"catalog__videos": str(tmp_path / "mine"), "catalog__limit": "1"}
+    config, given = asked("", tmp_path / "new", "resnet3d18_folder", **fields)
+    found = find_clips(config, [name for name in given if name != "ingest.shards"])
+    assert found.clips == {"train": 1, "val": 1, "test": 1}
+    assert found.classes == 3
+
+
 def test_the_tested_split_is_the_test_where_there_is_one(capsys):
     auto = PRETRAIN["i3d_folder"]().evaluation
     assert evaluated_on(auto, "val", {"train", "val", "test"}).split == "test"

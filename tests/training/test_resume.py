@@ -13,6 +13,7 @@ from pipeline.models.weights import read_weights
 from pipeline.runs.pretrain import begun
 from pipeline.runs.run_name import named
 from pipeline.runs.trained_networks import trained_run
+from pipeline.sqlite import address_of
 from pipeline.training.checkpoints import State
 from pipeline.training.provenance import provenance_of
 from pipeline.training.tasks import task_of
@@ -69,6 +70,19 @@ def test_a_storage_that_was_moved_is_looked_for_where_it_is(run, tmp_path):
     assert config.model.weights == {"rgb": f"{moved}/runs/other"}
     assert config.catalog.videos == f"{tmp_path}-videos"
     assert config.tracking.uri == f"sqlite:///{moved}/mlflow.db"
+
+
+@pytest.mark.parametrize(("before", "now"), [("a%20b", "plain"), ("plain", "a?b")])
+def test_the_address_of_the_database_is_that_of_the_moved_storage(run, tmp_path, before, now):
+    state = json.loads((tmp_path / "runs" / "first" / "run.json").read_text())
+    state["config"] = to_dict(
+        override(run, {"storage": f"{tmp_path}/{before}", "tracking.uri": address_of(f"{tmp_path}/{before}/mlflow.db")})
+    )
+    (tmp_path / now / "runs" / "first").mkdir(parents=True)
+    (tmp_path / now / "runs" / "first" / "run.json").write_text(json.dumps(state))
+    config = named(replace(run, resume="first", storage=str(tmp_path / now)))
+    assert config.tracking.uri == address_of(f"{tmp_path}/{now}/mlflow.db")
+    assert config.storage == f"{tmp_path}/{now}"
 
 
 def test_over_other_data_it_goes_on_only_when_that_is_confirmed(run, capsys):

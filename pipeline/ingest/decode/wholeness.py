@@ -179,7 +179,7 @@ def _at_end(
         early = stated is not None and end < exact
         return 0, note or (f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)" if early else "")
     if not note and name == MATROSKA and matroska_end(path) is not None:
-        early = f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)"
-        return 0, early if stated is not None else ""  # all bytes are there: the statement is old, or is the sound's
+        old = f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)"
+        return 0, old if stated is not None else ""  # all bytes are there: the statement is old, or is the sound's
     found = damage(path, f"ends at {float(end):.2f} s; its header says {float(whole):.2f} s")
     raise found if damaged or type(found) is not DecodeError else Truncated(str(found))
