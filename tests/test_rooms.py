@@ -36,13 +36,14 @@ ROOMS = {
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
     "masking": set(),
+    "plain_yaml": set(),
     "storage": set(),
-    "config": {"masking"},
+    "config": {"masking", "plain_yaml"},
     "console": {"masking"},
     "interruptions": {"console"},
     "progress": {"console"},
     "table": set(),
-    "command_line": {"config", "console", "interruptions"},
+    "command_line": {"config", "console", "interruptions", "plain_yaml"},
     "submission": {"command_line", "config"},
     "next_command": {"masking", "submission"},
     "workers": {"config"},
@@ -58,7 +59,7 @@ USES = {
     "tracking": {"config", "console", "interruptions", "masking"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
-    "registry": {"config", "console", "masking", "networks", "table"},
+    "registry": {"config", "console", "masking", "networks", "plain_yaml", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
@@ -86,7 +87,7 @@ FORBIDDEN = {
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},
     **dict.fromkeys(("command_line", "commands", "config", "console", "interruptions", "masking"), PLAIN),
-    **dict.fromkeys(("next_command", "progress", "submission", "table", "workers"), PLAIN),
+    **dict.fromkeys(("next_command", "plain_yaml", "progress", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
 APART = {"pipeline/flow/cuda": {"torch"}}

@@ -10,6 +10,7 @@ is faster for long videos.
 """
 
 import argparse
+import getpass
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         videos = [video for given in arguments.videos for video in _below(given)]
         if not any(video.exists() for video in videos):
             fail(f"{videos[0]}: no such file")
-        from pipeline.registry.model_versions import load_classifier, newest
+        from pipeline.registry.model_versions import author, load_classifier, newest
         from pipeline.registry.summary import text
         from pipeline.registry.video_classifier import Asked
         from pipeline.tracking.outages import check_registry
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         asked, registry = Asked(arguments.top, arguments.views), _registry(arguments.tracking)
         check_registry(registry)
         model = arguments.model or newest(registry)
+        if (whose := author(registry, model)) != getpass.getuser():
+            print(_about_code(model, whose), file=sys.stderr)
         classifier = load_classifier(registry, model)
         print(f"model {model}", file=sys.stdout if arguments.output == "table" else sys.stderr)
         failed = 0
@@ -70,6 +73,14 @@ def _below(given: Path) -> list[Path]:
     from pipeline.catalog.files import video_files
 
     return [Path(found.path) for found in video_files(given)] or fail(f"{given}: no video in this folder")
+
+
+def _about_code(model: str, whose: str) -> str:
+    """Return the line about a model that another user has logged."""
+    return (
+        f"{model} is by {whose or 'an unknown user'}: a registry model is code, which MLflow's own commands run; "
+        "predict reads its labels and weights alone, as data"
+    )
 
 
 def _registry(tracking: str) -> str:
