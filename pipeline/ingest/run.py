@@ -97,7 +97,7 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
         for row in members
         if part_name(row["clip_id"]) not in there
     ]
-    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/ingest/README.md, Threats)")
+    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/threats.md)")
     tally = Tally(total, before=total - len(left), write=write)
     with _says_what_stays(shards, tally):
         stage_clips(config, left, tally)
