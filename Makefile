@@ -19,7 +19,7 @@ install: .venv/.installed ## create .venv, install the locked versions, compile 
 		|| { echo "error: $(PYTHON) is older than 3.11; say make PYTHON=python3.12 ..."; exit 1; }
 	@echo "installing into .venv (some minutes, once)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pipeline.flow.cpu
 	@touch $@
@@ -39,10 +39,13 @@ ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0
 lint: install ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-lock: install ## renew requirements.lock from pyproject.toml
+LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+	--no-header --no-annotate --no-emit-index-url
+
+lock: install ## renew requirements.lock and that of the MLflow server, with the hashes that pip checks
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --upgrade --quiet -o requirements.lock
+	@$(LOCK) pyproject.toml --extra dev -o requirements.lock
+	@$(LOCK) infra/mlflow/requirements.in -o infra/mlflow/requirements.lock
 
 clean: ## delete .venv, caches and everything under outputs/
 	@rm -rf .venv outputs .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -23,7 +23,7 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 
-from pipeline import console
+from pipeline import console, plain_yaml
 from pipeline.config import ConfigError, check_values, from_dict, load, nearest, to_dict
 from pipeline.interruptions import Interrupted, interruptible, status
 
@@ -264,7 +264,7 @@ def _value(name: str, annotation: Any, text: str) -> Any:
 def _yaml(name: str, text: str) -> Any:
     """Parse text as YAML, with `1e-3` as a number as in YAML 1.2; in PyYAML's YAML 1.1 it is a string."""
     try:
-        value = yaml.safe_load(text)
+        value = plain_yaml.parse(text)
     except yaml.YAMLError:
         raise ConfigError(f"--{name} {text}: not YAML; quote it") from None
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value

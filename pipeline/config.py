@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from pydantic import ValidationError as PydanticValidationError
 from pydantic.dataclasses import dataclass
 
+from pipeline import plain_yaml
 from pipeline.masking import masked
 from pipeline.sqlite import address_of, file_of, with_file
 
@@ -731,8 +732,9 @@ def load(kind: type[T], path: Path, flag: str = "") -> T:
     """
     file = f"{flag} {path}".strip()
     try:
-        text = path.read_text()
-        values = yaml.safe_load(text)
+        with path.open() as opened:
+            text = opened.read(plain_yaml.MOST + 1)
+        values = plain_yaml.parse(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -47,7 +47,7 @@ def test_a_tree_is_masked_and_says_where():
         "seed": 0,
     }
     assert tree["tracking"]["uri"] == "http://a:b@c"
-    assert list(masked_fields(stored)) == ["tracking.uri", "lists"]
+    assert list(masked_fields(stored)) == ["tracking.uri", "proxies", "lists"]
 
 
 @pytest.mark.parametrize(

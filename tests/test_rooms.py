@@ -37,14 +37,15 @@ ROOMS = {
 TOP = {
     "escaping": set(),
     "masking": set(),
+    "plain_yaml": set(),
     "sqlite": set(),
     "storage": set(),
-    "config": {"masking", "sqlite"},
+    "config": {"masking", "plain_yaml", "sqlite"},
     "console": {"escaping", "masking"},
     "interruptions": {"console"},
     "progress": {"console"},
     "table": {"escaping"},
-    "command_line": {"config", "console", "interruptions"},
+    "command_line": {"config", "console", "interruptions", "plain_yaml"},
     "submission": {"command_line", "config"},
     "next_command": {"masking", "submission"},
     "workers": {"config"},
@@ -61,7 +62,7 @@ USES = {
     "tracking": {"config", "console", "escaping", "interruptions", "masking", "sqlite"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
-    "registry": {"config", "console", "escaping", "masking", "networks", "table"},
+    "registry": {"config", "console", "escaping", "masking", "networks", "plain_yaml", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "sqlite", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
@@ -91,7 +92,7 @@ FORBIDDEN = {
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},
     **dict.fromkeys(("command_line", "commands", "config", "console", "escaping", "interruptions", "masking"), PLAIN),
-    **dict.fromkeys(("next_command", "progress", "sqlite", "submission", "table", "workers"), PLAIN),
+    **dict.fromkeys(("next_command", "plain_yaml", "progress", "sqlite", "submission", "table", "workers"), PLAIN),
 }
 # A part of a room that is imported only when it is asked for, and what it alone may import.
 APART = {"pipeline/flow/cuda": {"torch"}}

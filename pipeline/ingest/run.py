@@ -120,7 +120,7 @@ def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> T
     shards = config.ingest.shards
     rows = [row for name, members in groups.items() if not finished(shards, name) for row in members]
     left = [{**row, "status": "failed" if row["error_class"] else None} for row in unstaged(shards, rows)]
-    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/ingest/README.md, Threats)")
+    (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/threats.md)")
     tally = Tally(total, before=total - sum(row["rank"] is None for row in left), write=write)
     with _says_what_stays(shards, tally):
         stage_clips(config, left, tally)

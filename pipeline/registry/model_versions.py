@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import yaml
 from mlflow.entities import LoggedModelStatus, RunStatus
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE, MLFLOW_USER
 
 import pipeline
+from pipeline import plain_yaml
 from pipeline.config import VERSION, Config, ConfigError, from_dict
 from pipeline.masking import masked
 from pipeline.models.weights import read_weights
@@ -83,7 +86,7 @@ class Registered:
 
 
 def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
-    """Download a model that `log_classifier` stored.
+    """Download a model that `log_classifier` stored, and read what it says of itself; no code of it is run.
 
     Args:
         tracking_uri: tracking URI of the registry.
@@ -98,10 +101,10 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
-        stored = mlflow.models.Model.load(str(local)).flavors["python_function"]["artifacts"]
-        described = json.loads((local / stored["model"]["path"]).read_text())
-        weights = {stream: local / stored[stream]["path"] for stream in described["streams"]}
-        if gone := [path.relative_to(local) for path in weights.values() if not path.is_file()]:
+        stored = plain_yaml.parse((local / "MLmodel").read_text())["flavors"]["python_function"]["artifacts"]
+        described = json.loads(_inside(local, stored["model"]["path"]).read_text())
+        weights = {stream: _inside(local, stored[stream]["path"]) for stream in described["streams"]}
+        if gone := [path.relative_to(local.resolve()) for path in weights.values() if not path.is_file()]:
             raise RegistryError(f"{model_uri}: {gone[0]} is missing among its files in the registry's artifacts")
         return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
@@ -109,8 +112,39 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         why = lost if error.message == NO_FILES else error.message
         said = f"{model_uri}: {why} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
         raise RegistryError(said) from None
-    except (KeyError, OSError) as error:
-        raise RegistryError(f"{model_uri}: not a video classifier of this package: {error}") from None
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise RegistryError(
+            f"{model_uri}: not a video classifier of this package: {said}; MLflow would run the code in it, and this "
+            "package does not"
+        ) from None
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Return the path of a file in a folder.
+
+    Raises:
+        ValueError: the path leads out of the folder.
+    """
+    file = (folder / path).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise ValueError(f"{path!r} leads out of it")
+    return file
+
+
+def author(tracking_uri: str, model_uri: str) -> str:
+    """Return the user who logged a registered model, as MLflow has recorded it; an empty string if it is not known."""
+    named = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))", model_uri)
+    if named is None:
+        return ""
+    client = MlflowClient(tracking_uri, tracking_uri)
+    try:
+        name, number, alias = named.groups()
+        found = client.get_model_version(name, number) if number else client.get_model_version_by_alias(name, alias)
+        user = client.get_run(found.run_id).data.tags.get(MLFLOW_USER, "") if found.run_id else ""
+    except mlflow.MlflowException:
+        return ""
+    return "".join(character for character in user if character.isprintable())[:64]
 
 
 def _known(tracking_uri: str) -> str:

@@ -75,6 +75,38 @@ def test_images_run_as_a_user_on_a_pinned_base(path: Path) -> None:
     assert re.search(r"\b3\.\d+-slim-\w+", "\n".join(lines))
 
 
+def test_public_images_are_named_by_their_digest() -> None:
+    named = [line.split()[1] for path in DOCKERFILES for line in instructions(path) if line.startswith("FROM ")]
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", (INFRA / "Dockerfile").read_text(), re.MULTILINE))
+    named = [re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], image) for image in named]
+    for path in INFRA.rglob("*.yaml"):
+        named += re.findall(r"^\s*image: (?:&\w+ )?([^\s*]\S*)", path.read_text(), re.MULTILINE)
+    public = [image for image in named if not image.startswith(("registry.example.com/", "video-pipeline-mlflow:"))]
+    assert len(public) >= 5
+    assert [image for image in public if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+    assert len({image for image in public if image.startswith("python:")}) == 1
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [ROOT / "requirements.lock", INFRA / "mlflow" / "requirements.lock"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_lock_has_the_hashes_of_every_library_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        assert re.fullmatch(r"[\w.-]+==\S+( ; [^-]+?)?( +--hash=sha256:[0-9a-f]{64})+", line), line[:200]
+    assert "://" not in text
+
+
+def test_pip_is_told_to_check_the_hashes() -> None:
+    commands = [line for path in DOCKERFILES for line in instructions(path)]
+    commands += (ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines()
+    locked_installs = [line for line in commands if re.search(r"pip install.* (-r|--requirement) ", line)]
+    assert len(locked_installs) == 4
+    assert [line for line in locked_installs if "--require-hashes" not in line] == []
+
+
 def test_libraries_come_from_the_lock_before_the_code() -> None:
     text = (INFRA / "Dockerfile").read_text().partition("FROM python:${PYTHON}\n")[2]
     order = [text.index(word) for word in ("COPY requirements.lock", "--requirement", "/wheels/*.whl", "COPY jobs")]

@@ -1,5 +1,6 @@
 """A head on this machine is this user's alone: what it listens on, and whom it answers."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -47,11 +48,10 @@ def listening(pid: int) -> set[tuple[str, int]]:
     """Addresses and ports on which a process and all that it has started wait for TCP connections."""
     inodes = set()
     for one in below(pid):
-        try:
-            links = [str(link.readlink()) for link in Path(f"/proc/{one}/fd").iterdir()]
-        except OSError:
-            continue
-        inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+        with contextlib.suppress(OSError):  # it may have ended
+            for link in Path(f"/proc/{one}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # it may be closed
+                    inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

@@ -146,7 +146,7 @@ def test_artifacts_go_through_the_bucket_that_is_made(monkeypatch: pytest.Monkey
 
 def test_images_are_pinned_and_services_watched() -> None:
     for name, service in services().items():
-        tag = service["image"].rpartition(":")[2]
+        tag = service["image"].partition("@")[0].rpartition(":")[2]
         assert re.search(r"\d+\.\d+", tag), f"{name}: {service['image']}"
         assert "healthcheck" in service or service["restart"].startswith("on-failure"), name
     assert {service["image"] for service in services().values()} & {deployment()["image"].rpartition("/")[2]}

@@ -1,6 +1,7 @@
 """`video-actions predict`, as a user calls it."""
 
 import csv
+import getpass
 import io
 import json
 import os
@@ -184,3 +185,39 @@ def test_a_server_that_is_away_is_said_at_once(folder, capsys):
             main([str(folder / "videos"), "--tracking", f"http://127.0.0.1:{port}"])
     assert "Connection refused" in capsys.readouterr().err
     assert time.monotonic() - began < 30
+
+
+def test_whose_code_a_model_brings_is_said_before_it_is_loaded(here, capsys):
+    client = MlflowClient(f"sqlite:///{here}/outputs/mlflow.db")
+    run = client.get_model_version_by_alias("mine", "candidate").run_id
+    for user, says in (("mallory\x1b[2J", "models:/mine@candidate is by mallory[2J: a registry model is code"),
+                       (getpass.getuser(), "")):  # fmt: skip
+        client.set_tag(run, "mlflow.user", user)
+        main(["videos/b/good.mkv"])
+        err = capsys.readouterr().err
+        assert err.startswith(says)
+        assert ("code" in err) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("flavors: {python_function: {artifacts: {model: {path: ../secret.json}}}}", "leads out of it"),
+        ("flavors: {python_function: {artifacts: {model: {path: /etc/passwd}}}}", "leads out of it"),
+        ("flavors: {python_function: {loader_module: os, data: x}}", "'artifacts'"),
+        ("a: &a [1]\nb: *a", "an alias"),
+        ("!!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
+        ("[1]", "list indices"),
+    ],
+)
+def test_a_model_of_others_is_refused_and_none_of_it_is_run(here, tmp_path, capsys, written, says):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text(written)
+    (tmp_path / "secret.json").write_text('{"streams": [], "labels": [], "config": {}}')
+    with pytest.raises(SystemExit):
+        main(["videos/b/good.mkv", "--model", str(tmp_path / "model")])
+    err = capsys.readouterr().err
+    assert "an unknown user: a registry model is code" in err.splitlines()[0]
+    assert says in err.splitlines()[-1]
+    assert "not a video classifier of this package" in err
+    assert not Path("ran").exists()

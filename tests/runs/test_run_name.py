@@ -74,3 +74,20 @@ def test_an_address_that_was_stored_without_its_password_is_asked_for_again(tiny
         resumed(mine, "--tracking.uri", uri)
     given_again = resumed(mine, "--tracking.uri", uri, "--catalog.videos", uri)
     assert (given_again.tracking.uri, given_again.catalog.videos) == (uri, uri)
+
+
+def test_a_secret_is_given_again_on_the_command_line_or_by_the_environment(mine, tmp_path):
+    file = tmp_path / "runs" / "mine" / "run.json"
+    secretive = override(
+        mine, {"catalog.videos": "s3://KEY:SECRET@clips/k400", "ingest.fetch.youtube_proxies": "a:b@c:80"}
+    )
+    file.write_text(json.dumps({"config": masked(to_dict(secretive)), "runs": {}}))
+    proxies = ("--ingest.fetch.youtube_proxies", "a:new@c:80")
+    with pytest.raises(ConfigError, match=r"catalog\.videos was stored without its password; give --catalog\.videos"):
+        resumed(mine, *proxies)
+    with pytest.raises(ConfigError, match=r"ingest\.fetch\.youtube_proxies was stored without its password"):
+        resumed(mine, "--catalog.videos", "s3://KEY:SECRET@clips/k400")
+    for videos in ("s3://KEY:RENEWED@clips/k400", "s3://clips/k400"):
+        assert resumed(mine, "--catalog.videos", videos, *proxies).catalog.videos == videos
+    with pytest.raises(ConfigError, match=r"a resumed run keeps its s3://\*\*\*@clips/k400"):
+        resumed(mine, "--catalog.videos", "s3://KEY:SECRET@clips/other", *proxies)
