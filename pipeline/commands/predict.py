@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         if all(video.problem for video in found):
             fail(f"{found[0].path}: {found[0].problem}")
         from pipeline.registry.model_versions import author, load_classifier, newest
-        from pipeline.registry.summary import text
+        from pipeline.registry.summary import about_code, text
         from pipeline.registry.video_classifier import Actions, Asked
         from pipeline.tracking.outages import check_registry
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         check_registry(registry)
         model = arguments.model or newest(registry)
         if (whose := author(registry, model)) != getpass.getuser():
-            print(_about_code(model, whose), file=sys.stderr)
+            print(about_code(model, whose), file=sys.stderr)
         classifier = load_classifier(registry, model)
         print(f"model {model}", file=sys.stdout if arguments.output == "table" else sys.stderr)
         answers = classifier.classify((Path(video.path) for video in found if not video.problem), asked)
@@ -72,14 +72,6 @@ def _file(word: str) -> str:
     short = word in ("-", "--", "-h") or word[1:].isdecimal()
     long = word.startswith("--") and "." not in word.partition("=")[0] and not Path(word).exists()
     return word if short or long or not word.startswith("-") else f"./{word}"
-
-
-def _about_code(model: str, whose: str) -> str:
-    """Return the line about a model that another user has logged."""
-    return (
-        f"{model} is by {whose or 'an unknown user'}: a registry model is code, which MLflow's own commands run; "
-        "predict reads its labels and weights alone, as data"
-    )
 
 
 def _registry(tracking: str) -> str:

@@ -30,3 +30,11 @@ def text(form: Form, video: str, actions: Actions, number: int, count: int) -> s
     which = f"  ({number} of {count})" if count > 1 else ""
     shares = [(label, f"{100 * share:.1f}") for label, share in best]
     return f"{one_line(video, MESSAGE)}{which}\n{table([('action', '%'), *shares])}" if best else ""
+
+
+def about_code(model: str, whose: str) -> str:
+    """Return the line about a model that another user has logged."""
+    return (
+        f"{model} is by {whose or 'an unknown user'}: a registry model is code, which MLflow's own commands run; "
+        "predict reads its labels and weights alone, as data"
+    )
