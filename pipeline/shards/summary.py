@@ -24,7 +24,7 @@ def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
         "",
         f"{manifest['dataset']}, digest {manifest['digest']}: {shards}",
         table(rows),
-        *(f"  note: {note}" for note in stored["notes"] if note.startswith(RENEWED)),
+        *(f"  note: {note}" for note in stored.get("notes", []) if note.startswith(RENEWED)),
         f"  {verification.clips} clips verified, {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}",
     ]
     lines += [f"  problem: {one_line(f'{where}: {what}', MESSAGE)}" for where, what in problems[:shown]]
