@@ -81,7 +81,7 @@ class _Manifest(BaseModel):
     labels: Annotated[list[_Text], Field(max_length=MAX_CLASSES)]
     splits: dict[_Name, _Split]
     bytes: _Bytes
-    notes: list[_Text]
+    notes: list[_Text] = []
     plan: _Plan
 
 

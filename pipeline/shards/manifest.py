@@ -187,6 +187,9 @@ def differences(manifest: Mapping[str, Any], clips: pa.Table) -> Iterator[str]:
     given = summarise(clips, {}, classes=labels_of(clips, manifest["labels"]))
     for name in ("labels", "digest", "dataset", "splits", "bytes"):
         yield from _differences(name, manifest[name], given[name])
+    half = pc.sum(pc.xor(clips["label"].is_null(), clips["label_id"].is_null())).as_py()
+    if half:
+        yield f"{half} clips have a label without a number or a number without a label in {CLIPS}"
     pairs = clips.group_by(["label_id", "label"]).aggregate([]).drop_null()
     for one, other in (("label_id", "label"), ("label", "label_id")):
         for value, count in Counter(pairs[one].to_pylist()).items():
@@ -237,4 +240,4 @@ def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
         raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {what} differs; copy the set again")
     now = digest(clips, labels)
     note = f"{RENEWED}, whose digest {given} did not cover sizes and numbers of classes; it is now {now}"
-    return {**manifest, "format_version": FORMAT_VERSION, "digest": now, "notes": [*manifest["notes"], note]}
+    return {**manifest, "format_version": FORMAT_VERSION, "digest": now, "notes": [*manifest.get("notes", []), note]}

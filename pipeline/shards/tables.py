@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.escaping import one_line
 from pipeline.shards.schema import BLOBS, SHARD_SCHEMA
 from pipeline.storage import open_store, write_atomically
 
@@ -28,6 +29,7 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, Over
 _BLOB_NAMES = [field.name for field in BLOBS]
 _MAGIC, _TAIL = b"PAR1", 8  # a file ends with the length of its footer, 4 bytes, and the magic
 _ARROW, _UNUSED = b"ARROW:schema", b"ARROW-schema"  # the key of the stored Arrow schema; and one that nobody reads
+_NAMED = 5  # columns that a message names
 _ROWS, _TEXT, _LEAST_TEXT = 4, 256, 2**26  # see `_check_size`
 
 
@@ -73,7 +75,8 @@ def open_table(uri: str, schema: pa.Schema, pre_buffer: bool = False) -> pq.Parq
     """
     file = _parquet(uri, [field.name for field in schema if field.type == pa.string()], pre_buffer)
     if wrong := list(_wrong(file, schema)):
-        raise ShardError(f"{uri}: refused before a row is read: {', '.join(wrong)}; make the set again from the videos")
+        says = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
+        raise ShardError(f"{uri}: refused before a row is read: {says}; make the set again from the videos")
     return file
 
 
@@ -182,16 +185,16 @@ def _footer(store: pafs.FileSystem, path: str) -> pq.FileMetaData:
 
 def _wrong(file: pq.ParquetFile, schema: pa.Schema) -> Iterator[str]:
     """Yield what a file has that the schema does not allow."""
+    if b"ARROW:extension" in _decoded((file.metadata.metadata or {}).get(_UNUSED, b"")):
+        yield "an extension type, which may run code"
     names = file.schema_arrow.names
     for name in dict.fromkeys(names):
         if name not in schema.names:
-            yield f"a column {name} too many"
+            yield f"a column {one_line(name)} too many"
         elif names.count(name) > 1:
             yield f"{names.count(name)} columns {name}"
         elif not _same(found := _plain(file.schema_arrow.field(name).type), expected := schema.field(name).type):
-            yield f"{name} is {found}, not {expected}"
-    if b"ARROW:extension" in _decoded((file.metadata.metadata or {}).get(_UNUSED, b"")):
-        yield "an extension type, which may run code"
+            yield f"{name} is {one_line(found)}, not {expected}"
 
 
 def _plain(found: pa.DataType) -> pa.DataType:

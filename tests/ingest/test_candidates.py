@@ -22,7 +22,7 @@ import pytest
 from pipeline.config import FetchConfig, IngestConfig
 from pipeline.ingest import clip_errors
 from pipeline.ingest.candidates import Wanted, rank_of
-from pipeline.ingest.stages import make_decode, make_encode
+from pipeline.ingest.stages import make_convert
 from pipeline.ingest.staging import STAGING, make_store, part_name, read_mark, staged, unstaged
 from pipeline.ingest.videos import candidates, clips_of, video
 from tests.ingest.mutations import mutated
@@ -112,7 +112,7 @@ def through_the_stages(row: dict, folder: str) -> dict:
     content = row.pop("content")
     if row["status"] != "failed":
         if content not in MADE:
-            ended = make_encode(SMALL)(make_decode(SMALL)({**row, "content": content}))
+            ended = make_convert(SMALL)({**row, "content": content})
             MADE[content] = {key: value for key, value in ended.items() if row.get(key) != value}
         row = {**row, **MADE[content]}
     return make_store(folder)(row)

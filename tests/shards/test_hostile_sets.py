@@ -146,6 +146,7 @@ def test_the_type_of_a_tensor_is_not_loaded_either(made, tmp_path, monkeypatch):
     ("change", "line"),
     [
         (lambda clips: clips.append_column("mine", pa.array(range(len(clips)))), "a column mine too many"),
+        (lambda clips: clips.append_column("x" * 20_000, clips["label"]), f"a column {'x' * 119}… too many"),
         (lambda clips: clips.append_column("label", clips["label"]), "2 columns label"),
         (lambda clips: _retyped(clips, "label_id", pa.int64()), "label_id is int64, not int32"),
         (lambda clips: _retyped(clips, "label", pa.binary()), "label is binary, not string"),

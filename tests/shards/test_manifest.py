@@ -233,6 +233,16 @@ def test_another_length_of_a_clip_is_found_by_training(made):
         ClipIndex.load(made.path, "val")
 
 
+@pytest.mark.parametrize("change", [{"label": None}, {"label_id": None}, {"label": None, "label_id": 99_999}])
+def test_a_label_without_a_number_or_a_number_without_a_label_is_found(made, change):
+    rows = [{**row, **change} if row["clip_id"] == "clip-0" else row for row in made.rows.values()]
+    clips = pa.Table.from_pylist(rows, CLIPS_SCHEMA)
+    write_manifest(made.path, clips, summarise(clips, {}))
+    assert any(what.startswith("1 clips have a label without a number") for _, what in verify(made.path).problems)
+    with pytest.raises(ShardError, match="1 clips have a label without a number or a number without a label"):
+        ClipIndex.load(made.path, "train")
+
+
 @pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
 def test_one_changed_number_is_found_in_every_process(made, seed):
     """It gives class 1 two names, of which a set of pairs keeps the one or the other, depending on the process."""
