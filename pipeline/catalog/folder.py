@@ -57,12 +57,12 @@ def folder(root: str | os.PathLike[str], split: str = "train", dataset: str = "f
         raise CatalogError(
             f"{top}: has the split {splits[0]!r} beside {others[0]!r}; keep only {', '.join(SPLITS)} there, or classes"
         )
-    others: Counter[str] = Counter()
-    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top, others)]
+    unlisted: Counter[str] = Counter()
+    clips = [_clip(dataset, split, splits, top, found) for found in video_files(top, unlisted)]
     if not clips:
         raise CatalogError(f"{top}: no video in it; expected CLASS/VIDEO.mp4 or train/CLASS/VIDEO.mp4")
     order = {name: place for place, name in enumerate(SPLITS)}
-    return catalog_table(dataset, sorted(clips, key=lambda clip: order.get(clip.split, -1)), notes=left_out(others))
+    return catalog_table(dataset, sorted(clips, key=lambda clip: order.get(clip.split, -1)), notes=left_out(unlisted))
 
 
 def _clip(dataset: str, split: str, splits: list[str], top: Path, found: VideoFile) -> Clip:

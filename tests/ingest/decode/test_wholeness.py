@@ -342,3 +342,12 @@ def test_the_last_frame_stays_no_longer_than_a_clip_may_be(tmp_path):
     path = numbered(tmp_path / "v.mkv", "libx264", 3, {"bf": "0"}, times=[0, 1, 100])
     shown, _ = decode(path, max_seconds=4.4)
     assert len(shown) == 110
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels"), [("v.wmv", "wmv2", "yuv420p"), ("v.gif", "gif", "rgb8")])
+def test_windows_media_and_gif_that_were_cut(tmp_path, name, codec, pixels):
+    path = numbered(tmp_path / name, codec, pixels=pixels)
+    assert decode(path) == (ALL, "")
+    for share in (0.3, 0.8):
+        with pytest.raises(Truncated):
+            decode(cut(path, share))
