@@ -18,7 +18,7 @@ _FLV_TAGS = (8, 9, 18)  # sound, video, data
 
 
 def cut_short(path: str) -> ClipError | None:
-    """Return `MoovMissing` or `Truncated` if an MP4, AVI, Matroska, FLV, ASF or GIF says that it should go on, or None."""
+    """Return `MoovMissing` or `Truncated` if an MP4, AVI, Matroska, FLV, ASF or GIF should go on by its own words."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(12)
