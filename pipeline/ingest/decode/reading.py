@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import av
 
-from pipeline.ingest.clip_errors import Encrypted
+from pipeline.ingest.clip_errors import DecodeError, Encrypted
 from pipeline.ingest.decode.encryption import is_encrypted
 from pipeline.ingest.decode.source import Log
 from pipeline.ingest.decode.timestamps import JOINED, Joints, Slots, has_slots
@@ -130,7 +130,7 @@ class Reader:
 
     def _of_stream(self) -> Iterator[av.Packet]:
         """Yield the stream's packets, and note where the other streams end."""
-        for packet in self._container.demux():
+        for packet in _demuxed(self._container):
             if packet.stream_index == self._stream.index:
                 yield packet
             elif packet.size:
@@ -175,6 +175,14 @@ class Reader:
         del self._log[:-1]  # the last one explains an exception
         self._seen = len(self._log)
         return lines, spoilt
+
+
+def _demuxed(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """Yield all packets; a packet that does not fit into memory has a damaged length."""
+    try:
+        yield from container.demux()
+    except MemoryError as error:
+        raise DecodeError("it is damaged: a length in it asks for more memory than there is") from error
 
 
 def _time(packet: av.Packet) -> Fraction | None:

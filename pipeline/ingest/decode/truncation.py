@@ -12,11 +12,13 @@ from pipeline.ingest.decode.avi import chunks
 
 _BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"sidx", b"free", b"skip", b"wide", b"uuid", b"mfra", b"meta"}
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF_HEADER, _ASF_PROPERTIES = bytes.fromhex("3026b2758e66cf11"), bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_PADDING = 1024  # most bytes behind the end mark of a GIF
 _FLV_TAGS = (8, 9, 18)  # sound, video, data
 
 
 def cut_short(path: str) -> ClipError | None:
-    """Return `MoovMissing` or `Truncated` if the lengths in an MP4, AVI, Matroska or FLV say so; None otherwise."""
+    """Return `MoovMissing` or `Truncated` if an MP4, AVI, Matroska, FLV, ASF or GIF should go on by its own words."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(12)
@@ -28,6 +30,12 @@ def cut_short(path: str) -> ClipError | None:
             return _beyond(matroska_end(path), size)
         if head[:3] == b"FLV":
             return _beyond(_flv(file, size), size)
+        if head[:8] == _ASF_HEADER:
+            return _beyond(_asf(file), size)
+        if head[:3] == b"GIF":
+            file.seek(max(0, size - _PADDING))
+            if not file.read().rstrip(b"\0").endswith(b";"):
+                return Truncated("a GIF without its end mark: it was cut short")
     return None
 
 
@@ -74,6 +82,14 @@ def _mp4(file: BinaryIO, size: int) -> ClipError | None:
     if b"moov" not in kinds:
         return MoovMissing("an MP4 without its index (moov), which is written last: it was cut short")
     return _beyond(place, size)
+
+
+def _asf(file: BinaryIO) -> int | None:
+    """Return the size of an ASF as its File Properties Object states it; None if it states none."""
+    file.seek(0)
+    head = file.read(1 << 16)
+    place = head.find(_ASF_PROPERTIES)
+    return (int.from_bytes(head[place + 40 : place + 48], "little") or None) if place >= 0 else None
 
 
 def _flv(file: BinaryIO, size: int) -> int | None:

@@ -166,6 +166,8 @@ def _at_end(
         return missing, note
     whole = Fraction(container.duration or 0, av.time_base) if stated is None else stated
     if name not in STATING:  # the duration is an estimate
+        if cut is not None:
+            raise damage(path, f"ends at {float(signs.end):.2f} s")
         return 0, note
     if not whole:
         if signs.ended_within:
@@ -175,11 +177,10 @@ def _at_end(
         return 0, note
     end = signs.end - signs.start if stated is not None else max(signs.end, signs.others_end)
     exact = whole - Fraction(3, 2) * step
+    early = f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)"
     if end >= (exact if note else whole - max(Fraction(1, 2), whole / 10)):
-        early = stated is not None and end < exact
-        return 0, note or (f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)" if early else "")
+        return 0, note or (early if stated is not None and end < exact else "")
     if not note and name == MATROSKA and matroska_end(path) is not None:
-        old = f"ends early by its header ({float(end):.2f} of {float(whole):.2f} s)"
-        return 0, old if stated is not None else ""  # all bytes are there: the statement is old, or is the sound's
+        return 0, early if stated is not None else ""  # all bytes are there: the statement is old, or is the sound's
     found = damage(path, f"ends at {float(end):.2f} s; its header says {float(whole):.2f} s")
     raise found if damaged or type(found) is not DecodeError else Truncated(str(found))

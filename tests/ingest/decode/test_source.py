@@ -138,7 +138,7 @@ def with_exif(path: Path, orientation: int, container: str) -> Path:
                 content = bytes(packet)
                 other = av.Packet(content[:2] + segment + content[2:])
                 other.stream, other.pts, other.dts, other.time_base = stream, packet.pts, packet.dts, packet.time_base
-                other.is_keyframe = True
+                other.is_keyframe, other.duration = True, packet.duration
                 output.mux(other)
     return path
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.ingest.clip_errors import DecodeError, MoovMissing, TooLong, Truncated
 from pipeline.ingest.decode.avi import chunks
+from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.decode.clip import decode_clip
 from pipeline.ingest.decode.transport_stream import packets_broken_at
 from tests.ingest.numbered import numbered, numbers
@@ -342,3 +343,19 @@ def test_the_last_frame_stays_no_longer_than_a_clip_may_be(tmp_path):
     path = numbered(tmp_path / "v.mkv", "libx264", 3, {"bf": "0"}, times=[0, 1, 100])
     shown, _ = decode(path, max_seconds=4.4)
     assert len(shown) == 110
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels"), [("v.wmv", "wmv2", "yuv420p"), ("v.gif", "gif", "rgb8")])
+def test_windows_media_and_gif_that_were_cut(tmp_path, name, codec, pixels):
+    path = numbered(tmp_path / name, codec, pixels=pixels)
+    assert decode(path) == (ALL, "")
+    for share in (0.3, 0.8):
+        with pytest.raises(Truncated):
+            decode(cut(path, share))
+
+
+def test_a_length_that_asks_for_too_much_memory_is_damage(tmp_path):
+    path = numbered(tmp_path / "v.ivf", "libvpx", options={"deadline": "realtime"})
+    path = changed(path, "zeros")
+    with pytest.raises(DecodeError):
+        decode_in_child(str(path), None, None, 25, 64)
