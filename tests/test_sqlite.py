@@ -21,7 +21,7 @@ def test_plain_names_are_written_as_they_are():
 
 
 def test_options_stay_with_the_address():
-    assert with_file("sqlite:///a.db?timeout=5", "/b?/c.db") == "sqlite:////b%3F/c.db?timeout=5"
+    assert with_file("sqlite:///a.db?timeout=5", "/b?/c.db") == "sqlite+pysqlite:////b%3F/c.db?timeout=5"
     assert file_of("sqlite:////a.db?timeout=5") == "/a.db"
     assert file_of("http://host:5000") is None
 

@@ -25,7 +25,7 @@ from pipeline.masking import masked
 from pipeline.models.weights import read_weights
 from pipeline.registry.requirements import requirements
 from pipeline.registry.video_classifier import Asked, VideoClassifier
-from pipeline.tracking.moved import follow_storage
+from pipeline.tracking.moved import as_read, follow_storage
 from pipeline.tracking.runs import Run, every_page, use
 
 CARD = "model_card.md"
@@ -194,7 +194,7 @@ def log_classifier(
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"model": str(described), **weights},
+                artifacts={name: as_read(path) for name, path in {"model": str(described), **weights}.items()},
                 code_paths=[str(Path(pipeline.__file__).parent)],
                 pip_requirements=requirements(stored.ingest, stored.model),
                 input_example=([example], dataclasses.asdict(Asked())),  # this also states the default parameters

@@ -24,10 +24,9 @@ PATHS = (  # table and column of every path of artifacts in MLflow's database
 )
 
 
-def artifacts_address(storage: str) -> str:
-    """Return the artifact folder of a storage as MLflow reads it, which decodes `%20` in paths as in addresses."""
-    folder = f"{storage}/{ARTIFACTS}"
-    return Path(folder).as_uri() if "://" not in folder and set(folder) & set("%?#") else folder
+def as_read(path: str) -> str:
+    """Return a path or URI in the form that MLflow reads: it takes `%20`, `?` and `#` in a path for those of a URI."""
+    return Path(path).as_uri() if "://" not in path and set(path) & set("%?#") else path
 
 
 def local_path(address: str) -> Path | None:
@@ -55,7 +54,7 @@ def follow_storage(uri: str) -> None:
         moved = [(old, before) for old, before in _roots(connection) if _is_moved(connection, old, before, here)]
         with connection:
             for old, _ in moved:
-                _lead(connection, old, artifacts_address(str(file.parent)))
+                _lead(connection, old, as_read(str(here)))
     except sqlite3.DatabaseError as error:
         if not moved:  # MLflow says what is wrong with the file
             return

@@ -116,7 +116,7 @@ def check_registry(uri: str) -> None:
         ConfigError: there is no registry at the URI.
     """
     hint = "pass --tracking sqlite:////FOLDER/mlflow.db or http://HOST:PORT, or go where outputs/ is"
-    if uri.startswith("sqlite:"):
+    if _scheme(uri) == "sqlite":
         file = Path(file_of(uri) or "")
         if not file.is_file():
             raise ConfigError(f"no MLflow database {file}; {hint}")

@@ -29,7 +29,7 @@ from pipeline.config import ConfigError, flatten, yaml_text
 from pipeline.escaping import printable
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
-from pipeline.tracking.moved import artifacts_address, follow_storage, local_path
+from pipeline.tracking.moved import ARTIFACTS, as_read, follow_storage, local_path
 from pipeline.tracking.outages import OutageError, check_reachable, is_database, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
 
@@ -265,7 +265,7 @@ def use(uri: str) -> None:
 
 def artifact_root(uri: str, storage: str) -> str | None:
     """Return the artifact folder: in the storage if MLflow is only a database; None if a server has its own."""
-    return artifacts_address(storage) if is_database(uri) else None
+    return as_read(f"{storage}/{ARTIFACTS}") if is_database(uri) else None
 
 
 def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:

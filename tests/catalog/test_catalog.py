@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.catalog import CATALOG_SCHEMA, ERROR_CLASSES, READERS, CatalogError, clip_id, read_catalog
-from pipeline.catalog.rows import line_id
+from pipeline.catalog.rows import line_id, plain_label
 
 
 def test_a_clip_id_says_what_the_clip_is():
@@ -26,6 +26,25 @@ def test_a_clip_id_is_safe_whatever_the_source_id(hostile):
     assert len(name) < 100
     assert "/" not in name
     assert ".." not in name
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "caf\u00e9 au lait",
+        "cafe\u0301 au lait",
+        "caf\u00e9\u00a0au\u202flait",
+        " caf\u00e9  au\tlait\u200b",
+        "\ufeffcaf\u00e9 au lait",
+    ],
+)
+def test_names_that_look_the_same_are_the_same(label):
+    assert plain_label(label) == "caf\u00e9 au lait"
+
+
+@pytest.mark.parametrize("label", ["Arm_Wrestling", "pull-ups", "日本", "a\u200cb", 'eat, drink "fast"'])
+def test_names_that_look_different_stay_as_they_are(label):
+    assert plain_label(label) == label
 
 
 def test_different_clips_have_different_ids():

@@ -48,11 +48,13 @@ def folder(tmp_path_factory) -> Path:
     (top / "dashes").mkdir()
     for name in ("--BJ0jtg800.mp4", "--0123456789", "-.mp4", "-1.mp4"):
         (top / "dashes" / name).write_bytes(video)
-    torch.save(build_network(config.model, "rgb", 3).state_dict(), top / "rgb.pt")
+    weights = top / "a%20b? #1" / "rgb.pt"  # where a run may keep them
+    weights.parent.mkdir()
+    torch.save(build_network(config.model, "rgb", 3).state_dict(), weights)
     client = MlflowClient(f"sqlite:///{top}/outputs/mlflow.db")
     experiment = client.create_experiment("here", artifact_location=str(top / "outputs" / "mlartifacts"))
     run = Run(f"sqlite:///{top}/outputs/mlflow.db", client.create_run(experiment).info.run_id)
-    logged = log_classifier(run, {"rgb": str(top / "rgb.pt")}, ["x", "y", "z"], to_dict(config), video)
+    logged = log_classifier(run, {"rgb": str(weights)}, ["x", "y", "z"], to_dict(config), video)
     register(run, logged, "mine", "candidate", "card", {})
     return top
 

@@ -47,6 +47,7 @@ def test_a_storage_of_any_name_holds_its_database_and_its_artifacts(tmp_path, na
     (artifact,) = (storage / "mlartifacts").rglob("first.txt")
     assert artifact.read_text() == "first"
     assert artifacts(storage, run) == {"first.txt": "first"}
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # and no folder of another spelling
 
 
 @pytest.mark.parametrize(("before", "now"), [("plain", "a%20b"), ("a%20b", "what?"), ("what?", "plain")])
