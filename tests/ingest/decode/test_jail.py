@@ -18,8 +18,7 @@ ROOT = Path(__file__).parents[3]
 TAKEN_OVER = """
 import contextlib, os
 with contextlib.suppress(ImportError):  # in the decoder: what it is asked to decode is run as code
-    from pipeline.ingest.child_environment import NAMES, child_environment
-from pipeline.ingest.clip_errors import DecodeError
+    from pipeline.ingest.clip_errors import DecodeError
     from pipeline.ingest.decode import clip
 
     def run(path, *limits, keep):
