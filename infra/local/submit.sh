@@ -26,6 +26,7 @@ setsid ray start --head --block --node-ip-address 127.0.0.1 --port "$gcs" --dash
     --dashboard-port "$dashboard" --dashboard-agent-listen-port "$agent" --ray-client-server-port "$client" \
     --include-dashboard true >"$log" 2>&1 &
 head=$!
+disown "$head" # otherwise bash writes a line if it has to be killed
 stop() { # only this head, which is a process group of its own: `ray stop` would end every Ray of this user
     ended=$?
     kill -TERM -- "-$head" 2>/dev/null || true
