@@ -4,9 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0 PYTHONWARNINGS="${PYTHONWARNINGS:-ignore}"
-umask 077
 home=$(mktemp -d "${RAY_TMPDIR:-/tmp}/ray.XXXXXXXX") # Ray's own folders are writable for all, so they lie in one of this user's
-python -c 'import secrets; print(secrets.token_hex(32))' >"$home/token"
+(umask 077 && python -c 'import secrets; print(secrets.token_hex(32))' >"$home/token")
 export RAY_TMPDIR="$home" RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$home/token"
 unset RAY_AUTH_TOKEN # it would go before the file
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 # as there: one machine, on loopback; Ray would replace 127.0.0.1 by the host's address
@@ -27,6 +26,7 @@ setsid ray start --head --block --node-ip-address 127.0.0.1 --port "$gcs" --dash
     --dashboard-port "$dashboard" --dashboard-agent-listen-port "$agent" --ray-client-server-port "$client" \
     --include-dashboard true >"$log" 2>&1 &
 head=$!
+disown "$head" # otherwise bash writes a line if it has to be killed
 stop() { # only this head, which is a process group of its own: `ray stop` would end every Ray of this user
     ended=$?
     kill -TERM -- "-$head" 2>/dev/null || true
@@ -36,7 +36,7 @@ stop() { # only this head, which is a process group of its own: `ray stop` would
     done
     kill -KILL -- "-$head" 2>/dev/null || true
     rm -f "$home/token"
-    if [ "$ended" = 0 ]; then rm -rf "$home"; else echo "Ray's logs: $home" >&2; fi
+    if [ "$ended" = 0 ] || [ "$ended" -gt 128 ]; then rm -rf "$home"; else echo "Ray's logs: $home" >&2; fi
 }
 trap stop EXIT
 

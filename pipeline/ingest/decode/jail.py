@@ -51,7 +51,7 @@ _CLONE_THREAD = 0x00010000
 _WRITING = (os.O_WRONLY, os.O_RDWR)
 
 _CREATE, _RESTRICT = 444, 446  # system calls of Landlock, with the same numbers on every architecture
-_FILE_RIGHTS = {1: 0x1FF3, 2: 1 << 13, 3: 1 << 14}  # everything but reading, by the version that brought it
+_FILE_RIGHTS = {1: 0x1FF3, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # everything but reading, by the version that brought it
 _TCP_RIGHTS, _SCOPES = (4, 0b11), (6, 0b11)  # bind and connect; abstract Unix sockets and signals
 
 

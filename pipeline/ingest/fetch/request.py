@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -53,8 +53,9 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise BadRow(f"{public(asked)}: leads to {public(url)}, which is no http or https address")
             response = _pools(_proxy(parts.scheme, parts.hostname)).request(
-                "GET", url, headers=headers, timeout=timeout_s, retries=False, redirect=False, preload_content=False
-            )
+                "GET", url, headers=headers | _login(asked, url), timeout=timeout_s, retries=False, redirect=False,
+                preload_content=False,
+            )  # fmt: skip
         except (urllib3.exceptions.LocationValueError, http.client.InvalidURL, ValueError) as error:
             raise BadRow(f"{public(asked)}: not an address: {one_line(error)}") from None
         except BROKEN as error:
@@ -69,6 +70,19 @@ def get(url: str, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTP
     raise Forbidden(
         f"{public(asked)}: more than {REDIRECTS} redirects, the last to {public(url)}; give the final address"
     )
+
+
+def _login(asked: str, url: str) -> dict[str, str]:
+    """Return the header with user and password of the address that was asked for; no other host gets them."""
+    first, now = urlsplit(asked), urlsplit(url)
+    if first.username is None or (first.scheme, first.hostname, first.port) != (now.scheme, now.hostname, now.port):
+        return {}
+    return urllib3.util.make_headers(basic_auth=_user_and_password(asked))
+
+
+def _user_and_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
 
 
 def public(uri: str) -> str:
@@ -174,6 +188,11 @@ class _SecurePool(HTTPSConnectionPool):
 @functools.cache
 def _pools(proxy: str | None) -> urllib3.PoolManager:
     """Return the connection pools that this process keeps for a proxy, or for direct connections."""
-    pools = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    if proxy:
+        login = urlsplit(proxy).username and _user_and_password(proxy)
+        known = urllib3.util.make_headers(proxy_basic_auth=login) if login else None
+        pools: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=known)
+    else:
+        pools = urllib3.PoolManager()
     pools.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return pools

@@ -189,6 +189,21 @@ def test_no_redirect_leaves_an_encrypted_connection(server, monkeypatch, tmp_pat
         request._pools.cache_clear()
 
 
+def test_user_and_password_go_to_their_host_alone(server, monkeypatch):
+    server.put("/b", CONTENT)
+    elsewhere = server.base.replace("127.0.0.1", "localhost")
+    address = server.put("/a", b"", redirect("/c")).replace("http://", "http://me:p%40ss@")
+    server.put("/c", b"", redirect(f"{elsewhere}/b"))
+    assert read(address) == CONTENT
+    told = [(path, headers.get("Authorization") or headers.get("authorization")) for path, headers in server.asked]
+    assert told == [("/a", "Basic bWU6cEBzcw=="), ("/c", "Basic bWU6cEBzcw=="), ("/b", None)]
+    monkeypatch.setenv("http_proxy", server.base.replace("http://", "http://me:p%40ss@"))
+    server.put("http://clips.example/a", CONTENT)
+    assert read("http://clips.example/a") == CONTENT
+    _, headers = server.asked[-1]
+    assert {name.lower(): value for name, value in headers.items()}["proxy-authorization"] == "Basic bWU6cEBzcw=="
+
+
 @pytest.mark.parametrize("head", [True, False])
 def test_a_drip_is_no_progress(server, monkeypatch, head):
     monkeypatch.setattr(http, "SLOWEST", 10 * http.BLOCK)
