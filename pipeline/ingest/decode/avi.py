@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _FRAME = re.compile(rb"([0-9A-Fa-f]{2})(?!pc|wb|tx)[a-zA-Z_ ]{2}")  # a stream's number, and no palette, sound or text
-_CHUNK = re.compile(rb"[0-9A-Fa-f]{2}[a-zA-Z_ ]{2}|ix[0-9]{2}|JUNK|junk|LIST|idx1")
+_CHUNK = re.compile(rb"[0-9A-Fa-f]{2}[a-zA-Z_ ]{2}|ix[0-9]{2}|junk|idx1|[A-Z][A-Z0-9 ]{3}")  # the last: JUNK, LIST, PAD
 _OPEN = 0xFFFFFFF0  # lengths from here on, and 0, are those of a recording that was not finished
 
 
@@ -55,6 +55,8 @@ def _walk(found: Chunks, content: mmap.mmap, place: int, end: int, movi: bool = 
                 place -= 1
                 continue
             found.broken_at = place
+        elif movi and place + 8 + length > end + 1 and end < len(content):
+            found.broken_at = place  # it goes on behind the end of its list
         elif kind == b"LIST" and content[place + 8 : place + 12] in (b"movi", b"rec "):
             inner = min(end, place + 8 + length) if 0 < length < _OPEN else end
             place = _walk(found, content, place + 12, inner, movi=True)
