@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ from pipeline.tracking.runs import Run, every_page, use
 
 CARD = "model_card.md"
 REGISTERED = "registered_model"  # tag of a run, with the value NAME/VERSION
-NO_FILES = "No such artifact: ''"  # MLflow's words for a folder of artifacts that is not there
+NO_FILES = "No such artifact: "  # how MLflow begins to say that a folder of artifacts is not there
 SHOWN = 20  # largest number of models that a message names
 MAX_DESCRIPTION = 5000  # characters, the limit of MLflow's tables; the whole card is also an artifact
 
@@ -109,7 +110,7 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
         return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
     except mlflow.MlflowException as error:
         lost = "its files are not where the registry says; move mlflow.db and mlartifacts together"
-        why = lost if error.message == NO_FILES else error.message
+        why = lost if error.message.startswith(NO_FILES) else error.message
         said = f"{model_uri}: {why} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
         raise RegistryError(said) from None
     except (AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -189,12 +190,16 @@ def log_classifier(
         about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
         described.write_text(json.dumps({**about, "config": masked(dict(config))}))
         stored = from_dict(Config, config)
+        files = {  # MLflow reads some paths as URIs, and takes copies in a folder with a plain name as they are
+            stream: path if as_read(path) == path else str(shutil.copy(path, Path(folder) / f"{stream}.pt"))
+            for stream, path in weights.items()
+        }
         with mlflow.start_run(run_id=run.run_id), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Decorate your function")  # `predict` checks each video itself
             info = mlflow.pyfunc.log_model(
                 name="video_classifier",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={name: as_read(path) for name, path in {"model": str(described), **weights}.items()},
+                artifacts={"model": str(described), **files},
                 code_paths=[str(Path(pipeline.__file__).parent)],
                 pip_requirements=requirements(stored.ingest, stored.model),
                 input_example=([example], dataclasses.asdict(Asked())),  # this also states the default parameters

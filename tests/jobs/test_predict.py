@@ -11,6 +11,7 @@ import socket
 import time
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -55,6 +56,7 @@ def folder(tmp_path_factory) -> Path:
     experiment = client.create_experiment("here", artifact_location=str(top / "outputs" / "mlartifacts"))
     run = Run(f"sqlite:///{top}/outputs/mlflow.db", client.create_run(experiment).info.run_id)
     logged = log_classifier(run, {"rgb": str(weights)}, ["x", "y", "z"], to_dict(config), video)
+    assert "probabilities" in str(mlflow.models.get_model_info(logged.uri).signature.outputs)
     register(run, logged, "mine", "candidate", "card", {})
     return top
 
