@@ -28,8 +28,9 @@ demo: install ## the main job end to end on a local Ray: clips, flow, shards, tw
 	@infra/local/submit.sh python jobs/pretrain_kinetics.py --recipe demo --storage '$(STORAGE)'
 	@echo "  (from here: make ui; .venv/bin/video-actions predict VIDEO$(ELSEWHERE))"
 
-test: install ## every test that needs no GPU
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest # threads that wait for work leave the cores to other processes
+# Threads that wait for work do not spin, so that they leave the cores to other processes.
+test: install ## every test that needs no GPU: those on Ray one after the other, the rest beside them
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
 	@echo "  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"

@@ -19,6 +19,13 @@ from tests.forked_workers import forked_workers
 CHECKOUT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`, one process has all tests on Ray, which share a cluster, and the other one the rest by module."""
+    for item in items:
+        on_ray = "cluster" in item.fixturenames or item.get_closest_marker("ray")
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
+
+
 def real_input(variable: str, name: str) -> Path:
     """A folder of real input; where there is none the test is skipped."""
     folder = Path(os.environ.get(variable, CHECKOUT.parent / "shared" / name))

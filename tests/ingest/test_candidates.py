@@ -28,7 +28,7 @@ from pipeline.ingest.videos import candidates, clips_of, video
 from tests.ingest.mutations import mutated
 from tests.ingest.videos import make_video
 
-CASES = int(os.environ.get("FUZZ_CASES", "1000"))
+CASES = int(os.environ.get("FUZZ_CASES", "500"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 SETTINGS = FetchConfig(max_mib=1)
 SMALL = IngestConfig(short_side=16, streams=("rgb",))

@@ -23,7 +23,7 @@ from tests.ingest.mutations import mutated
 from tests.ingest.numbered import numbered, numbers
 from tests.ingest.videos import make_video
 
-CASES = int(os.environ.get("FUZZ_CASES", "5000"))
+CASES = int(os.environ.get("FUZZ_CASES", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 
 FILES = {  # codec, pixel format, options of the muxer
