@@ -65,11 +65,11 @@ def explained(progress: Progress) -> Iterator[Log]:
 def open_video(path: str) -> av.container.InputContainer:
     """Open a file; the format is recognised by the content, never by the name."""
     try:
-        return av.open(f"file:{path}", options={"format_whitelist": CONTAINERS})
+        return av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
     except av.error.ArgumentError:  # raised for formats that the list excludes: a series of JPEGs is among them
         if not is_motion_jpeg(path):
             raise
-        return av.open(f"file:{path}", format="mjpeg")
+        return av.open(f"file:{path}", format="mjpeg", metadata_errors="replace")
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:

@@ -227,3 +227,20 @@ def test_a_broken_video_is_not_called_encrypted(tmp_path):
     (tmp_path / "v.mp4").write_bytes(content)
     with pytest.raises(DecodeError):
         decode(tmp_path / "v.mp4")
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.avi"])
+def test_a_title_that_is_not_in_unicode_costs_no_video(tmp_path, name):
+    path = numbered(tmp_path / name)
+    titled = tmp_path / f"titled_{name}"
+    with av.open(str(path)) as source, av.open(str(titled), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        target.metadata["title"] = "cafeteria"
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    content = titled.read_bytes()
+    assert b"cafeteria" in content
+    titled.write_bytes(content.replace(b"cafeteria", "cafétéria".encode("latin-1")))
+    assert decode(titled) == decode(path)
