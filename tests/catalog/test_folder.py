@@ -132,11 +132,13 @@ def test_splits_may_be_spelled_otherwise_where_all_folders_are_splits(tmp_path, 
 
 def test_class_folders_without_a_video_are_named(tmp_path):
     make(tmp_path, "a/1.mp4", "b/notes.txt", "c/clip.mp4.part")
-    assert catalog_notes(read_catalog("folder", root=tmp_path)) == ["no usable video in 2 of 3 class folders: 'b', 'c'"]
-    make(tmp_path / "split", "train/a/1.mp4", "val/a/1.txt")
-    assert catalog_notes(read_catalog("folder", root=tmp_path / "split")) == [
-        "no usable video in 1 of 2 class folders: 'val/a'"
+    assert catalog_notes(read_catalog("folder", root=tmp_path)) == [
+        "no usable video in 2 of 3 class folders: 'b', 'c'",
+        "2 files are left out, since their extension is none of a video: 1 '.txt', 1 '.part'",
     ]
+    make(tmp_path / "split", "train/a/1.mp4", "val/a/1.txt")
+    empty, _ = catalog_notes(read_catalog("folder", root=tmp_path / "split"))
+    assert empty == "no usable video in 1 of 2 class folders: 'val/a'"
 
 
 def test_a_folder_of_links_to_elsewhere_is_refused_with_the_reason(tmp_path):
