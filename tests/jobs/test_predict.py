@@ -118,7 +118,10 @@ def test_answers_are_read_by_programs(here, capsys, monkeypatch):
     assert [(each["video"], each["error"], len(each["labels"])) for each in told] == [("-4wsuPCjDBc.mp4", None, 3)]
     main([*registry, "--output", "csv", "--views", "2", "--", "-4wsuPCjDBc.mp4", "b/good.mkv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [(row["video"], row["rank"]) for row in rows[::3]] == [("-4wsuPCjDBc.mp4", "1"), ("b/good.mkv", "1")]
+    assert [(row["video"], row["rank"]) for row in rows[::3]] == [
+        ("'-4wsuPCjDBc.mp4", "1"),  # a spreadsheet would take it for a formula
+        ("b/good.mkv", "1"),
+    ]
     assert sum(float(row["probability"]) for row in rows) == pytest.approx(2)
 
 
@@ -172,7 +175,9 @@ def test_a_model_is_found_in_a_storage_that_was_moved(folder, tmp_path, name, ca
     path.unlink()
     with pytest.raises(SystemExit):
         main([*argv, str(tmp_path / name)])
-    assert re.search(r"^error: models:/mine@candidate: \S+rgb\.pt is missing among its files", capsys.readouterr().err)
+    assert re.search(
+        r"(?m)^error: models:/mine@candidate: \S+rgb\.pt is missing among its files", capsys.readouterr().err
+    )
     shutil.move(tmp_path / name / "mlflow.db", tmp_path / "alone.db")
     shutil.rmtree(tmp_path / name)
     with pytest.raises(SystemExit):
