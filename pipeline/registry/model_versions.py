@@ -102,6 +102,8 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
+        if not (local / "MLmodel").is_file():
+            raise mlflow.MlflowException(NO_FILES)
         stored = plain_yaml.parse((local / "MLmodel").read_text())["flavors"]["python_function"]["artifacts"]
         described = json.loads(_inside(local, stored["model"]["path"]).read_text())
         weights = {stream: _inside(local, stored[stream]["path"]) for stream in described["streams"]}
