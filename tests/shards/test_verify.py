@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +25,6 @@ from pipeline.shards import (
 from pipeline.shards.manifest import summarise, write_manifest
 from pipeline.shards.tables import write_table
 from tests.shards.sets import Made, make_set
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Made:
-    return make_set(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path) -> Made:
-    """A copy that a test may spoil."""
-    shutil.copytree(original.path, tmp_path / "set")
-    return Made(str(tmp_path / "set"), original.clips, original.rows, original.frames, original.levels)
 
 
 def faults(made: Made, **options: bool) -> list[tuple[str, str]]:
