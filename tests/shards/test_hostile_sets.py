@@ -1,7 +1,6 @@
 """A stranger's shard set is data: no column of it runs code, and no file of it leads elsewhere or fills the memory."""
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import cloudpickle
@@ -51,12 +50,6 @@ every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def original(tmp_path_factory) -> Made:
     assert ray.data  # which makes its extension types known to Arrow
     return make_set(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path) -> Made:
-    shutil.copytree(original.path, tmp_path / "set")
-    return Made(str(tmp_path / "set"), original.clips, original.rows, original.frames, original.levels)
 
 
 def refused(read, path: str) -> str:
