@@ -19,11 +19,12 @@ from tests.forked_workers import forked_workers
 CHECKOUT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2`, one process has all tests on Ray, which share a cluster, and the other one the rest by module."""
     for item in items:
         on_ray = "cluster" in item.fixturenames or item.get_closest_marker("ray")
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
 
 
 def real_input(variable: str, name: str) -> Path:

@@ -82,17 +82,15 @@ def load_batches(
     submit = ray.remote(Decoder.decode).options(num_cpus=cpus, scheduling_strategy="DEFAULT").remote
     coming = (submit(decoder, rows) for rows in batches)
     pending = deque[Any](islice(coming, at_once))
-    try:
-        while pending:
-            decoded = _get(pending[0])
-            pending.popleft()
-            size = sum(column.nbytes for column in decoded.values())
-            ahead = min(at_once + AHEAD, max(1, int(memory / size)))
-            pending.extend(islice(coming, max(0, ahead - len(pending))))
-            yield Batch.of(decoded)
-    finally:
-        for reference in pending:
-            ray.cancel(reference)
+    # A loader that is closed early lets what is pending end. `ray.cancel` would end this process where a task that is
+    # cancelled has just finished (ray-project/ray#54527, seen with Ray 2.60).
+    while pending:
+        decoded = _get(pending[0])
+        pending.popleft()
+        size = sum(column.nbytes for column in decoded.values())
+        ahead = min(at_once + AHEAD, max(1, int(memory / size)))
+        pending.extend(islice(coming, max(0, ahead - len(pending))))
+        yield Batch.of(decoded)
 
 
 def windows_of(index: ClipIndex, rows: Iterable[int], stream: str, sample: Sampler) -> torch.Tensor | Planes:

@@ -136,15 +136,5 @@ class TestCluster:
             time.sleep(0.05)
             assert not (tmp_path / str(int(expected[0]) + 2)).exists()
 
-    def test_what_is_not_asked_for_is_called_off(self, index, tmp_path):
-        def slow(row, folder):
-            time.sleep(0.5)
-
-        batches = load_batches(index, ("rgb",), BATCHES, Said(tmp_path, slow), 2.5)
-        next(batches)
-        batches.close()
-        time.sleep(3)
-        assert len(list(tmp_path.iterdir())) <= 5  # [5, 3], and one batch that was begun
-
     def test_nothing_gives_nothing(self, index, tmp_path):
         assert list(load_batches(index, ("rgb",), [], Said(tmp_path), 1)) == []
