@@ -59,7 +59,7 @@ USES = {
     "figures": {"escaping"},
     "shards": {"escaping", "progress", "storage", "table"},
     "ingest": {"config", "console", "escaping", "interruptions", "masking", "progress", "storage", "table"},
-    "clips": {"config"},
+    "clips": {"config", "storage"},
     "tracking": {"config", "console", "escaping", "interruptions", "masking", "sqlite"},
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},

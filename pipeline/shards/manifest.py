@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.shards.digest import digest, digest_of_format_2
-from pipeline.shards.limits import check_clips, check_manifest, check_readable
+from pipeline.shards.digest import DECISIVE, digest, digest_of_format_2
+from pipeline.shards.limits import BOUNDS, check_clips, check_manifest, check_readable
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
 from pipeline.shards.tables import ShardError, line, read_table, write_table
 from pipeline.storage import exists, read_json, write_json
@@ -17,6 +17,7 @@ from pipeline.storage import exists, read_json, write_json
 MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"
 RENEWED = "the set is of format 2"
+_VERIFIED = tuple(dict.fromkeys([*DECISIVE, *BOUNDS, "shard"]))
 _COUNTED = ["status", "error_class", "label", "num_frames"]
 
 
@@ -64,7 +65,7 @@ def summarise(
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
             "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
         },
-        "duplicates": _duplicates(clips),
+        "duplicates": _duplicates(clips) if "packets_sha256" in clips.column_names else {},
         "notes": list(notes),
         "rate": rate or {},
         "plan": plan,
@@ -126,10 +127,14 @@ def read_manifest(shards: str) -> dict[str, Any]:
     return _renewed(shards, manifest) if manifest["format_version"] == 2 else manifest
 
 
-def read_catalog(shards: str) -> pa.Table:
+def read_catalog(shards: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the table of all clips of a complete shard set, failed clips included.
 
     Columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
+
+    Args:
+        shards: folder or URI of the set.
+        columns: names of the columns to read, without the others; None for all.
 
     Raises:
         ShardError: the set is not complete; or its table of clips cannot be read, has unknown columns or other types,
@@ -137,22 +142,23 @@ def read_catalog(shards: str) -> pa.Table:
     """
     _load(shards)
     uri = f"{shards}/{CLIPS}"
-    clips = read_list(uri)
+    clips = read_list(uri, columns)
     check_clips(uri, clips)
     return clips
 
 
-def read_list(uri: str) -> pa.Table:
-    """Read a table of clips; columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
+def read_list(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table of clips, or some of its columns; those that the file lacks are added as nulls.
 
     Raises:
         ShardError: the file cannot be read, or has unknown columns or other types.
     """
-    clips = read_table(uri, CLIPS_SCHEMA)
-    for field in CLIPS_SCHEMA:
-        if field.name not in clips.column_names:
+    names, clips = columns or CLIPS_SCHEMA.names, read_table(uri, CLIPS_SCHEMA, columns)
+    for name in names:
+        if name not in clips.column_names:
+            field = CLIPS_SCHEMA.field(name)
             clips = clips.append_column(field, pa.nulls(len(clips), field.type))
-    return clips.select(CLIPS_SCHEMA.names)
+    return clips.select(names)
 
 
 def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
@@ -175,12 +181,14 @@ def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.
 
 
 def read_verified(shards: str) -> tuple[dict[str, Any], pa.Table]:
-    """Read the manifest and the table of all clips, and check that the manifest is of this table.
+    """Read the manifest and the decisive columns of the table of all clips, and check that one is of the other.
+
+    The columns are those of the digest, the counts, and the places of the clips.
 
     Raises:
         ShardError: they cannot be read, or they differ; the message names the first difference.
     """
-    manifest, clips = read_manifest(shards), read_catalog(shards)
+    manifest, clips = read_manifest(shards), read_catalog(shards, _VERIFIED)
     check_readable(f"{shards}/{CLIPS}", clips)
     if found := next(differences(manifest, clips), None):
         raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {found}; copy the set again, or ingest again")

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.clips.index import ClipIndex
 from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, encode_flow, encode_video
 from pipeline.shards.manifest import summarise, write_manifest
 from pipeline.shards.row_groups import offsets_in
@@ -80,6 +81,12 @@ def failed_row(number: int, split: str, label_id: int, error_class: str) -> dict
         "error_class": error_class,
         "error_message": f"/videos/{number}.mp4: {error_class}",
     }
+
+
+def without_offsets(index: ClipIndex) -> ClipIndex:
+    """The same index as of a set of format 3, which does not know where the streams are."""
+    places = {stream: known._replace(offset=np.full(len(index), -1)) for stream, known in index.places.items()}
+    return replace(index, places=places)
 
 
 def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
