@@ -15,6 +15,7 @@ from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.recipes.demo import demo
 from tests.forked_workers import forked_workers
+from tests.object_store import Store, object_store
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -46,6 +47,22 @@ def own_screen() -> None:
 def clips_dir() -> Path:
     """Real video files."""
     return real_input("CLIPS_DIR", "clips")
+
+
+@pytest.fixture(scope="session")
+def _store() -> Iterator[Store]:
+    with object_store() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def store(_store: Store) -> Iterator[Store]:
+    """An object store that counts its requests from zero."""
+    _store.asked.clear()
+    yield _store
+    _store.delay_s = 0.0
+    _store.failures.clear()
+    _store.silent.clear()
 
 
 @pytest.fixture(scope="session")

@@ -137,8 +137,8 @@ def _tensors(window: Window) -> torch.Tensor | Planes:
 def taken(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
     """Return an index of the given rows, in their order; rows may repeat."""
     names = ("clip_ids", "file", "row_group", "label", "num_frames", "num_flow", "size")
-    digests = {stream: known[rows] for stream, known in index.sha256.items()}
-    return replace(index, sha256=digests, **{name: getattr(index, name)[rows] for name in names})
+    places = {stream: known.take(rows) for stream, known in index.places.items()}
+    return replace(index, places=places, **{name: getattr(index, name)[rows] for name in names})
 
 
 def name(clips: ClipsConfig) -> str:

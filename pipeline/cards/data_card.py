@@ -1,5 +1,7 @@
 """The data card: one HTML page about a shard set, with embedded pictures, no scripts and no external files."""
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -11,7 +13,7 @@ from pipeline.shards import Verification, digest, read_catalog, read_manifest
 from pipeline.shards.manifest import MANIFEST, labels_of
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.summary import notes
-from pipeline.storage import open_store
+from pipeline.storage import modified_s
 
 LISTED = 24
 """Most classes that the page shows in one list. If there are more, it shows a third of this number of the largest and
@@ -53,12 +55,11 @@ def data_card(
     environment.filters["zip"] = zip
     environment.globals["share"] = numbers.share
     environment.tests["histogram"] = lambda chart: isinstance(chart, Histogram)
-    store, path = open_store(f"{shards}/{MANIFEST}")
     return environment.get_template("data_card.html").render(
         dataset=clips["dataset"][0].as_py() if len(clips) else "empty set",
         digest=digest(clips, labels_of(clips, read_manifest(shards)["labels"])),
         shards=shards,
-        made=store.get_file_info(path).mtime,
+        made=datetime.fromtimestamp(modified_s(f"{shards}/{MANIFEST}"), UTC),
         settings=sections.settings(good),
         verification=verification,
         splits=sections.splits(clips),

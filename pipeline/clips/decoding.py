@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.index import ClipIndex
 from pipeline.clips.planes import Window, columns
+from pipeline.clips.stored_clips import StoredClips
+from pipeline.clips.turns import in_turns
 
-Sampler = Callable[[ClipIndex, int, str], Window]
+AT_ONCE = 8  # windows of a task that may wait for an object store
+
+Sampler = Callable[[StoredClips, int, str], Window]
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,23 @@ class Decoder:
         sample: decodes one window.
     """
 
-    index: ClipIndex
+    index: StoredClips
     streams: tuple[str, ...]
     sample: Sampler
 
     def decode(self, rows: NDArray[np.int64]) -> dict[str, NDArray]:
-        """Decode windows of clips to columns: `rows`, `labels` and those of each stream (`pipeline.clips.planes`)."""
-        windows = [columns(name, [self.sample(self.index, int(row), name) for row in rows]) for name in self.streams]
-        return {"rows": rows, "labels": self.index.label[rows], **dict(ChainMap(*windows))}
+        """Decode windows of clips to columns: `rows` and those of each stream (`pipeline.clips.planes`).
+
+        Windows are decoded one after the other. Those of clips in an object store are requested meanwhile.
+        """
+
+        def window(wanted: tuple[str, int]) -> Window:
+            stream, row = wanted
+            return self.sample(self.index, row, stream)
+
+        wanted = [(stream, int(row)) for stream in self.streams for row in rows]
+        windows = in_turns(window, wanted, AT_ONCE) if self.index.remote else [window(one) for one in wanted]
+        tables = [
+            columns(stream, windows[number * len(rows) :][: len(rows)]) for number, stream in enumerate(self.streams)
+        ]
+        return {"rows": rows, **dict(ChainMap(*tables))}

@@ -1,40 +1,46 @@
 """The clips of one split as arrays: what a loader needs to find, sample and label any of them.
 
 What is trained on is what the data digest names: `load` compares the table of clips with the manifest, and `blob`
-compares the bytes of each stream with their SHA-256 in that table.
+compares the bytes of each stream with their SHA-256 in that table. `load` reads only the columns that it compares or
+keeps. A job loads an index once; its other processes get the arrays through Ray's object store (`loader.shared`).
 """
 
-import hashlib
-from dataclasses import dataclass, field
+import binascii
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.clips.stored_clips import Places, StoredClips
 from pipeline.clips.streams import BLOB
-from pipeline.shards import ShardError, read_clip, read_verified
+from pipeline.shards import ShardError, read_verified
+from pipeline.shards.manifest import CLIPS
 
-_SHA256 = 64  # hexadecimal digits
+_SHA256 = 32  # bytes
 
 
-@dataclass(frozen=True)
-class ClipIndex:
-    """The clips of one split of a complete shard set, in the order of their ids."""
+@dataclass(frozen=True, kw_only=True)
+class ClipIndex(StoredClips):
+    """The clips of one split of a complete shard set, in the order of their ids.
 
-    shards: str
+    Attributes:
+        split: name of the split.
+        digest: the digest of the set.
+        labels: names of the classes of the whole set.
+        clip_ids: (clips,) text.
+        label: (clips,) int64, -1 where unlabelled.
+        reference: the index in Ray's object store without what decoding does not need; see `loader.shared`.
+    """
+
     split: str
     digest: str
     labels: tuple[str, ...]
-    files: tuple[str, ...]
     clip_ids: NDArray[np.str_]
-    file: NDArray[np.int32]  # position in `files`
-    row_group: NDArray[np.int32]
-    label: NDArray[np.int64]  # -1 where unlabelled
-    num_frames: NDArray[np.int64]
-    num_flow: NDArray[np.int64]
-    size: NDArray[np.int32]  # (clips, 2): height, width
-    sha256: dict[str, NDArray[np.bytes_]] = field(default_factory=dict)  # of each stream's bytes; none: not compared
+    label: NDArray[np.int64]
+    reference: Any = None
 
     @classmethod
     def load(cls, shards: str, split: str) -> "ClipIndex":
@@ -50,45 +56,54 @@ class ClipIndex:
         clips = clips.filter((pc.field("status") == "ok") & (pc.field("split") == split)).sort_by("clip_id")
         if not len(clips):
             raise ShardError(f"{shards}: no clip of split {split!r} could be read; see _clips.parquet for the reasons")
-        files, file = np.unique(clips["shard"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+        files = clips["shard"].combine_chunks().dictionary_encode()
         return cls(
             shards=shards,
             split=split,
             digest=manifest["digest"],
             labels=tuple(manifest["labels"]),
-            files=tuple(files.tolist()),
+            files=tuple(files.dictionary.to_pylist()),
             clip_ids=clips["clip_id"].to_numpy(zero_copy_only=False).astype(str),
-            file=file.astype(np.int32),
-            row_group=clips["row_group"].to_numpy().astype(np.int32),
+            file=files.indices.to_numpy(),
+            row_group=clips["row_group"].to_numpy(),
             label=clips["label_id"].fill_null(-1).to_numpy().astype(np.int64),
-            num_frames=clips["num_frames"].to_numpy().astype(np.int64),
-            num_flow=clips["num_flow"].fill_null(0).to_numpy().astype(np.int64),
-            size=np.stack([clips["height"].to_numpy(), clips["width"].to_numpy()], axis=1).astype(np.int32),
-            sha256={stream: _digests(clips[f"{blob}_sha256"]) for stream, blob in BLOB.items()},
+            num_frames=clips["num_frames"].to_numpy(),
+            num_flow=clips["num_flow"].fill_null(0).to_numpy(),
+            size=np.stack([clips["height"].to_numpy(), clips["width"].to_numpy()], axis=1),
+            places={stream: _places(shards, clips, blob) for stream, blob in BLOB.items()},
         )
 
-    def __len__(self) -> int:
-        return len(self.clip_ids)
+    def stored(self, streams: tuple[str, ...] = tuple(BLOB)) -> StoredClips:
+        """Return what decoding needs of the index, with the places of the given streams only."""
+        names = [field.name for field in fields(StoredClips)]
+        return StoredClips(
+            **{name: getattr(self, name) for name in names}
+            | {"places": {stream: places for stream, places in self.places.items() if stream in streams}}
+        )
 
-    def length(self, stream: str) -> NDArray[np.int64]:
-        """Return the number of frames (rgb) or flow fields (flow) of every clip, (clips,)."""
-        return self.num_frames if stream == "rgb" else self.num_flow
-
-    def blob(self, row: int, stream: str) -> bytes:
-        """Read the encoded video or flow of one row."""
-        column = BLOB[stream]
-        content = read_clip(f"{self.shards}/{self.files[self.file[row]]}", int(self.row_group[row]), [column])[column]
-        if not isinstance(content, bytes):
-            raise ShardError(f"{self.clip_ids[row]}: no {stream} was stored; ingest with --ingest.streams rgb,flow")
-        known = self.sha256.get(stream)
-        if known is not None and hashlib.sha256(content).hexdigest().encode() != known[row]:
-            where = f"{self.shards}/{self.files[self.file[row]]}"
-            raise ShardError(
-                f"{where}: the {stream} there is not that of {self.clip_ids[row]}; the command inspect names all faults"
-            )
-        return content
+    def name(self, row: int) -> str:
+        """Return the id of a clip."""
+        return str(self.clip_ids[row])
 
 
-def _digests(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    """Return hexadecimal digests as an array of bytes, empty where there is none."""
-    return column.fill_null("").to_numpy(zero_copy_only=False).astype(f"S{_SHA256}")
+def _places(shards: str, clips: pa.Table, blob: str) -> Places:
+    sha256 = clips[f"{blob}_sha256"]
+    sizes = pc.if_else(sha256.is_null(), -1, clips[f"{blob}_bytes"].fill_null(-1))
+    return Places(
+        offset=clips[f"{blob}_offset"].fill_null(-1).to_numpy(),
+        size=sizes.cast(pa.int64()).to_numpy(),
+        sha256=_digests(f"{shards}/{CLIPS}: {blob}_sha256", sha256),
+    )
+
+
+def _digests(what: str, column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """Return hexadecimal digests as (rows, 32) bytes, which are zero where there is none."""
+    texts = column.fill_null("0" * 2 * _SHA256).cast(pa.large_string()).combine_chunks()
+    try:
+        if pc.any(pc.not_equal(pc.binary_length(texts), 2 * _SHA256)).as_py():
+            raise ValueError("a digest is of another length")
+        start = texts.offset * 2 * _SHA256
+        raw = binascii.unhexlify(memoryview(texts.buffers()[2])[start : start + len(texts) * 2 * _SHA256])
+    except ValueError:
+        raise ShardError(f"{what} is no SHA-256 of every clip; copy it again, or ingest again") from None
+    return np.frombuffer(raw, np.uint8).reshape(-1, _SHA256)

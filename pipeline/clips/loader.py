@@ -8,10 +8,11 @@ order of arrival, so that neither an exact evaluation nor a repeatable training 
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.normalise import Planes
 from pipeline.clips.order import Batches
 from pipeline.clips.planes import columns
+from pipeline.clips.stored_clips import StoredClips
 
 AHEAD = 4  # batches that may wait to be used, in addition to those that are being decoded
 STORE = 0.5  # share of the cluster's object store that batches may take
@@ -46,10 +48,19 @@ class Batch:
 
     @classmethod
     def of(cls, decoded: Mapping[str, NDArray]) -> "Batch":
-        """Build a batch from the columns of a `Decoder`, without a copy."""
+        """Build a batch from the columns of a `Decoder` and `labels`, without a copy."""
         tensors = {name: torch.from_numpy(column) for name, column in decoded.items()}
         labels, rows = tensors.pop("labels"), tensors.pop("rows")
         return cls(_windows(tensors), labels, rows)
+
+
+def shared(indices: Iterable[ClipIndex]) -> Any:
+    """Put indices into Ray's object store, and return a reference to their list, for the other processes of the job.
+
+    These share the arrays. The indices that they get know where decoding tasks find what they need of them, so that no
+    process puts it there again.
+    """
+    return ray.put([replace(index, reference=ray.put(index.stored())) for index in indices])
 
 
 def load_batches(
@@ -77,10 +88,10 @@ def load_batches(
     cluster = ray.cluster_resources()
     at_once = max(1, int(share * cluster.get("CPU", 1) / cpus))
     memory = share * STORE * cluster.get("object_store_memory", 2e9)
-    decoder = ray.put(Decoder(index, streams, sample))
+    stored, sample = index.reference or ray.put(index.stored(streams)), ray.put(sample)
     # "DEFAULT": the tasks run anywhere, and not on the CPUs that are reserved for the calling worker.
-    submit = ray.remote(Decoder.decode).options(num_cpus=cpus, scheduling_strategy="DEFAULT").remote
-    coming = (submit(decoder, rows) for rows in batches)
+    submit = ray.remote(_decode).options(num_cpus=cpus, scheduling_strategy="DEFAULT").remote
+    coming = (submit(stored, streams, sample, rows) for rows in batches)
     pending = deque[Any](islice(coming, at_once))
     # A loader that is closed early lets what is pending end. `ray.cancel` would end this process where a task that is
     # cancelled has just finished (ray-project/ray#54527, seen with Ray 2.60).
@@ -90,13 +101,19 @@ def load_batches(
         size = sum(column.nbytes for column in decoded.values())
         ahead = min(at_once + AHEAD, max(1, int(memory / size)))
         pending.extend(islice(coming, max(0, ahead - len(pending))))
-        yield Batch.of(decoded)
+        yield Batch.of({**decoded, "labels": index.label[decoded["rows"]]})
 
 
 def windows_of(index: ClipIndex, rows: Iterable[int], stream: str, sample: Sampler) -> torch.Tensor | Planes:
     """Decode the windows of some clips in this process."""
     tables = columns(stream, [sample(index, int(row), stream) for row in rows])
     return _windows({name: torch.from_numpy(column) for name, column in tables.items()})[stream]
+
+
+def _decode(
+    index: StoredClips, streams: tuple[str, ...], sample: Sampler, rows: NDArray[np.int64]
+) -> dict[str, NDArray]:
+    return Decoder(index, streams, sample).decode(rows)
 
 
 def _get(reference: Any) -> dict[str, NDArray]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.planes import Window
+from pipeline.clips.stored_clips import StoredClips
 from pipeline.shards import ShardError
 
 
@@ -52,10 +53,10 @@ class PairSampler:
     sample: Sampler
     rows: NDArray[np.int64]
 
-    def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:  # noqa: ARG002 - both streams are alike
+    def lengths(self, index: StoredClips, stream: str) -> NDArray[np.int64]:  # noqa: ARG002 - both streams are alike
         """Return the number of frames of every window, (clips,)."""
         return self.sample.lengths(index, "rgb")  # type: ignore[attr-defined]
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+    def __call__(self, index: StoredClips, row: int, stream: str) -> Window:
         """Decode the window, (T, crop, crop, 3) uint8 or planes."""
         return self.sample(index, int(self.rows[row]) if stream == "frames" else row, "rgb")

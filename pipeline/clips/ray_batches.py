@@ -22,8 +22,10 @@ def decoded(decoder: Decoder, batches: Batches, cpus: float) -> ray.data.Dataset
     context.target_max_block_size = None  # a batch is a block, however large
     context.execution_options.preserve_order = True
 
+    stored = ray.put(decoder)  # once, and not with the function
+
     def decode(step: dict[str, NDArray[np.int64]]) -> dict[str, NDArray]:
-        return decoder.decode(batches[int(step["item"][0])])
+        return ray.get(stored).decode(batches[int(step["item"][0])])
 
     # `from_items` makes the blocks here. `range` and `from_arrow` would start tasks that need a whole CPU each, which
     # a cluster whose CPUs are reserved may never have.

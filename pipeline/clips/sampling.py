@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clips.crops import Crop, training_crop, whole_crop
-from pipeline.clips.index import ClipIndex
 from pipeline.clips.planes import Window, area_of, plane_window
+from pipeline.clips.stored_clips import StoredClips
 from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
 from pipeline.config import ClipsConfig
 from pipeline.shards import decode_flow, decode_video
@@ -32,11 +32,11 @@ class TrainingSampler:
     epoch: int
     paired: bool = False
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+    def __call__(self, index: StoredClips, row: int, stream: str) -> Window:
         """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes."""
         return _decode(index, row, stream, *self.drawn(index, row, stream))
 
-    def drawn(self, index: ClipIndex, row: int, stream: str) -> tuple[NDArray[np.int64], Crop]:
+    def drawn(self, index: StoredClips, row: int, stream: str) -> tuple[NDArray[np.int64], Crop]:
         """Draw the indices of the frames, (T,), and the crop."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
         length = int(index.length("flow" if self.paired else stream)[row])
@@ -58,14 +58,14 @@ class CentreSampler:
     frames: int | None
     paired: bool = False
 
-    def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
+    def lengths(self, index: StoredClips, stream: str) -> NDArray[np.int64]:
         """Return the number of frames of each clip that the network will see, (clips,)."""
         if self.frames is not None:
             return np.full(len(index), self.frames)
-        lengths = -(-index.length("flow" if self.paired else stream) // self.clips.stride)
+        lengths = -(-index.length("flow" if self.paired else stream).astype(np.int64) // self.clips.stride)
         return np.maximum(lengths // self.clips.rgb_every, 1) * self.clips.rgb_every if self.paired else lengths
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+    def __call__(self, index: StoredClips, row: int, stream: str) -> Window:
         """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes."""
         length = int(index.length("flow" if self.paired else stream)[row])
         if self.frames is None and not self.paired:
@@ -78,7 +78,7 @@ class CentreSampler:
         return _decode(index, row, stream, frames, whole_crop(self.clips, height, width))
 
 
-def _decode(index: ClipIndex, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> Window:
+def _decode(index: StoredClips, row: int, stream: str, frames: NDArray[np.int64], crop: Crop) -> Window:
     blob, is_flow = index.blob(row, stream), stream == "flow"
     if crop.resizes:
         return crop.apply(DECODE[stream](blob, frames), is_flow)

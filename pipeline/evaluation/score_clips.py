@@ -49,16 +49,20 @@ class Scorer:
     Args:
         config: a resolved config.
         weights: path of each network's state dict.
-        split: the split whose clips are scored.
+        lengths: for each stream, the number of frames of every clip, (clips,).
         gpu: whether to compute on a GPU.
-        labels: class names in the order of the scores; empty for those of the shard set.
+        labels: class names in the order of the scores.
     """
 
     def __init__(
-        self, config: Config, weights: Mapping[str, str], split: str, gpu: bool, labels: Sequence[str] = ()
+        self,
+        config: Config,
+        weights: Mapping[str, str],
+        lengths: Mapping[str, NDArray[np.int32]],
+        gpu: bool,
+        labels: Sequence[str],
     ) -> None:
-        self.index = ClipIndex.load(config.ingest.shards, split)
-        labels = labels or self.index.labels
+        self.lengths = lengths
         self.sample = ViewSampler(config.clips, protocol_of(config.evaluation, config.model))
         self.batch_size = config.evaluation.batch_size
         self.device = torch.device("cuda" if gpu else "cpu")
@@ -74,7 +78,7 @@ class Scorer:
         scored, first = {"rows": batch["rows"]}, int(batch["rows"][0])
         for name, network in self.networks.items():
             places = {  # these are the same for all clips of the batch
-                stream: self.sample.views(int(self.index.length(stream)[first]), stream)[1] for stream in inputs(name)
+                stream: self.sample.views(int(self.lengths[stream][first]), stream)[1] for stream in inputs(name)
             }
             frames = {stream: batch[stream] for stream in places}
             average = self.sample.protocol.average
@@ -107,9 +111,11 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
         print(note, flush=True)
     sample, gpu = ViewSampler(config.clips, protocol), use_gpu(config.resources)
     batches = view_batches(*sample.groups(index, streams), config.evaluation.batch_size)
-    scored = decoded(Decoder(index, streams, sample), batches, config.resources.cpus_of_a_loader).map_batches(
+    scored = decoded(
+        Decoder(index.stored(streams), streams, sample), batches, config.resources.cpus_of_a_loader
+    ).map_batches(
         Scorer,
-        fn_constructor_args=(config, dict(weights), split, gpu, labels),
+        fn_constructor_args=(config, dict(weights), {name: index.length(name) for name in streams}, gpu, labels),
         batch_size=None,  # a block is one batch, of clips whose views have the same places
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.resources.number_of_workers),
         num_cpus=config.resources.cpus_of_a_worker,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.index import ClipIndex
 from pipeline.clips.sampling import DECODE
+from pipeline.clips.stored_clips import StoredClips
 from pipeline.evaluation.view_cuts import ViewCuts
 
 
@@ -15,12 +15,12 @@ from pipeline.evaluation.view_cuts import ViewCuts
 class ViewSampler(ViewCuts):
     """A decoder of the frames that the views of a clip show; each frame is decoded once, the views are cut later."""
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> NDArray[np.uint8]:
+    def __call__(self, index: StoredClips, row: int, stream: str) -> NDArray[np.uint8]:
         """Decode the shown frames and apply every crop, (crops, shown, crop, crop, C) uint8."""
         shown, _ = self.views(int(index.length(stream)[row]), stream)
         return self.crops(DECODE[stream](index.blob(row, stream), shown), stream)
 
-    def groups(self, index: ClipIndex, streams: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def groups(self, index: StoredClips, streams: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Group the clips whose views have the same places, so that they fit in one batch.
 
         Returns:

@@ -21,11 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-import pyarrow.fs as pafs
-
 from pipeline.ingest.fetch.scratch import process_start
 from pipeline.ingest.run_errors import IngestError
-from pipeline.storage import exists, open_store, read_json, remove, write_json
+from pipeline.storage import local_path, read_json, remove_many, write_json
 
 LOCK = "_ingest.lock"
 BEAT_S, PATIENCE_S, SETTLE_S = 20.0, 90.0, 1.0
@@ -38,9 +36,9 @@ def only_ingest(shards: str) -> Iterator[None]:
     Raises:
         IngestError: another ingest holds it; the message gives its host, its process id and since when it has run.
     """
-    store, path = open_store(shards)
-    file = _locked(shards, Path(path) / LOCK) if isinstance(store, pafs.LocalFileSystem) else None
-    if file is None:
+    folder = local_path(shards)
+    file = _locked(shards, folder / LOCK) if folder else None
+    if folder is None or file is None:
         with _in_store(shards):
             yield
         return
@@ -48,7 +46,7 @@ def only_ingest(shards: str) -> Iterator[None]:
         try:
             yield
         finally:
-            Path(path, LOCK).unlink(missing_ok=True)
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 def _locked(shards: str, lock: Path) -> TextIO | None:
@@ -97,7 +95,7 @@ def _in_store(shards: str) -> Iterator[None]:
         ended.set()
         beats.join()
         if (_read(lock) or {}).get("token") == words["token"]:
-            remove(lock)
+            remove_many([lock])
 
 
 def _beat(lock: str, words: dict[str, Any], ended: threading.Event) -> None:
@@ -134,7 +132,7 @@ def _words() -> dict[str, Any]:
 def _read(lock: str) -> dict[str, Any] | None:
     """Return the words of the lock in an object store, or None if there are none that can be read."""
     try:
-        words = read_json(lock) if exists(lock) else None
+        words = read_json(lock)
     except (ValueError, FileNotFoundError):
         return None
     return words if isinstance(words, dict) and isinstance(words.get("pid"), int) and "start" in words else None

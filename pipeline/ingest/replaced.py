@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pipeline.shards.manifest import CLIPS, MANIFEST
 from pipeline.shards.schema import CLIPS_SCHEMA
 from pipeline.shards.tables import read_table
-from pipeline.storage import open_store
+from pipeline.storage import modified_s
 
 CHANGED = "SourceChanged"
 """The error class by which `--retry` ingests such files again."""
@@ -23,8 +23,7 @@ def replaced(shards: str) -> list[str]:
     A file has another content if its size is another; or if it was written after the manifest, and its digest is
     another. Files that are gone do not count, because a set needs its sources no longer.
     """
-    store, path = open_store(f"{shards}/{MANIFEST}")
-    finished_s = store.get_file_info(path).mtime_ns / 1e9
+    finished_s = modified_s(f"{shards}/{MANIFEST}")
     columns = ["clip_id", "status", "source", "source_bytes", "source_sha256"]
     clips = read_table(f"{shards}/{CLIPS}", CLIPS_SCHEMA, columns).filter(pc.field("status") == "ok")
     files: defaultdict[tuple[str, int, str], list[str]] = defaultdict(list)

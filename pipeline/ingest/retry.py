@@ -9,7 +9,7 @@ from pipeline.ingest import clip_errors as errors
 from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING, finished, list_of, marks, part_name
 from pipeline.ingest.write_shards import Groups
-from pipeline.shards.manifest import CLIPS, MANIFEST, read_manifest
+from pipeline.shards.manifest import CLIPS, MANIFEST, read_list, read_manifest
 from pipeline.shards.row_groups import Piece, write_groups, write_row
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
 from pipeline.shards.tables import read_table, write_table
@@ -68,7 +68,7 @@ def reopen(shards: str, groups: Groups, chosen: Chosen, changed: Collection[str]
     same command, or one without `--retry`, can continue from there.
     """
     if exists(f"{shards}/{MANIFEST}"):
-        clips = read_table(f"{shards}/{CLIPS}", CLIPS_SCHEMA)
+        clips = read_list(f"{shards}/{CLIPS}")
         if not _meant(clips, chosen, changed):
             return 0
         make_folder(f"{shards}/{STAGING}")

@@ -37,9 +37,7 @@ from pipeline.ingest.write_shards import Groups, groups_of, write_shard
 from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.progress import Progress
-from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
-from pipeline.shards.schema import CLIPS_SCHEMA
-from pipeline.shards.tables import read_table
+from pipeline.shards.manifest import MANIFEST, read_list, read_manifest, summarise, write_manifest
 from pipeline.storage import exists, make_folder, remove, remove_unfinished
 
 __all__ = ["IngestError", "LostClipsError", "ingest"]
@@ -103,7 +101,7 @@ def _complete(
     tally = _stage(config, len(catalog), groups, write)
     with _says_what_stays(shards, tally):
         _write_shards(shards, groups, config.resources.ingest_cpus, write)
-    clips = pa.concat_tables(read_table(list_of(shards, name), CLIPS_SCHEMA) for name in groups)
+    clips = pa.concat_tables(read_list(list_of(shards, name)) for name in groups)
     rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
     made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
     write_manifest(shards, clips, masked(made))

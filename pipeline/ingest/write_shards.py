@@ -5,10 +5,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.staging import STAGING, list_of, part_name
-from pipeline.shards.row_groups import Piece, write_groups
-from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
-from pipeline.shards.tables import read_table, write_table
-from pipeline.storage import remove
+from pipeline.shards.row_groups import join_rows
+from pipeline.shards.schema import CLIPS_SCHEMA
+from pipeline.shards.tables import write_table
+from pipeline.storage import remove, remove_many
 
 Groups = dict[str, list[dict[str, Any]]]
 
@@ -32,18 +32,10 @@ def groups_of(catalog: pa.Table, size: int) -> Groups:
 def write_shard(shards: str, name: str, parts: list[str]) -> None:
     """Join staged clips into one shard, and then remove the staged files."""
     files = [f"{shards}/{STAGING}/{part}" for part in parts]
-    names = [field.name for field in SCALARS]
-    rows = [row for file in files for row in read_table(file, SHARD_SCHEMA, names).to_pylist()]
-    good = [file for file, row in zip(files, rows, strict=True) if row["status"] == "ok"]
-    positions = iter(range(len(good)))
-    located = [
-        {**row, **({"shard": f"{name}.parquet", "row_group": next(positions)} if row["status"] == "ok" else {})}
-        for row in rows
-    ]
-    if good:
-        write_groups([Piece(file) for file in good], f"{shards}/{name}.parquet")
-    else:
+    rows = join_rows(files, f"{shards}/{name}.parquet")
+    for row in rows:
+        row["shard"] = f"{name}.parquet" if row["status"] == "ok" else None
+    if not any(row["shard"] for row in rows):
         remove(f"{shards}/{name}.parquet")  # it was good before its clips were tried again
-    write_table(pa.Table.from_pylist(located, schema=CLIPS_SCHEMA), list_of(shards, name))
-    for file in files:
-        remove(file)
+    write_table(pa.Table.from_pylist(rows, schema=CLIPS_SCHEMA), list_of(shards, name))
+    remove_many(files)

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.shards.digest import digest, digest_of_format_2
-from pipeline.shards.limits import check_clips, check_manifest, check_readable
+from pipeline.shards.digest import DECISIVE, digest, digest_of_format_2
+from pipeline.shards.limits import BOUNDS, check_clips, check_manifest, check_readable
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
 from pipeline.shards.tables import ShardError, line, read_table, write_table
 from pipeline.storage import exists, read_json, write_json
@@ -17,6 +17,7 @@ from pipeline.storage import exists, read_json, write_json
 MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"
 RENEWED = "the set is of format 2"
+_VERIFIED = tuple(dict.fromkeys([*DECISIVE, *BOUNDS, "shard"]))
 _COUNTED = ["status", "error_class", "label", "num_frames"]
 
 
@@ -64,7 +65,7 @@ def summarise(
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
             "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
         },
-        "duplicates": _duplicates(clips),
+        "duplicates": _duplicates(clips) if "packets_sha256" in clips.column_names else {},
         "notes": list(notes),
         "rate": rate or {},
         "plan": plan,
@@ -114,8 +115,8 @@ def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> No
 def read_manifest(shards: str) -> dict[str, Any]:
     """Read the manifest of a complete shard set.
 
-    A set of format 2 is read too: its manifest is compared with its table of clips, and gets the digest that the same
-    set would have today. A note in it says so.
+    Sets of formats 2 and 3 are read too. The manifest of format 2 is compared with its table of clips, and gets the
+    digest that the same set would have today. A note in it says so.
 
     Raises:
         ShardError: there is no manifest, it cannot be parsed, it has another format version, or values in it have
@@ -123,13 +124,17 @@ def read_manifest(shards: str) -> dict[str, Any]:
     """
     manifest = _load(shards)
     check_manifest(f"{shards}/{MANIFEST}", manifest)
-    return manifest if manifest["format_version"] == FORMAT_VERSION else _renewed(shards, manifest)
+    return _renewed(shards, manifest) if manifest["format_version"] == 2 else manifest
 
 
-def read_catalog(shards: str) -> pa.Table:
+def read_catalog(shards: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the table of all clips of a complete shard set, failed clips included.
 
     Columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
+
+    Args:
+        shards: folder or URI of the set.
+        columns: names of the columns to read, without the others; None for all.
 
     Raises:
         ShardError: the set is not complete; or its table of clips cannot be read, has unknown columns or other types,
@@ -137,12 +142,23 @@ def read_catalog(shards: str) -> pa.Table:
     """
     _load(shards)
     uri = f"{shards}/{CLIPS}"
-    clips = read_table(uri, CLIPS_SCHEMA)
-    for field in CLIPS_SCHEMA:
-        if field.name not in clips.column_names:
-            clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+    clips = read_list(uri, columns)
     check_clips(uri, clips)
     return clips
+
+
+def read_list(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table of clips, or some of its columns; those that the file lacks are added as nulls.
+
+    Raises:
+        ShardError: the file cannot be read, or has unknown columns or other types.
+    """
+    names, clips = columns or CLIPS_SCHEMA.names, read_table(uri, CLIPS_SCHEMA, columns)
+    for name in names:
+        if name not in clips.column_names:
+            field = CLIPS_SCHEMA.field(name)
+            clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+    return clips.select(names)
 
 
 def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
@@ -165,12 +181,14 @@ def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.
 
 
 def read_verified(shards: str) -> tuple[dict[str, Any], pa.Table]:
-    """Read the manifest and the table of all clips, and check that the manifest is of this table.
+    """Read the manifest and the decisive columns of the table of all clips, and check that one is of the other.
+
+    The columns are those of the digest, the counts, and the places of the clips.
 
     Raises:
         ShardError: they cannot be read, or they differ; the message names the first difference.
     """
-    manifest, clips = read_manifest(shards), read_catalog(shards)
+    manifest, clips = read_manifest(shards), read_catalog(shards, _VERIFIED)
     check_readable(f"{shards}/{CLIPS}", clips)
     if found := next(differences(manifest, clips), None):
         raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {found}; copy the set again, or ingest again")
@@ -223,7 +241,7 @@ def _load(shards: str) -> dict[str, Any]:
         raise ShardError(
             f"{shards}/{MANIFEST}: does not read ({line(error)}); copy it again, or ingest again"
         ) from error
-    if manifest.get("format_version") not in (2, FORMAT_VERSION):
+    if manifest.get("format_version") not in (2, 3, FORMAT_VERSION):
         raise ShardError(
             f"{shards}: format {line(manifest.get('format_version'))}, this version reads {FORMAT_VERSION}; "
             "ingest it again"
@@ -232,7 +250,7 @@ def _load(shards: str) -> dict[str, Any]:
 
 
 def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a set of format 2 as that of today's format, after comparing it by its own rule."""
+    """Return the manifest of a set of format 2 as that of format 3, after comparing it by its own rule."""
     clips = read_catalog(shards)
     labels, given = labels_of(clips, manifest["labels"]), digest_of_format_2(clips)
     if manifest["digest"] != given or manifest["labels"] != labels:
@@ -240,4 +258,4 @@ def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
         raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {what} differs; copy the set again")
     now = digest(clips, labels)
     note = f"{RENEWED}, whose digest {given} did not cover sizes and numbers of classes; it is now {now}"
-    return {**manifest, "format_version": FORMAT_VERSION, "digest": now, "notes": [*manifest.get("notes", []), note]}
+    return {**manifest, "format_version": 3, "digest": now, "notes": [*manifest.get("notes", []), note]}

@@ -11,8 +11,11 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+from ray.train.collective import broadcast_from_rank_zero
 from torch import nn
 
+from pipeline.clips.index import ClipIndex
+from pipeline.clips.loader import shared
 from pipeline.cluster import quiet_worker
 from pipeline.config import Config, load
 from pipeline.models.weights import Provenance
@@ -49,7 +52,7 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
     set_multiplication(config.training.precision, here.device)
     if here.device.type == "cpu":
         torch.set_num_threads(threads(config.resources))
-    train, val = (job.task.index(split) for split in (config.training.train_split, config.training.val_split))
+    train, val = indices(job, here)
     model, state = prepare(job, here, provenance_of(config, job.stream, read_manifest(config.ingest.shards)))
     go_on(job, state, here)
     occasions = Occasions(config.training.checkpoint_steps)
@@ -73,6 +76,18 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
             if here.rank == 0:
                 tell_epoch(job, state, (time.monotonic() - start) / (state.epoch - first))
     return state.history
+
+
+def indices(job: Job, here: Rank) -> tuple[ClipIndex, ClipIndex]:
+    """Return the clips of the training split and those of the validation split, which rank 0 alone reads and checks.
+
+    Raises:
+        ShardError: a split cannot be used.
+    """
+    splits = (job.config.training.train_split, job.config.training.val_split)
+    reference = shared(job.task.index(split) for split in splits) if here.rank == 0 else None
+    train, val = ray.get(broadcast_from_rank_zero(reference))
+    return train, val
 
 
 def monitored_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:

@@ -12,6 +12,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.pairs import PairSampler, matched, partners
 from pipeline.clips.planes import Window
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
+from pipeline.clips.stored_clips import StoredClips
 from pipeline.config import Config
 from pipeline.models import LoadReport
 from pipeline.models.weights import Provenance
@@ -24,10 +25,10 @@ from pipeline.training.matching_network import MATCHING, MatchingNetwork, build_
 class EvaluationSampler(Protocol):
     """A sampler that knows the lengths of its windows, so that clips of equal length can be put in one batch."""
 
-    def lengths(self, index: ClipIndex, stream: str) -> NDArray[np.int64]:
+    def lengths(self, index: StoredClips, stream: str) -> NDArray[np.int64]:
         """Return the number of frames of each clip that the network will see, (clips,)."""
 
-    def __call__(self, index: ClipIndex, row: int, stream: str) -> Window:
+    def __call__(self, index: StoredClips, row: int, stream: str) -> Window:
         """Return the window, (T, crop, crop, C) uint8 or planes."""
 
 

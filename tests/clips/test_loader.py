@@ -91,7 +91,7 @@ class TestCluster:
         batches = list(load_batches(index, ("rgb", "flow"), BATCHES, sample, 1))
         assert rows_of(batches) == [rows.tolist() for rows in BATCHES]
         for batch, rows in zip(batches[:4], BATCHES, strict=False):
-            here = Batch.of(Decoder(index, ("rgb", "flow"), sample).decode(rows))
+            here = Batch.of(Decoder(index, ("rgb", "flow"), sample).decode(rows) | {"labels": index.label[rows]})
             assert torch.equal(batch.labels, torch.from_numpy(index.label[rows]))
             for stream in ("rgb", "flow"):
                 assert torch.equal(normalise(batch.windows[stream]), normalise(here.windows[stream]))

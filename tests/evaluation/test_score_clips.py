@@ -49,6 +49,10 @@ def one_by_one(config: Config, weights: dict[str, str], index: ClipIndex, row: i
     return torch.stack(probabilities).mean(dim=0).numpy()
 
 
+def lengths(index: ClipIndex) -> dict[str, np.ndarray]:
+    return {stream: index.length(stream) for stream in ("rgb", "flow")}
+
+
 def test_101_clips_of_two_views_score_alike_on_one_or_two_workers_in_batches_of_3_or_16(shards, weights):
     two = evaluate(asking(shards, batch_size=16, workers=2), weights, "val")
     one = evaluate(asking(shards, batch_size=3, workers=1), weights, "val")
@@ -71,7 +75,7 @@ def test_a_batch_of_clips_scores_alike_however_many_views_are_scored_at_a_time(s
     batch = {"rows": rows, "flow": np.stack([sample(index, int(row), "flow") for row in rows])}
     found = []
     for size in (1, 3, 16):
-        scorer = Scorer(asking(config, size), weights, "val", gpu=False)
+        scorer = Scorer(asking(config, size), weights, lengths(index), gpu=False, labels=index.labels)
         scorer.sample = sample
         found.append(scorer(batch)["flow"])
     assert found[0].shape == (2, 8)
@@ -88,7 +92,7 @@ def test_a_network_of_both_streams_is_given_both(shards):
             assert (rgb.shape[1:], flow.shape[1:]) == ((3, 25, 32, 32), (2, 250, 32, 32))
             return torch.stack([rgb.mean(dim=(1, 2, 3, 4)), flow.mean(dim=(1, 2, 3, 4))], dim=1)
 
-    scorer = Scorer(shards, {}, "val", gpu=False)
+    scorer = Scorer(shards, {}, lengths(index), gpu=False, labels=index.labels)
     scorer.sample, scorer.networks = sample, {"two_stream": Means()}
     streams = ("rgb", "flow")
     batch = {stream: np.stack([sample(index, row, stream) for row in (3, 4)]) for stream in streams}

@@ -57,7 +57,10 @@ def by_the_test(model, tmp_path, index):
     """(classes,) scores of the clip as `evaluate` comes to them, in a Ray task's code without Ray."""
     config = replace(model.config, ingest=replace(model.config.ingest, shards=index.shards))
     weights = {name: str(tmp_path / f"{name}.pt") for name in model.networks}
-    scorer, protocol = Scorer(config, weights, index.split, gpu=False), protocol_of(config.evaluation, config.model)
+    scorer, protocol = (
+        Scorer(config, weights, {name: index.length(name) for name in ("rgb", "flow")}, False, index.labels),
+        protocol_of(config.evaluation, config.model),
+    )
     sample = ViewSampler(config.clips, protocol)
     streams = {stream for name in weights for stream in model.inputs[name]}
     batch = {stream: sample(index, 0, stream)[None] for stream in streams}

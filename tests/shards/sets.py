@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.clips.index import ClipIndex
 from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, encode_flow, encode_video
 from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.tables import write_table
 
 PLAN, RATE = {"dataset": "by_hand"}, {"clips": 8, "seconds": 12.5, "stages": {}}
@@ -81,6 +83,12 @@ def failed_row(number: int, split: str, label_id: int, error_class: str) -> dict
     }
 
 
+def without_offsets(index: ClipIndex) -> ClipIndex:
+    """The same index as of a set of format 3, which does not know where the streams are."""
+    places = {stream: known._replace(offset=np.full(len(index), -1)) for stream, known in index.places.items()}
+    return replace(index, places=places)
+
+
 def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
     """Two training clips in one shard, one of validation in another, one unlabelled test clip; four failed."""
     contents = {
@@ -96,8 +104,9 @@ def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
     rows = []
     for name, clips in contents.items():
         write_table(pa.Table.from_pylist([row for row, _, _ in clips], SHARD_SCHEMA), f"{folder}/{name}")
+        offsets = offsets_in(f"{folder}/{name}")
         for group, (row, images, levels) in enumerate(clips):
-            rows.append({**row, "shard": name, "row_group": group})
+            rows.append({**row, "shard": name, "row_group": group, **offsets[group]})
             made.frames[row["clip_id"]], made.levels[row["clip_id"]] = images, levels
     rows += [
         failed_row(7, "train", 0, "ZeroByte"),

@@ -28,9 +28,10 @@ from pipeline.shards import (
     verify,
 )
 from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.tables import read_table, write_table
 from tests.shards import hostile
-from tests.shards.sets import Made, make_set
+from tests.shards.sets import Made, make_set, without_offsets
 
 READERS = {
     "inspect": lambda path: inspect([path]),
@@ -97,8 +98,10 @@ def test_pickles_in_a_shard_are_not_loaded(made, tmp_path, capsys, column):
     assert "does not decode" in (tmp_path / "card.html").read_text()  # the picture of that clip
     index = ClipIndex.load(made.path, "val")
     for stream in ("rgb", "flow"):
-        with pytest.raises(ShardError, match="an extension type, which may run code"):
+        with pytest.raises(ShardError, match=f"the {stream} there is not that of clip-1"):
             index.blob(0, stream)
+        with pytest.raises(ShardError, match="an extension type, which may run code"):
+            without_offsets(index).blob(0, stream)
     with pytest.raises(ShardError, match="an extension type, which may run code"):
         read_clip(path, 0, ["clip_id"])
     assert not ran.exists()
@@ -176,7 +179,9 @@ def _retyped(clips: pa.Table, column: str, kind: pa.DataType) -> pa.Table:
         ("split", "../train", "split is '../train', which ingest calls nothing"),
         ("dataset", "a\x1b[2Jb", r"dataset is 'a\x1b[2Jb', which ingest calls nothing"),
         ("shard", "../val-00000.parquet", "shard is '../val-00000.parquet', which ingest calls nothing"),
-        ("source", "x" * 70_000, "source has a text of more than 65536 bytes"),
+        ("label", "x" * 70_000, "label has a text of more than 65536 bytes"),
+        ("video_offset", 0, "video_offset is 0, and must be from 4"),
+        ("flow_offset", 2**62, "flow_offset is 4611686018427387904"),
     ],
 )
 @pytest.mark.parametrize("read", CHECKING.values(), ids=CHECKING)
@@ -217,6 +222,7 @@ def test_a_cell_that_is_no_stored_stream_is_refused_by_inspect_and_by_the_loader
     new = {"video": cell, "video_sha256": hashlib.sha256(cell).hexdigest(), "video_bytes": len(cell)}
     path = f"{made.path}/val-00000.parquet"
     write_table(pa.Table.from_pylist([{**made.rows["clip-1"], **new}], SHARD_SCHEMA), path)
+    new |= offsets_in(path)[0]
     rows = [{**row, **new} if row["clip_id"] == "clip-1" else row for row in made.rows.values()]
     clips = pa.Table.from_pylist(rows, CLIPS_SCHEMA)
     write_manifest(made.path, clips, summarise(clips, {}))

@@ -28,8 +28,9 @@ def index_of(videos):
     ids = np.array([f"youtube8m.{video}.{10 * number}-{10 * number + 10}" for number, video in enumerate(videos)])
     count = len(ids)
     return ClipIndex(
-        "shards", "train", "digest", (), ("f",), ids, np.zeros(count, np.int32), np.arange(count, dtype=np.int32),
-        np.full(count, -1), np.full(count, 40), np.full(count, 39), np.full((count, 2), 32, np.int32),
+        shards="shards", split="train", digest="digest", labels=(), files=("f",), clip_ids=ids,
+        file=np.zeros(count, np.int32), row_group=np.arange(count, dtype=np.int32), label=np.full(count, -1),
+        num_frames=np.full(count, 40), num_flow=np.full(count, 39), size=np.full((count, 2), 32, np.int32),
     )  # fmt: skip
 
 
