@@ -83,7 +83,7 @@ def layout_of(catalog: pa.Table, size: int) -> Layout:
     split = pc.index_in(catalog["split"], pa.array(splits)).to_numpy().astype(np.int64)
     ids = catalog["clip_id"].to_pylist()
     video = pa.array(map(video_of, ids), pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
-    video += split * (int(video.max()) + 1)
+    video += split * (int(video.max(initial=0)) + 1)
     order = np.lexsort((*_digests(ids), split))
     _, first, member = np.unique(video[order], return_index=True, return_inverse=True)
     order = order[np.argsort(first[member], kind="stable")]  # within a video, the order stays

@@ -24,7 +24,7 @@ from pipeline.ingest.packed_table import packed_table, unpacked_table
 MOST = 1024
 """Largest number of clips of a row of Ray Data: what is lost of a progress line, and what one worker holds for long."""
 
-SMALL = 32
+SMALL = 64
 """Largest number of clips of the smallest rows; rows of fewer clips would cost the driver too much."""
 
 Row = dict[str, Any]

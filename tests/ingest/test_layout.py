@@ -74,20 +74,13 @@ def test_rows_hold_each_clip_once_and_end_small(slots, archived):
         assert unit.clips["clip_id"].to_pylist() == expected[unit.shard] or not unit.whole
     sizes = [sum(len(unit.clips) for unit in unpacked(row)) for row in rows]
     assert len(sizes) >= slots
-    assert max(sizes[-slots:]) <= 32 + 4
+    assert max(sizes[-slots:]) <= 64
     if not archived:
         assert any(unit.whole for unit in units) == (slots < 40)
 
 
-def test_the_rows_are_thousands_for_650_000_clips():
-    """A row costs the driver some 20 ms: so at most 0.2 ms a clip, on two cores as on a thousand."""
-    numbers = np.arange(650_000).astype(str)
-    table = pa.table({"clip_id": pa.array(numbers), "dataset": pa.array(["k"] * len(numbers))})
-    for name, value in {"split": "train", "source": "/x.mp4"}.items():
-        table = table.append_column(name, pa.array([value] * len(numbers)))
-    for field in CATALOG_SCHEMA:
-        if field.name not in table.column_names:
-            table = table.append_column(field.name, pa.nulls(len(numbers), field.type))
-    layout = layout_of(table, 64)
-    for slots, most in ((2, 800), (100, 2000), (1000, 6500)):
-        assert len(cut(layout, range(len(layout.names)), np.ones(len(layout), bool), [], slots)) < most
+@pytest.mark.parametrize(("slots", "most"), [(2, 150), (100, 700)])
+def test_a_tenth_of_kinetics_700_is_hundreds_of_rows(slots, most):
+    """A row costs the driver some 20 ms: so it is at most 0.2 ms a clip, also with ten times as many clips and cores."""
+    layout = layout_of(catalog({"train": [1] * 65_000}), 64)
+    assert len(cut(layout, range(len(layout.names)), np.ones(len(layout), bool), [], slots)) < most
