@@ -7,6 +7,7 @@ its own, when it needs it first, because what obstore runs in the background doe
 
 import configparser
 import functools
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import Any, Self, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
@@ -26,6 +27,9 @@ CONNECT_S, SILENCE_S, REQUEST_S, RETRY_S, RETRIES = 10.0, 60.0, 900.0, 120.0, 8
 request that failed is not sent again; and how often it is sent again before that."""
 PART = 16 << 20
 """Bytes of the largest object that one PUT writes; larger ones are sent in parts of this size."""
+
+TAIL = 512 << 10
+"""Bytes that the first request of an opened object brings, from its end: a small object, or the footer of a shard."""
 
 _AT_ONCE = 4  # parts on their way at the same time, which stay in memory
 _OPTIONS = ("endpoint_override", "region", "scheme")
@@ -83,18 +87,22 @@ class ObjectPath:
             content = obstore.get(self.store, self.key).bytes().to_bytes()  # of a store that knows no ranges
             return content[part], len(content)
 
+    def open(self) -> "ObjectFile":
+        """Open the object for reading at any place."""
+        return ObjectFile(self)
+
     def write(self, content: bytes) -> None:
         """Write the object, with one request if it is not larger than `PART`."""
         with _plain_errors(self):
             obstore.put(self.store, self.key, content, chunk_size=PART, max_concurrency=_AT_ONCE)
 
-    def write_with(self, write: Callable[[IO[bytes]], Any]) -> None:
+    def write_with(self, write: Callable[[io.RawIOBase], Any]) -> None:
         """Call `write` with a file, and make it the object when `write` returns; there is no object if it raises."""
         with (
             _plain_errors(self),
             obstore.open_writer(self.store, self.key, buffer_size=PART, max_concurrency=_AT_ONCE) as file,
         ):
-            write(cast(IO[bytes], file))
+            write(_Writer(file))
 
     def head(self) -> "obstore.ObjectMeta":
         """Return size and time of the object."""
@@ -139,6 +147,64 @@ class ObjectPath:
                 except FileNotFoundError:  # Google and Azure say so, and then leave the others
                     for name in names:
                         _remove(first.store, name)
+
+
+class _Writer(io.RawIOBase):
+    """obstore's writer as a file of Python, which it nearly is."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Write all of the content."""
+        return int(self._file.write(content))
+
+
+class ObjectFile(io.RawIOBase):
+    """An object opened for reading: one request brings its last `TAIL` bytes and its size, and one each read before."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._path, self._place = path, 0
+        self._tail, self.size = path.read_end(TAIL)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position of the next read."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position of the next read, and return it."""
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, all of `size` unless the object ends before."""
+        start, end = self._place, self.size
+        if size is not None and size >= 0:
+            end = min(end, start + size)
+        known = self.size - len(self._tail)
+        if start >= end:
+            return b""
+        content = self._path.read(start, min(end, known) - start) if start < known else b""
+        self._place = end
+        return content + self._tail[max(start, known) - known : max(end, known) - known]
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, and return the number of bytes."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def object_path(uri: str) -> ObjectPath | None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from pipeline.ingest.in_tasks import in_tasks
 from pipeline.ingest.packed_table import packed_table, unpacked_table
 from pipeline.ingest.staging import list_of
-from pipeline.shards.schema import CLIPS_SCHEMA
-from pipeline.shards.tables import read_table, write_table
+from pipeline.shards.manifest import read_list
+from pipeline.shards.tables import write_table
 
 BATCH, AT_ONCE = 64, 8
 """Number of lists that a task reads or writes, and of requests that it makes at the same time."""
@@ -29,7 +29,7 @@ def read_lists(shards: str, names: Sequence[str], cpus: float) -> pa.Table:
 
     def read(batch: Sequence[str]) -> bytes:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            tables = pool.map(lambda name: read_table(list_of(shards, name), CLIPS_SCHEMA), batch)
+            tables = pool.map(lambda name: read_list(list_of(shards, name)), batch)
             return packed_table(pa.concat_tables(tables))
 
     return pa.concat_tables(map(unpacked_table, in_tasks(read, batches(names), cpus)))

@@ -14,7 +14,7 @@ from pipeline.ingest.lists import AT_ONCE, batches, write_lists
 from pipeline.ingest.plan import write_plan
 from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING, Staged, folder_of, is_failure, list_of, list_staging, part_name
-from pipeline.shards.manifest import CLIPS, MANIFEST, read_manifest
+from pipeline.shards.manifest import CLIPS, MANIFEST, read_list, read_manifest
 from pipeline.shards.row_groups import Piece, write_groups, write_row
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
 from pipeline.shards.tables import read_table
@@ -54,7 +54,7 @@ def recorded_classes(shards: str) -> set[str]:
     files = [(list_of(shards, name), CLIPS_SCHEMA) for name in sorted(staged.finished)]
     files += [(file, SHARD_SCHEMA) for file in _failures(shards, staged)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        tables = pool.map(lambda one: read_table(*one, ["error_class"]), files)
+        tables = pool.map(lambda one: read_table(one[0], one[1], ["error_class"]), files)
         return {name for table in tables for name in table["error_class"].to_pylist() if name is not None}
 
 
@@ -83,7 +83,7 @@ def reopen(
         IngestError: the set is complete, and its clips lie in other shards than the layout says.
     """
     if exists(f"{shards}/{MANIFEST}"):
-        clips = read_table(f"{shards}/{CLIPS}", CLIPS_SCHEMA)
+        clips = read_list(f"{shards}/{CLIPS}")
         if not pc.any(_meant(clips, chosen, changed)).as_py():
             return 0
         clips = _arranged(shards, layout, clips)
@@ -135,7 +135,7 @@ def _arranged(shards: str, layout: Layout, clips: pa.Table) -> pa.Table:
 
 def _reopen_shard(shards: str, name: str, chosen: Chosen, changed: Collection[str]) -> int:
     """Write a finished shard's clips back to staging, except for those to try again; return the number of these."""
-    clips = read_table(list_of(shards, name), CLIPS_SCHEMA)
+    clips = read_list(list_of(shards, name))
     meant = _meant(clips, chosen, changed)
     count = pc.sum(meant).as_py() or 0
     if not count:

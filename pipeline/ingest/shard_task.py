@@ -57,7 +57,7 @@ class ShardTask:
             nonlocal left
             for number, unit in enumerate(unpacked(row)):
                 again = reporter.open(f"{row['number']} {number}") or not unit.fresh
-                open_ = self._do(unit, again, reporter)
+                open_ = self.do(unit, again, reporter)
                 left += open_
                 if unit.whole and not open_:
                     made.append(unit.shard)
@@ -66,7 +66,7 @@ class ShardTask:
         reporter.flush()
         return {"number": row["number"], "made": made, "left": left, "stopped": stop}
 
-    def _do(self, unit: Unit, again: bool, reporter: Reporter) -> int:
+    def do(self, unit: Unit, again: bool, reporter: Reporter) -> int:
         """Do one unit and return the number of clips that are left."""
         if unit.whole and again and finished(self.shards, unit.shard):
             return 0

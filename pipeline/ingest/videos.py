@@ -8,7 +8,7 @@ Sources, and how each is read:
     archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream, and
                               `candidates.py` says which of several members counts
 
-Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a private folder.
+Fetched content stays in the memory of the task that decodes it. Only yt-dlp writes to disk, in a private folder.
 """
 
 import contextlib

@@ -31,6 +31,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "video_bytes": (0, 2**40),
     "flow_bytes": (0, 2**40),
     "row_group": (0, 2**24),
+    "video_offset": (4, 2**50),
+    "flow_offset": (4, 2**50),
 }
 """The smallest and largest value of numbers of which a larger one would cost memory or time wherever it is read."""
 _ALWAYS = ("clip_id", "dataset", "split", "status")

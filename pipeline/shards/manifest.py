@@ -114,8 +114,8 @@ def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> No
 def read_manifest(shards: str) -> dict[str, Any]:
     """Read the manifest of a complete shard set.
 
-    A set of format 2 is read too: its manifest is compared with its table of clips, and gets the digest that the same
-    set would have today. A note in it says so.
+    Sets of formats 2 and 3 are read too. The manifest of format 2 is compared with its table of clips, and gets the
+    digest that the same set would have today. A note in it says so.
 
     Raises:
         ShardError: there is no manifest, it cannot be parsed, it has another format version, or values in it have
@@ -123,7 +123,7 @@ def read_manifest(shards: str) -> dict[str, Any]:
     """
     manifest = _load(shards)
     check_manifest(f"{shards}/{MANIFEST}", manifest)
-    return manifest if manifest["format_version"] == FORMAT_VERSION else _renewed(shards, manifest)
+    return _renewed(shards, manifest) if manifest["format_version"] == 2 else manifest
 
 
 def read_catalog(shards: str) -> pa.Table:
@@ -137,12 +137,22 @@ def read_catalog(shards: str) -> pa.Table:
     """
     _load(shards)
     uri = f"{shards}/{CLIPS}"
+    clips = read_list(uri)
+    check_clips(uri, clips)
+    return clips
+
+
+def read_list(uri: str) -> pa.Table:
+    """Read a table of clips; columns of `CLIPS_SCHEMA` that the file lacks are added as nulls.
+
+    Raises:
+        ShardError: the file cannot be read, or has unknown columns or other types.
+    """
     clips = read_table(uri, CLIPS_SCHEMA)
     for field in CLIPS_SCHEMA:
         if field.name not in clips.column_names:
             clips = clips.append_column(field, pa.nulls(len(clips), field.type))
-    check_clips(uri, clips)
-    return clips
+    return clips.select(CLIPS_SCHEMA.names)
 
 
 def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.Table:
@@ -223,7 +233,7 @@ def _load(shards: str) -> dict[str, Any]:
         raise ShardError(
             f"{shards}/{MANIFEST}: does not read ({line(error)}); copy it again, or ingest again"
         ) from error
-    if manifest.get("format_version") not in (2, FORMAT_VERSION):
+    if manifest.get("format_version") not in (2, 3, FORMAT_VERSION):
         raise ShardError(
             f"{shards}: format {line(manifest.get('format_version'))}, this version reads {FORMAT_VERSION}; "
             "ingest it again"
@@ -232,7 +242,7 @@ def _load(shards: str) -> dict[str, Any]:
 
 
 def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a set of format 2 as that of today's format, after comparing it by its own rule."""
+    """Return the manifest of a set of format 2 as that of format 3, after comparing it by its own rule."""
     clips = read_catalog(shards)
     labels, given = labels_of(clips, manifest["labels"]), digest_of_format_2(clips)
     if manifest["digest"] != given or manifest["labels"] != labels:
@@ -240,4 +250,4 @@ def _renewed(shards: str, manifest: dict[str, Any]) -> dict[str, Any]:
         raise ShardError(f"{shards}: {MANIFEST} is not that of {CLIPS}: {what} differs; copy the set again")
     now = digest(clips, labels)
     note = f"{RENEWED}, whose digest {given} did not cover sizes and numbers of classes; it is now {now}"
-    return {**manifest, "format_version": FORMAT_VERSION, "digest": now, "notes": [*manifest.get("notes", []), note]}
+    return {**manifest, "format_version": 3, "digest": now, "notes": [*manifest.get("notes", []), note]}

@@ -5,22 +5,32 @@ with empty streams; here the streams are then copied into their place, and the l
 counted up. Row groups are joined by copying their bytes. The files have the bytes that the writer would have written.
 """
 
+import copy
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
-from pipeline.shards.tables import parquet_into
+from pipeline.shards.schema import BLOBS, SCALARS, SHARD_SCHEMA
+from pipeline.shards.tables import parquet_into, read_table
 from pipeline.shards.thrift_compact import Struct, read_struct, write_struct
-from pipeline.storage import open_store, write_atomically
+from pipeline.storage import object_path, open_store, read_bytes, write_atomically
 
 MOST_BYTES = (1 << 31) - 64
 """Largest number of bytes of a stream: Parquet counts the bytes of a page with 31 bits."""
 
 _MAGIC = b"PAR1"
 _CHUNK = 1 << 20
-_EMPTY = b"\2\0\0\0\2\1" + bytes(4)  # a page with one value that is there, and its length 0
+_THERE = b"\2\0\0\0\2\1"  # how a page begins that has one value
+_EMPTY = _THERE + bytes(4)  # and its length 0
+_HEADER = 1024  # bytes that are more than the header of a page has
+_STREAMS = [field.name for field in BLOBS]
+
+Offsets = dict[str, int | None]
+"""`video_offset` and `flow_offset`: where the streams of a clip begin in its file; None for one that it lacks."""
 
 # Numbers of fields in parquet.thrift
 _ROWS, _GROUPS = 3, 4  # FileMetaData
@@ -94,46 +104,151 @@ def write_row(row: Mapping[str, Any], schema: pa.Schema, uri: str) -> None:
     write_atomically(uri, write)
 
 
-def write_groups(pieces: Sequence[Piece], uri: str) -> None:
-    """Write row groups of other files, which have one schema, as one file, atomically and in this order."""
-    footers = {piece.uri: _footer_of(piece.uri) for piece in pieces}
-    groups = [footers[piece.uri][_GROUPS].value[1][piece.group] for piece in pieces]
-    starts = [group[_GROUP_START].value for group in groups]
-    place = len(_MAGIC)
-    for group, start in zip(groups, starts, strict=True):
-        _add(group, _GROUP_START, place - start)
-        for column in group[_COLUMNS].value[1]:
-            _add(column[_CHUNK_META].value, _PAGE, place - start)
-        place += group[_GROUP_PACKED].value
-    meta = footers[pieces[0].uri]
-    meta[_GROUPS] = meta[_GROUPS]._replace(value=(meta[_GROUPS].value[0], groups))
-    meta[_ROWS] = meta[_ROWS]._replace(value=len(groups))
+def write_groups(pieces: Sequence[Piece], uri: str) -> list[Offsets]:
+    """Write row groups of other files, which have one schema, as one file, atomically and in this order.
 
-    def write(file: pa.NativeFile) -> None:
-        file.write(_MAGIC)
-        for piece, group, start in zip(pieces, groups, starts, strict=True):
-            _copy(piece.uri, start, group[_GROUP_PACKED].value, file)
-        file.write(_closing(meta))
+    Of each file in an object store, one request reads the footer, and another one each row group.
+
+    Returns:
+        Where the streams of each row group are in the new file.
+    """
+    sources = {piece.uri: _Source.open(piece.uri) for piece in pieces}
+    return _join(((sources[piece.uri], piece.group) for piece in pieces), uri)
+
+
+def join_rows(files: Sequence[str], uri: str) -> list[dict[str, Any]]:
+    """Write the clips of files of one row each as one file, atomically and in this order, except for failed clips.
+
+    Each file is read once: with one request, if it is in an object store. If all clips are failed, no file is written.
+
+    Args:
+        files: paths or URIs of the files, each with the columns of `SHARD_SCHEMA`.
+        uri: path or URI of the new file.
+
+    Returns:
+        The scalars of each row, with `row_group`, `video_offset` and `flow_offset` if the clip is in the new file.
+    """
+    rows: list[dict[str, Any]] = []
+    good: list[dict[str, Any]] = []
+
+    def sources() -> Iterator[tuple[_Source, int]]:
+        """Yield the clips that are not failed, and note the rows of all on the way."""
+        for name in files:
+            content = read_bytes(name) if object_path(name) else None
+            rows.extend(read_table(name, SHARD_SCHEMA, [field.name for field in SCALARS], content).to_pylist())
+            if rows[-1]["status"] == "ok":
+                good.append(rows[-1])
+                yield _Source.open(name, content), 0
+
+    pieces = sources()
+    if first := next(pieces, None):
+        for group, (row, offsets) in enumerate(zip(good, _join(itertools.chain([first], pieces), uri), strict=True)):
+            row.update(offsets, row_group=group)
+    return rows
+
+
+def offsets_in(uri: str) -> list[Offsets]:
+    """Return where the streams of each row group of a file are."""
+    source, offsets = _Source.open(uri), []
+    for group in source.meta[_GROUPS].value[1]:
+        start, size = group[_GROUP_START].value, group[_GROUP_PACKED].value
+        with source.part(start, size) as (file, at):
+            offsets.append({f"{name}_offset": found for name, found in _streams(group, file, at)})
+    return offsets
+
+
+class _Source(NamedTuple):
+    """A file of row groups: its footer, and where its bytes are."""
+
+    uri: str
+    meta: Struct
+    file: BinaryIO | None  # None for a local file, which is opened for each row group
+
+    @classmethod
+    def open(cls, uri: str, content: bytes | None = None) -> "_Source":
+        """Read the footer of a file, whose content may have been read already."""
+        remote = object_path(uri)
+        file = io.BytesIO(content) if content is not None else remote.open() if remote else None
+        if file:
+            return cls(uri, _footer(file)[0], cast(BinaryIO, file))
+        with _local(uri) as opened:
+            return cls(uri, _footer(opened)[0], None)
+
+    @contextmanager
+    def part(self, start: int, size: int) -> Iterator[tuple[BinaryIO, int]]:
+        """Open the bytes from `start` on; yield a file and the place at which it begins. A store is asked once."""
+        if self.file:
+            self.file.seek(start)
+            yield io.BytesIO(self.file.read(size)), start
+        else:
+            with _local(self.uri) as opened:
+                yield opened, 0
+
+
+def _join(pieces: Iterable[tuple[_Source, int]], uri: str) -> list[Offsets]:
+    groups: list[Struct] = []
+    offsets: list[Offsets] = []
+    first: list[Struct] = []
+
+    def write(target: Any) -> None:
+        target.write(_MAGIC)
+        place = len(_MAGIC)
+        for source, number in pieces:
+            group = copy.deepcopy(source.meta[_GROUPS].value[1][number])
+            start, size = group[_GROUP_START].value, group[_GROUP_PACKED].value
+            with source.part(start, size) as (file, at):
+                file.seek(start - at)
+                _copy(source.uri, file, size, target)
+                offsets.append(
+                    {f"{name}_offset": found and found + place - start for name, found in _streams(group, file, at)}
+                )
+            _add(group, _GROUP_START, place - start)
+            for column in group[_COLUMNS].value[1]:
+                _add(column[_CHUNK_META].value, _PAGE, place - start)
+            groups.append(group)
+            first.append(source.meta)
+            place += size
+        meta = dict(first[0])
+        meta[_GROUPS] = meta[_GROUPS]._replace(value=(meta[_GROUPS].value[0], groups))
+        meta[_ROWS] = meta[_ROWS]._replace(value=len(groups))
+        target.write(_closing(meta))
 
     write_atomically(uri, write)
+    return offsets
 
 
-def _copy(uri: str, start: int, size: int, target: pa.NativeFile) -> None:
+def _streams(group: Struct, file: BinaryIO, at: int) -> Iterator[tuple[str, int | None]]:
+    """Yield the name of each stream of a row group, and where it is in its file; None if the clip has no such stream.
+
+    Args:
+        group: the row group.
+        file: an open file with the bytes of the row group.
+        at: where that file begins in the file of the row group.
+    """
+    for column in group[_COLUMNS].value[1]:
+        chunk = column[_CHUNK_META].value
+        name = chunk[_NAME].value[1][0].decode()
+        if name in _STREAMS:
+            page = chunk[_PAGE].value
+            file.seek(page - at)
+            data = file.read(_HEADER)
+            _, body = read_struct(data)
+            there = data[body : body + len(_THERE)] == _THERE
+            yield name, page + body + len(_EMPTY) if there else None
+
+
+def _copy(uri: str, source: BinaryIO, size: int, target: Any) -> None:
+    while size:
+        chunk = source.read(min(size, _CHUNK))
+        if not chunk:
+            raise OSError(f"{uri} ends within a row group")
+        target.write(chunk)
+        size -= len(chunk)
+
+
+def _local(uri: str) -> Any:
     store, path = open_store(uri)
-    with store.open_input_file(path) as source:
-        source.seek(start)
-        while size:
-            chunk = source.read(min(size, _CHUNK))
-            if not chunk:
-                raise OSError(f"{uri} ends within a row group")
-            target.write(chunk)
-            size -= len(chunk)
-
-
-def _footer_of(uri: str) -> Struct:
-    store, path = open_store(uri)
-    with store.open_input_file(path) as file:
-        return _footer(file)[0]
+    return store.open_input_file(path)
 
 
 def _footer(file: Any) -> tuple[Struct, int]:

@@ -12,9 +12,9 @@ skip them, and so read the folder as one table.
 
 import pyarrow as pa
 
-FORMAT_VERSION = 3
-"""The digest of format 3 covers everything that decides a training, that of 2 only clips, class names and bytes; the
-files are the same otherwise."""
+FORMAT_VERSION = 4
+"""Format 4 has the places of the streams in the table of clips, so that one request reads a stream; else it is as 3.
+The digest of format 2 covers only clips, class names and bytes, not all that decides a training."""
 
 CATALOG = [
     pa.field("clip_id", pa.string()),
@@ -78,4 +78,15 @@ BLOBS = [
 ]
 SCALARS = [*CATALOG, *STATUS, *VIDEO, *FLOW, *SOURCE, *STATISTICS]
 SHARD_SCHEMA = pa.schema([*SCALARS, *BLOBS])
-CLIPS_SCHEMA = pa.schema([*SCALARS, pa.field("shard", pa.string()), pa.field("row_group", pa.int32())])
+PLACES = [
+    pa.field("shard", pa.string()),
+    pa.field("row_group", pa.int32()),
+    pa.field("video_offset", pa.int64()),  # first byte of the stream in the shard
+    pa.field("flow_offset", pa.int64()),
+]
+CLIPS_SCHEMA = pa.schema([*SCALARS, *PLACES])
+
+
+def clips_columns(version: int) -> list[str]:
+    """Return the names of the columns of the table of clips in a set of a format."""
+    return CLIPS_SCHEMA.names[: None if version >= 4 else -2]

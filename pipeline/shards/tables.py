@@ -13,16 +13,16 @@ import binascii
 import functools
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipeline.escaping import one_line
 from pipeline.shards.schema import BLOBS, SHARD_SCHEMA
-from pipeline.storage import open_store, write_atomically
+from pipeline.storage import object_path, open_store, write_atomically
 
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError)
 """What pyarrow raises for a file that is not whole, or not what it says."""
@@ -62,22 +62,25 @@ def parquet_into(file: Any, tables: Iterable[pa.Table], schema: pa.Schema) -> No
             writer.write_table(table, row_group_size=1 if blobs else None)
 
 
-def open_table(uri: str, schema: pa.Schema, pre_buffer: bool = False) -> pq.ParquetFile:
+def open_table(
+    uri: str, schema: pa.Schema, pre_buffer: bool = False, file: pa.NativeFile | None = None
+) -> pq.ParquetFile:
     """Open a Parquet file and check its footer; nothing else of the file is read.
 
     Args:
         uri: path or URI of the file.
         schema: the columns that the file may have, with their types; it may lack some.
-        pre_buffer: whether to read the columns of a row group in few large requests.
+        pre_buffer: whether to read the columns of a row group in few large requests, as from a store in any case.
+        file: the file, if it is open already.
 
     Raises:
         ShardError: the file does not read, or has an extension type, an unknown column or a column of another type.
     """
-    file = _parquet(uri, [field.name for field in schema if field.type == pa.string()], pre_buffer)
-    if wrong := list(_wrong(file, schema)):
+    table = _parquet(uri, [field.name for field in schema if field.type == pa.string()], pre_buffer, file)
+    if wrong := list(_wrong(table, schema)):
         says = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
         raise ShardError(f"{uri}: refused before a row is read: {says}; make the set again from the videos")
-    return file
+    return table
 
 
 def column_names(uri: str) -> list[str]:
@@ -90,24 +93,29 @@ def column_names(uri: str) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def read_table(uri: str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a whole file, or some of its columns; see `open_table`.
+def read_table(
+    uri: str, schema: pa.Schema, columns: Sequence[str] | None = None, content: bytes | None = None
+) -> pa.Table:
+    """Read a whole file, or some of its columns; see `open_table`. A small file of a store is read with one request.
+
+    Args:
+        uri: path or URI of the file.
+        schema: the columns that the file may have, with their types; it may lack some.
+        columns: names of the columns to read; None for all.
+        content: the bytes of the file, if they have been read already.
 
     Raises:
         ShardError: the file does not read, has other columns, or would unpack to far more than its size.
     """
-    with open_table(uri, schema) as file:
-        store, path = open_store(uri)
-        size = store.get_file_info(path).size
+    opened = _opened(uri) if content is None else pa.BufferReader(content)
+    with open_table(uri, schema, file=opened) as file, _refused(uri):
+        size = opened.size() if opened else _facts(uri)[1]
         _check_size(uri, file.metadata.num_rows * _ROWS, size)
-        try:
-            table = file.read(columns=None if columns is None else list(columns))
-            table.validate(full=True)
-            _check_size(uri, _text(table), max(_TEXT * size, _LEAST_TEXT))
-            kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != _UNUSED}
-            return table.cast(pa.schema([schema.field(name) for name in table.column_names], kept))
-        except UNREADABLE as error:
-            raise ShardError(f"{uri}: does not read ({line(error)}); copy it again, or ingest again") from error
+        table = file.read(columns=None if columns is None else list(columns))
+        table.validate(full=True)
+        _check_size(uri, _text(table), max(_TEXT * size, _LEAST_TEXT))
+        kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != _UNUSED}
+        return table.cast(pa.schema([schema.field(name) for name in table.column_names], kept))
 
 
 def read_clip(uri: str, row_group: int, columns: Sequence[str]) -> dict[str, object]:
@@ -116,9 +124,7 @@ def read_clip(uri: str, row_group: int, columns: Sequence[str]) -> dict[str, obj
     Raises:
         ShardError: the file does not read, or has other columns than a shard.
     """
-    store, path = open_store(uri)
-    info = store.get_file_info(path)
-    file = _open(uri, (info.mtime_ns, info.size))
+    file = _open(uri, _facts(uri))
     try:
         return one_clip(file, row_group, columns)
     except UNREADABLE as error:
@@ -146,40 +152,72 @@ def line(error: object) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _open(uri: str, version: tuple[int, int]) -> pq.ParquetFile:  # noqa: ARG001 - version is part of the cache key
+def _open(uri: str, facts: tuple[object, int]) -> pq.ParquetFile:  # noqa: ARG001 - the facts are part of the cache's key
     """Open a shard and parse its footer; the result is kept for the next clip of the same shard."""
     return open_table(uri, SHARD_SCHEMA)
 
 
-def _parquet(uri: str, texts: Sequence[str] = (), pre_buffer: bool = False) -> pq.ParquetFile:
+def _parquet(
+    uri: str, texts: Sequence[str] = (), pre_buffer: bool = False, file: pa.NativeFile | None = None
+) -> pq.ParquetFile:
     """Open a Parquet file by its own schema; the named columns are read as dictionaries, each text once."""
-    store, path = open_store(uri)
-    try:
-        metadata = _footer(store, path)
+    file = file or _opened(uri)
+    with _refused(uri):
+        if file:
+            store, path, metadata = None, file, _footer(file)
+        else:
+            store, path = open_store(uri)
+            with store.open_input_file(path) as opened:
+                metadata = _footer(opened)
         there = {metadata.schema.column(number).path for number in range(metadata.num_columns)}
         return pq.ParquetFile(
             path,
             metadata=metadata,
             filesystem=store,
-            pre_buffer=pre_buffer,
+            pre_buffer=pre_buffer or file is not None,
             arrow_extensions_enabled=False,
             read_dictionary=[name for name in texts if name in there],
         )
+
+
+def _opened(uri: str) -> pa.NativeFile | None:
+    """Open a file in an object store; None for any other."""
+    with _refused(uri):
+        return pa.PythonFile(remote.open(), "r") if (remote := object_path(uri)) else None
+
+
+def _facts(uri: str) -> tuple[object, int]:
+    """Return what changes when a file is written again, and its size."""
+    with _refused(uri):
+        if remote := object_path(uri):
+            facts = remote.head()
+            return facts["e_tag"], facts["size"]
+        store, path = open_store(uri)
+        info = store.get_file_info(path)
+        return info.mtime_ns, info.size
+
+
+@contextmanager
+def _refused(uri: str) -> Iterator[None]:
+    """Raise what pyarrow raises for a file that does not read as `ShardError`."""
+    try:
+        yield
+    except ShardError:
+        raise
     except UNREADABLE as error:
         raise ShardError(f"{uri}: does not read ({line(error)}); copy it again, or ingest again") from error
 
 
-def _footer(store: pafs.FileSystem, path: str) -> pq.FileMetaData:
+def _footer(file: pa.NativeFile) -> pq.FileMetaData:
     """Read the footer of a file, with another key for the stored Arrow schema, so that no reader finds it."""
-    with store.open_input_file(path) as file:
-        size = file.size()
-        end = file.read_at(min(_TAIL, size), max(0, size - _TAIL))
-        if len(end) < _TAIL or end[4:] != _MAGIC:
-            raise ValueError("it does not end as Parquet does")
-        (length,) = struct.unpack("<I", end[:4])
-        if length + _TAIL + len(_MAGIC) > size:
-            raise ValueError("its footer is longer than the file")
-        footer = file.read_at(length, size - _TAIL - length)
+    size = file.size()
+    end = file.read_at(min(_TAIL, size), max(0, size - _TAIL))
+    if len(end) < _TAIL or end[4:] != _MAGIC:
+        raise ValueError("it does not end as Parquet does")
+    (length,) = struct.unpack("<I", end[:4])
+    if length + _TAIL + len(_MAGIC) > size:
+        raise ValueError("its footer is longer than the file")
+    footer = file.read_at(length, size - _TAIL - length)
     return pq.read_metadata(pa.BufferReader(_MAGIC + footer.replace(_ARROW, _UNUSED) + end))
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipeline.progress import Progress
 from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
 from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog, read_manifest
-from pipeline.shards.schema import CLIPS_SCHEMA, SCALARS, SHARD_SCHEMA
+from pipeline.shards.schema import SCALARS, SHARD_SCHEMA, clips_columns
 from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
 from pipeline.storage import list_entries
 
@@ -61,7 +61,7 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
     rows = {ids[row]: row for row, state in enumerate(states) if state == "ok"}
     due, there = Counter(str(names[row]) for row in rows.values()), set(list_entries(shards))
     problems = [
-        *_lacking(CLIPS, column_names(f"{shards}/{CLIPS}"), CLIPS_SCHEMA),
+        *_lacking(CLIPS, column_names(f"{shards}/{CLIPS}"), clips_columns(manifest["format_version"])),
         *(Problem(MANIFEST, what) for what in differences(manifest, clips)),
         *(Problem(clip, f"{count} times in {CLIPS}") for clip, count in Counter(ids).items() if count > 1),
         *(Problem(name, f"missing; {due[name]} clips should be in it") for name in due.keys() - there),
@@ -89,10 +89,10 @@ def verify(shards: str, decode: bool = True, write: Callable[[str], object] | No
     return Verification(len(seen), sorted(problems))
 
 
-def _lacking(name: str, found: Sequence[str], expected: pa.Schema) -> Iterator[Problem]:
+def _lacking(name: str, found: Sequence[str], expected: Sequence[str]) -> Iterator[Problem]:
     """Yield the problem that a file lacks columns; one with unknown columns or other types is not opened at all."""
-    faults = [f"no column {column}" for column in expected.names if column not in found]
-    if list(found) != expected.names:
+    faults = [f"no column {column}" for column in expected if column not in found]
+    if list(found) != list(expected):
         yield Problem(name, f"schema: {', '.join(faults) or 'columns in another order'}")
 
 
@@ -104,7 +104,7 @@ def _shard(
     problems: list[Problem] = []
     try:
         with open_table(f"{shards}/{name}", SHARD_SCHEMA, pre_buffer=True) as file:
-            problems += _lacking(name, file.schema_arrow.names, SHARD_SCHEMA)
+            problems += _lacking(name, file.schema_arrow.names, SHARD_SCHEMA.names)
             for group in range(file.num_row_groups):
                 try:
                     row = one_clip(file, group)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.shards import CLIPS_SCHEMA, SHARD_SCHEMA, encode_flow, encode_video
 from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.tables import write_table
 
 PLAN, RATE = {"dataset": "by_hand"}, {"clips": 8, "seconds": 12.5, "stages": {}}
@@ -96,8 +97,9 @@ def make_set(folder: Path, streams: tuple[str, ...] = ("rgb", "flow")) -> Made:
     rows = []
     for name, clips in contents.items():
         write_table(pa.Table.from_pylist([row for row, _, _ in clips], SHARD_SCHEMA), f"{folder}/{name}")
+        offsets = offsets_in(f"{folder}/{name}")
         for group, (row, images, levels) in enumerate(clips):
-            rows.append({**row, "shard": name, "row_group": group})
+            rows.append({**row, "shard": name, "row_group": group, **offsets[group]})
             made.frames[row["clip_id"]], made.levels[row["clip_id"]] = images, levels
     rows += [
         failed_row(7, "train", 0, "ZeroByte"),

@@ -141,7 +141,9 @@ def test_the_table_of_clips_has_scalars_only(made):
     clips = pq.ParquetFile(f"{made.path}/_clips.parquet")
     assert clips.schema_arrow.equals(CLIPS_SCHEMA)
     assert clips.num_row_groups == 1
-    assert CLIPS_SCHEMA.names == [*(field.name for field in SCALARS), "shard", "row_group"]
+    assert CLIPS_SCHEMA.names == [
+        *(field.name for field in SCALARS), "shard", "row_group", "video_offset", "flow_offset",
+    ]  # fmt: skip
 
 
 def test_some_columns_or_all_are_read(made):
