@@ -80,7 +80,7 @@ def layout_of(catalog: pa.Table, size: int) -> Layout:
         size: largest number of clips of a shard.
     """
     splits = sorted(pc.unique(catalog["split"]).to_pylist())
-    split = pc.index_in(catalog["split"], pa.array(splits)).to_numpy().astype(np.int64)
+    split = pc.index_in(catalog["split"], pa.array(splits, pa.string())).to_numpy().astype(np.int64)
     ids = catalog["clip_id"].to_pylist()
     video = pa.array(map(video_of, ids), pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
     video += split * (int(video.max(initial=0)) + 1)

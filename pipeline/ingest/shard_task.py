@@ -74,7 +74,7 @@ class ShardTask:
         store, rows = make_store(folder), unit.clips.to_pylist()
         names = [part_name(row["clip_id"]) for row in rows]
         left = {
-            name: {**row, "rank": None, "listed": self.listed, "status": "failed" if row["error_class"] else None}
+            name: self._begun(row)
             for name, row in zip(names, rows, strict=True)
             if name not in there and not (unit.whole and row["error_class"])
         }
@@ -99,6 +99,12 @@ class ShardTask:
                 [there.get(name, row) for name, row in zip(names, rows, strict=True)],
             )
         return len(left)
+
+    def _begun(self, row: Row) -> Row:
+        """Return a row of the catalog with the columns that the stages expect."""
+        is_failed = row["error_class"] is not None
+        listed = self.listed and not is_failed and "://" not in row["source"]
+        return {**row, "rank": None, "listed": listed, "status": "failed" if is_failed else None}
 
     def _videos(self, rows: Iterable[Row]) -> Generator[Video]:
         """Yield the videos of clips, those at an address with their content."""
