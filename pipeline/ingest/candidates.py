@@ -7,13 +7,12 @@
     4. If no candidate is good, the clip fails with the error of the first one.
 
 Archives are read and clips are decoded in parallel, so candidates end in any order. A good candidate is therefore
-staged under a name that ends in its rank, and the first name wins (`staging.staged`). A failed candidate is not staged:
-the driver keeps its error until every archive is read, and stages it only if the clip has no good candidate then. A
-later member of a name is not decoded if the first of this name in its archive is good already.
+staged under a name that ends in its rank, and the first name wins (`staging.by_clip`). A failed candidate is not
+staged: the driver keeps its error until every archive is read, and stages it only if the clip has no good candidate
+then. A later member of a name is not decoded if the first of this name in its archive is good already.
 """
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,15 +33,14 @@ def rank_of(archive: int, position: int) -> str:
     return f"{archive:07d}-{position:010d}"
 
 
-def is_archived(row: Row) -> bool:
-    """Return whether a clip is to be found in archives."""
-    return (row["source"] or "").startswith(ARCHIVES)
+def place_of(source: str) -> str:
+    """Return WHERE of the source of an archived clip."""
+    return source.removeprefix(ARCHIVES).rpartition("#")[0]
 
 
-def archives_of(row: Row) -> tuple[str, str]:
-    """Return WHERE and STEM of an archived row."""
-    where, _, stem = row["source"].removeprefix(ARCHIVES).rpartition("#")
-    return where, stem
+def stem_of(source: str) -> str:
+    """Return STEM of the source of an archived clip."""
+    return source.removeprefix(ARCHIVES).rpartition("#")[2]
 
 
 class Wanted:
@@ -52,13 +50,14 @@ class Wanted:
     dictionary of 650,000 rows would take 800 MB in each process that reads an archive.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        """Index the rows, which must have different stems."""
-        digests = np.array([_digest(archives_of(row)[1]) for row in rows], np.uint64)
+    def __init__(self, rows: pa.Table) -> None:
+        """Index rows with the column `source`, which must have different stems."""
+        stems = [stem_of(source) for source in rows["source"].to_pylist()]
+        digests = np.array([_digest(stem) for stem in stems], np.uint64)
         order = np.argsort(digests, kind="stable")
         self._digests = digests[order]
-        self._stems = pa.array([archives_of(row)[1] for row in rows]).take(pa.array(order))
-        self._rows = pa.Table.from_pylist(list(rows)).take(pa.array(order)).combine_chunks()
+        self._stems = pa.array(stems, pa.string()).take(pa.array(order))
+        self._rows = rows.take(pa.array(order)).combine_chunks()
 
     def __len__(self) -> int:
         return len(self._digests)

@@ -1,9 +1,9 @@
 """Checks for leaks: the same video, or the same pictures, in two splits of a shard set, which make accuracies wrong."""
 
-from collections import defaultdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.overlaps import video_of
@@ -17,11 +17,12 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
     Raises:
         IngestError: there are such videos, and they are not allowed; the message names some of them.
     """
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    for row in catalog.select(["clip_id", "split", "error_class"]).to_pylist():
-        if row["error_class"] is None:
-            splits[video_of(row["clip_id"])].add(row["split"])
-    leaks = {video: sorted(names) for video, names in splits.items() if len(names) > 1}
+    good = catalog.filter(pc.field("error_class").is_null())
+    videos = pa.array(map(video_of, good["clip_id"].to_pylist()), pa.string())
+    pairs = pa.table({"video": videos, "split": good["split"]}).group_by(["video", "split"], use_threads=False)
+    found = pairs.aggregate([]).group_by("video", use_threads=False).aggregate([("split", "list")])
+    several = found.filter(pc.greater(pc.list_value_length(found["split_list"]), 1)).to_pylist()
+    leaks = {row["video"]: sorted(row["split_list"]) for row in several}
     if leaks and not allowed:
         shown = ", ".join(f"{video} ({', '.join(names)})" for video, names in list(leaks.items())[:_SHOWN])
         raise IngestError(

@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from pipeline import flow
 from pipeline.catalog.rows import drawn_split
 from pipeline.config import IngestConfig, ResourcesConfig, flatten, to_dict
+from pipeline.ingest.layout import LAYOUT
 from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING
 from pipeline.masking import masked
@@ -57,16 +59,24 @@ def gpus(resources: ResourcesConfig) -> int:
 def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
     """Return what decides the content of the set: clips and settings, but no locations and no numbers of workers."""
     settings = {name: value for name, value in to_dict(ingest).items() if name not in UNDECISIVE}
-    rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
+    labels = catalog["label"].fill_null("None")
+    rows = pc.binary_join_element_wise(catalog["clip_id"], catalog["split"], labels, "\t")
+    lines = rows.take(pc.array_sort_indices(rows)).to_pylist()
     return {
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),
         **({"split": drawn} if (drawn := drawn_split(catalog)) else {}),
-        "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
+        "catalog_digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16],
         "settings": settings,
+        "layout": LAYOUT,
         "encoding": ENCODING,
         "flow_version": flow.version(ingest.flow.backend) if "flow" in ingest.streams else None,
     }
+
+
+def write_plan(shards: str, plan: dict[str, Any]) -> None:
+    """Write the plan into the folder of the set."""
+    write_json(f"{shards}/{PLAN}", masked(plan))
 
 
 def claim(shards: str, plan: dict[str, Any]) -> None:
@@ -79,14 +89,20 @@ def claim(shards: str, plan: dict[str, Any]) -> None:
     if not complete:
         make_folder(f"{shards}/{STAGING}")
     if not exists(f"{shards}/{PLAN}"):
-        write_json(f"{shards}/{PLAN}", masked(plan))
+        write_plan(shards, plan)
         return
     there = flatten(read_json(f"{shards}/{PLAN}"))
     for name, wanted in flatten(masked(plan)).items():
-        if name in ("encoding", "flow_version") and complete:  # no clips will be added to the set
+        if name in ("layout", "encoding", "flow_version") and complete:  # no clips will be added to the set
             continue
-        if there.get(name) != wanted:
+        if there.get(name) == wanted:
+            continue
+        if name == "layout":
             raise IngestError(
-                f"{shards}: made with {name} = {there.get(name)}, now asked for {wanted}; "
-                "give another --ingest.shards, or delete that folder"
+                f"{shards}: an earlier version of this program began it, and this one cannot go on from there; "
+                "delete that folder, or give another --ingest.shards"
             )
+        raise IngestError(
+            f"{shards}: made with {name} = {there.get(name)}, now asked for {wanted}; "
+            "give another --ingest.shards, or delete that folder"
+        )

@@ -12,8 +12,33 @@ STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames"
 """Every stage, and the unit in which its work is counted."""
 
 
+class Figures:
+    """Sums over the status rows of clips (`pipeline.ingest.staging.make_store`).
+
+    Attributes:
+        clips: number of clips by status and error class.
+        seconds: seconds of work by stage, over all workers.
+        work: work by stage, in the unit of the stage.
+    """
+
+    def __init__(self) -> None:
+        self.clips: Counter[tuple[str, str]] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.work: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, row: dict[str, Any], counts: bool = True) -> None:
+        """Add the status row of a clip, or of a candidate that is not the clip and so does not count."""
+        self.clips[row["status"], row["error_class"] or ""] += counts
+        frames, pairs = row["num_frames"] or 0, row["num_flow"] or 0
+        work = {"fetch": (row["fetched"] or 0) / 1e6, "decode": frames, "flow": pairs, "encode": frames}
+        for stage in STAGES:
+            if seconds := row[f"{stage}_s"]:
+                self.seconds[stage] += seconds
+                self.work[stage] += work[stage]
+
+
 class Tally:
-    """A counter of the status rows of clips, which prints the progress and updates the metrics of Ray's dashboard."""
+    """The sums of a run, which prints the progress and updates the metrics of Ray's dashboard."""
 
     def __init__(self, total: int, before: int, write: Callable[[str], object] | None) -> None:
         """Start to count.
@@ -23,10 +48,9 @@ class Tally:
             before: number of clips that an earlier run has done.
             write: function that takes the lines of progress; if None, they go to the console.
         """
+        self.clips = total - before
         self.failed: Counter[str] = Counter()
-        self.clips = 0
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._work: defaultdict[str, float] = defaultdict(float)
+        self._sums = Figures()
         self._progress = Progress("ingest", total, before=before, write=write)
         self._counters = {
             "clips": metrics.Counter("ingest_clips", "Clips ingested.", tag_keys=("status", "error_class")),
@@ -36,28 +60,28 @@ class Tally:
             ),
         }
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count the status row of a clip (`pipeline.ingest.staging.make_store`); call this once for each clip."""
-        self.clips += 1
-        good = row["status"] == "ok"
-        if not good:
-            self.failed[row["error_class"]] += 1
-        self._counters["clips"].inc(1, {"status": row["status"], "error_class": row["error_class"] or ""})
-        self.add_work(row)
-        self._progress.advance(note=self.note())
+    def add(self, figures: Figures) -> None:
+        """Add the figures of some more clips."""
+        for (status, error_class), count in figures.clips.items():
+            if count:
+                self._counters["clips"].inc(count, {"status": status, "error_class": error_class})
+            if status != "ok":
+                self.failed[error_class] += count
+        for name, sums, more in (
+            ("seconds", self._sums.seconds, figures.seconds),
+            ("work", self._sums.work, figures.work),
+        ):
+            for stage, amount in more.items():
+                sums[stage] += amount
+                if amount:
+                    self._counters[name].inc(amount, {"stage": stage})
+        if count := figures.clips.total():
+            self._progress.advance(min(count, self.total - self.done), self.note())
 
-    def add_work(self, row: dict[str, Any]) -> None:
-        """Count the work in a status row, which may be that of a candidate that is not the clip."""
-        frames, pairs = row["num_frames"] or 0, row["num_flow"] or 0
-        work = {"fetch": (row["fetched"] or 0) / 1e6, "decode": frames, "flow": pairs, "encode": frames}
-        for stage in STAGES:
-            seconds = row[f"{stage}_s"]
-            if seconds:
-                self._seconds[stage] += seconds
-                self._counters["seconds"].inc(seconds, {"stage": stage})
-            if seconds and work[stage]:
-                self._work[stage] += work[stage]
-                self._counters["work"].inc(work[stage], {"stage": stage})
+    def end(self) -> None:
+        """Count every clip as done: those whose worker was killed before it could report them, and failed ones."""
+        if self.done < self.total:
+            self._progress.advance(self.total - self.done, self.note())
 
     @property
     def done(self) -> int:
@@ -71,22 +95,23 @@ class Tally:
 
     def stages(self) -> dict[str, dict[str, float]]:
         """Return, for each stage that ran, seconds over all workers, work done, and work per second and core."""
+        sums = self._sums
         return {
             stage: {
-                "seconds": round(self._seconds[stage], 2),
-                unit: round(self._work[stage], 2),
-                f"{unit}_per_second": round(self._work[stage] / self._seconds[stage], 2),
+                "seconds": round(sums.seconds[stage], 2),
+                unit: round(sums.work[stage], 2),
+                f"{unit}_per_second": round(sums.work[stage] / sums.seconds[stage], 2),
             }
             for stage, unit in STAGES.items()
-            if self._seconds[stage]
+            if sums.seconds[stage]
         }
 
     def note(self) -> str:
         """Return rates and failures: `a core: decode 905 frames/s, flow 24.3 pairs/s; 3 failed: Truncated 2, ...`."""
         rates = ", ".join(
-            f"{stage} {self._work[stage] / self._seconds[stage]:.3g} {unit}/s"
+            f"{stage} {self._sums.work[stage] / self._sums.seconds[stage]:.3g} {unit}/s"
             for stage, unit in STAGES.items()
-            if self._seconds[stage]
+            if self._sums.seconds[stage]
         )
         classes = ", ".join(f"{name} {count}" for name, count in self.failed.most_common())
         failed = f"{self.failed.total()} failed: {classes}" if classes else ""

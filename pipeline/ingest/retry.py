@@ -1,19 +1,24 @@
 """Retry of failed clips: failures stay recorded, unless `--retry` names their error class and they are tried again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest import clip_errors as errors
+from pipeline.ingest.in_tasks import in_tasks
+from pipeline.ingest.layout import Layout
+from pipeline.ingest.lists import AT_ONCE, batches, write_lists
+from pipeline.ingest.plan import write_plan
 from pipeline.ingest.run_errors import IngestError
-from pipeline.ingest.staging import STAGING, finished, list_of, marks, part_name
-from pipeline.ingest.write_shards import Groups
+from pipeline.ingest.staging import STAGING, Staged, folder_of, is_failure, list_of, list_staging, part_name
 from pipeline.shards.manifest import CLIPS, MANIFEST, read_list, read_manifest
 from pipeline.shards.row_groups import Piece, write_groups, write_row
 from pipeline.shards.schema import CLIPS_SCHEMA, SHARD_SCHEMA
-from pipeline.shards.tables import read_table, write_table
-from pipeline.storage import exists, list_files, make_folder, remove
+from pipeline.shards.tables import read_table
+from pipeline.storage import exists, make_folder, remove_many
 
 Chosen = Callable[[str], bool]
 
@@ -45,76 +50,111 @@ def recorded_classes(shards: str) -> set[str]:
     """Return the error classes of all failures in a set, complete or not."""
     if exists(f"{shards}/{MANIFEST}"):
         return {name for split in read_manifest(shards)["splits"].values() for name in split["failed"]}
-    staging = f"{shards}/{STAGING}"
-    files = (f"{staging}/{file}" for file in list_files(staging) if _has_clips(file))
-    tables = (read_table(file, SHARD_SCHEMA, ["error_class"]) for file in files)
-    return {name for table in tables for name in table["error_class"].to_pylist() if name is not None}
+    staged = list_staging(shards)
+    files = [(list_of(shards, name), CLIPS_SCHEMA) for name in sorted(staged.finished)]
+    files += [(file, SHARD_SCHEMA) for file in _failures(shards, staged)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tables = pool.map(lambda one: read_table(one[0], one[1], ["error_class"]), files)
+        return {name for table in tables for name in table["error_class"].to_pylist() if name is not None}
 
 
-def _has_clips(file: str) -> bool:
-    return file.endswith((".parquet", ".clips"))
-
-
-def reopen(shards: str, groups: Groups, chosen: Chosen, changed: Collection[str] = ()) -> int:
+def reopen(
+    shards: str,
+    layout: Layout,
+    plan: dict[str, Any],
+    chosen: Chosen,
+    changed: Collection[str] = (),
+    cpus: float = 1,
+) -> int:
     """Remove the failures of the chosen classes from the set, and return the number of clips to try again.
 
     Args:
         shards: folder or URI of the set.
-        groups: the clips of each shard.
+        layout: the layout of the set.
+        plan: the plan of the set, which is written anew: a complete set may be one of an earlier version.
         chosen: function that says whether an error class is to be tried again.
         changed: ids of good clips to ingest again, because their files were replaced.
+        cpus: CPUs of a task that splits shards.
 
     A complete set is unreadable from this point until it is complete again. The run may be killed after any step: the
     same command, or one without `--retry`, can continue from there.
+
+    Raises:
+        IngestError: the set is complete, and its clips lie in other shards than the layout says.
     """
     if exists(f"{shards}/{MANIFEST}"):
         clips = read_list(f"{shards}/{CLIPS}")
-        if not _meant(clips, chosen, changed):
+        if not pc.any(_meant(clips, chosen, changed)).as_py():
             return 0
+        clips = _arranged(shards, layout, clips)
         make_folder(f"{shards}/{STAGING}")
-        for name, members in groups.items():
-            ids = pa.array([row["clip_id"] for row in members])
-            write_table(clips.filter(pc.is_in(clips["clip_id"], ids)), list_of(shards, name))
-        remove(f"{shards}/{MANIFEST}")
-    for mark in marks(shards):  # archives are read again for the clips that are tried again
-        remove(f"{shards}/{STAGING}/{mark}")
-    reopened = [_reopen_shard(shards, name, chosen, changed) for name in groups if finished(shards, name)]
-    return sum(reopened) + _forget_parts(shards, chosen)
+        write_lists(shards, ((name, layout.part(number, clips)) for number, name in enumerate(layout.names)), cpus)
+        write_plan(shards, plan)
+        remove_many([f"{shards}/{MANIFEST}"])
+    staged = list_staging(shards)
+    remove_many([f"{shards}/{STAGING}/{mark}" for mark in staged.marks])  # archives are read again
+    finished = [name for name in layout.names if name in staged.finished]
+    failures, again = _failures(shards, staged), set(changed)
+
+    def split(names: Sequence[str]) -> int:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return sum(pool.map(lambda name: _reopen_shard(shards, name, chosen, again), names))
+
+    def forget(files: Sequence[str]) -> int:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            classes = pool.map(lambda file: read_table(file, SHARD_SCHEMA, ["error_class"])["error_class"][0], files)
+            meant = [file for file, name in zip(files, classes, strict=True) if chosen(name.as_py())]
+        remove_many(meant)
+        return len(meant)
+
+    return sum(in_tasks(split, batches(finished), cpus)) + sum(in_tasks(forget, batches(failures), cpus))
+
+
+def _failures(shards: str, staged: Staged) -> list[str]:
+    """Return the files of the failures among the staged clips."""
+    return [
+        f"{folder_of(shards, name)}/{file}"
+        for name, files in sorted(staged.files.items())
+        for file in files
+        if is_failure(file)
+    ]
+
+
+def _arranged(shards: str, layout: Layout, clips: pa.Table) -> pa.Table:
+    """Return the clips of a complete set in the order of its layout, after comparing where they lie."""
+    places = pc.index_in(layout.clips["clip_id"], clips["clip_id"])
+    arranged = clips.take(places)
+    expected = pa.array([f"{name}.parquet" for name in layout.names]).take(pa.array(layout.shard_numbers()))
+    if places.null_count or pc.all(pc.equal(arranged["shard"], expected)).as_py() is False:
+        raise IngestError(
+            f"{shards}: an earlier version of this program made it, and put its clips into shards in another order; "
+            "make it again with --ingest.shards and another folder, or try again with that version"
+        )
+    return arranged
 
 
 def _reopen_shard(shards: str, name: str, chosen: Chosen, changed: Collection[str]) -> int:
     """Write a finished shard's clips back to staging, except for those to try again; return the number of these."""
-    clips = read_table(list_of(shards, name), CLIPS_SCHEMA)
+    clips = read_list(list_of(shards, name))
     meant = _meant(clips, chosen, changed)
-    if not meant:
+    count = pc.sum(meant).as_py() or 0
+    if not count:
         return 0
-    for row in clips.to_pylist():
-        part = f"{shards}/{STAGING}/{part_name(row['clip_id'])}"
-        if row["clip_id"] in meant:
-            continue
+    folder = folder_of(shards, name)
+    make_folder(folder)
+    for row in clips.filter(pc.invert(meant)).to_pylist():
+        part = f"{folder}/{part_name(row['clip_id'], failed=row['status'] != 'ok')}"
         if row["status"] == "ok":
             write_groups([Piece(f"{shards}/{name}.parquet", row["row_group"])], part)
         else:
             write_row({field.name: row.get(field.name) for field in SHARD_SCHEMA}, SHARD_SCHEMA, part)
-    remove(list_of(shards, name))
-    return len(meant)
+    remove_many([list_of(shards, name)])
+    return int(count)
 
 
-def _forget_parts(shards: str, chosen: Chosen) -> int:
-    """Remove the chosen failures from the staged clips of unfinished shards, and return their number."""
-    staging, forgotten = f"{shards}/{STAGING}", 0
-    for part in list_files(staging):
-        if (
-            part.endswith(".parquet")
-            and not part.startswith(".")
-            and _meant(read_table(f"{staging}/{part}", SHARD_SCHEMA, ["clip_id", "status", "error_class"]), chosen)
-        ):
-            remove(f"{staging}/{part}")
-            forgotten += 1
-    return forgotten
-
-
-def _meant(clips: pa.Table, chosen: Chosen, changed: Collection[str] = ()) -> set[str]:
-    rows = clips.select(["clip_id", "status", "error_class"]).to_pylist()
-    failed = {row["clip_id"] for row in rows if row["status"] != "ok" and chosen(row["error_class"])}
-    return failed | {row["clip_id"] for row in rows if row["status"] == "ok"}.intersection(changed)
+def _meant(clips: pa.Table, chosen: Chosen, changed: Collection[str] = ()) -> pa.ChunkedArray:
+    """Return for each clip whether it is to be tried again."""
+    good = pc.equal(clips["status"], "ok")
+    classes = [name for name in clips["error_class"].unique().to_pylist() if name is not None and chosen(name)]
+    failed = pc.and_(pc.invert(good), pc.is_in(clips["error_class"], pa.array(classes, pa.string())))
+    return pc.or_(failed, pc.and_(good, pc.is_in(clips["clip_id"], pa.array(list(changed), pa.string()))))

@@ -2,7 +2,7 @@
 
     1. plan      the catalog and every setting, written first; a set made by another plan is refused
     2. stage     Ray Data: fetch, decode, flow, encode; one file per clip (1:1), written atomically
-    3. shards    Ray Data: the files of 64 clips become one shard (64:1), again written atomically
+    3. shards    the task that has staged the 64 clips of a shard joins them (64:1), again atomically
     4. manifest  counts, failures, bytes and digest, written last; the set is readable from then on
 
 A clip counts as done when its file, or its shard, exists under its final name (`staging.py`). So if the run is killed
@@ -22,22 +22,25 @@ import pyarrow as pa
 from pipeline import console
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
+from pipeline.ingest.archived import stage_archived
 from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.decode.child_process import jail_in_force
 from pipeline.ingest.folder_lock import only_ingest
+from pipeline.ingest.layout import Layout, layout_of
 from pipeline.ingest.leaks import check_contents, check_videos
+from pipeline.ingest.lists import read_lists
 from pipeline.ingest.plan import claim, plan_of, with_backend
 from pipeline.ingest.progress_report import Tally
-from pipeline.ingest.ray_pipeline import dataset, stage_clips
+from pipeline.ingest.ray_pipeline import Pipeline
+from pipeline.ingest.remaining import Remaining
 from pipeline.ingest.replaced import CHANGED, replaced
 from pipeline.ingest.retry import Chosen, chosen_by, recorded_classes, reopen
-from pipeline.ingest.run_errors import IngestError, LostClipsError, check, explained, stopped
-from pipeline.ingest.staging import STAGING, finished, list_of, part_name, staged, unstaged
-from pipeline.ingest.write_shards import Groups, groups_of, write_shard
+from pipeline.ingest.run_errors import IngestError, LostClipsError, explained
+from pipeline.ingest.staging import STAGING, list_staging
 from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.progress import Progress
-from pipeline.shards.manifest import MANIFEST, read_list, read_manifest, summarise, write_manifest
+from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.storage import exists, make_folder, remove, remove_unfinished
 
 __all__ = ["IngestError", "LostClipsError", "ingest"]
@@ -93,15 +96,14 @@ def _complete(
     shards = config.ingest.shards
     remove_unfinished(shards)
     claim(shards, plan)
-    groups = groups_of(catalog, config.ingest.clips_per_shard)
+    cpus = config.resources.ingest_cpus
+    layout = layout_of(catalog, config.ingest.clips_per_shard)
     if config.retry:
-        reopen(shards, groups, chosen, _changed(config))
+        reopen(shards, layout, plan, chosen, _changed(config), cpus)
     if exists(f"{shards}/{MANIFEST}"):
         return
-    tally = _stage(config, len(catalog), groups, write)
-    with _says_what_stays(shards, tally):
-        _write_shards(shards, groups, config.resources.ingest_cpus, write)
-    clips = pa.concat_tables(read_list(list_of(shards, name)) for name in groups)
+    tally = _make_shards(config, layout, write)
+    clips = read_lists(shards, layout.names, cpus)
     rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
     made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
     write_manifest(shards, clips, masked(made))
@@ -113,15 +115,25 @@ def _changed(config: Config) -> list[str]:
     return replaced(shards) if CHANGED in config.retry and exists(f"{shards}/{MANIFEST}") else []
 
 
-def _stage(config: Config, total: int, groups: Groups, write: Write | None) -> Tally:
-    """Stage every clip that is neither staged nor in a finished shard, and return the counts."""
-    shards = config.ingest.shards
-    rows = [row for name, members in groups.items() if not finished(shards, name) for row in members]
-    left = [{**row, "status": "failed" if row["error_class"] else None} for row in unstaged(shards, rows)]
+def _make_shards(config: Config, layout: Layout, write: Write | None) -> Tally:
+    """Make every shard that is not finished, and return the counts."""
+    shards, staged = config.ingest.shards, list_staging(config.ingest.shards)
     (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/threats.md)")
-    tally = Tally(total, before=total - sum(row["rank"] is None for row in left), write=write)
+    remaining = Remaining(layout, staged)
+    tally = Tally(len(layout), before=remaining.done(), write=write)
+    open_ = {layout.names[shard] for shard in remaining.shards}
+    if not open_:
+        return tally
     with _says_what_stays(shards, tally):
-        stage_clips(config, left, tally)
+        pipeline = Pipeline(config, tally)
+        tally.add(remaining.unusable())
+        open_ -= pipeline.make_shards(remaining)
+        stage_archived(pipeline, remaining)
+        tally.end()
+        if open_:
+            progress = Progress("shards", len(open_), write=write)
+            for joined in pipeline.join_shards(layout, open_):
+                progress.advance(joined)
     return tally
 
 
@@ -136,29 +148,6 @@ def _says_what_stays(shards: str, tally: Tally) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         raise Interrupted(f"{tally.done} of {tally.total} clips are done in {shards}") from stop
-
-
-def _write_shards(shards: str, groups: Groups, cpus: float, write: Write | None) -> None:
-    """Write every shard that is not finished; its clips must be staged."""
-    names = [name for name in groups if not finished(shards, name)]
-    if not names:
-        return
-    progress = Progress("shards", len(names), write=write)
-    there = staged(shards)
-    parts = {name: [there.get(part_name(row["clip_id"])) for row in groups[name]] for name in names}
-    if lost := sum(part is None for members in parts.values() for part in members):
-        raise IngestError(
-            f"{shards}: {lost} clips that workers have written are not there; give a folder that all nodes share, or "
-            "the address of an object store"
-        )
-    plan = [{"name": name, "parts": members} for name, members in parts.items()]
-
-    def write_one(row: dict[str, Any]) -> dict[str, Any]:
-        return {"stopped": stopped(lambda: write_shard(shards, row["name"], list(row["parts"])))}
-
-    for row in dataset(plan, rows_a_task=1).map(write_one, num_cpus=cpus).iter_rows():
-        check(row["stopped"])
-        progress.advance()
 
 
 def _check_failures(shards: str, manifest: dict[str, Any], allowed: float) -> None:

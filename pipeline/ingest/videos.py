@@ -8,7 +8,7 @@ Sources, and how each is read:
     archives:WHERE#STEM       the member STEM of one of the archives WHERE; each archive is read once, as a stream, and
                               `candidates.py` says which of several members counts
 
-Fetched content is passed as bytes to the task that decodes it. Only yt-dlp writes to disk, in a private folder.
+Fetched content stays in the memory of the task that decodes it. Only yt-dlp writes to disk, in a private folder.
 """
 
 import contextlib
@@ -106,8 +106,8 @@ def make_unpack(settings: FetchConfig, wanted: Any, staging: str) -> Callable[[R
 
     Args:
         settings: settings of fetching.
-        wanted: reference to a `Wanted` in Ray's object store; its rows have the column `rank`, the rank of the
-            candidate that an earlier run has staged, or None.
+        wanted: reference to a `Wanted` in Ray's object store; its rows have the columns `shard`, the name of the clip's
+            shard, and `rank`, the rank of the candidate that an earlier run has staged, or None.
         staging: folder of staged clips.
     """
 
@@ -143,7 +143,8 @@ def candidates(archive: Row, wanted: Wanted, settings: FetchConfig, staging: str
             continue
         clip = {**row, "source": f"{archive['source']}#{member.name}", "rank": rank}
         if first[number] >= 0:
-            clip["unless"] = f"{staging}/{part_name(row['clip_id'], rank_of(archive['number'], first[number]))}"
+            earlier = part_name(row["clip_id"], rank_of(archive["number"], first[number]))
+            clip["unless"] = f"{staging}/{row['shard']}/{earlier}"
         else:
             first[number] = member.position
         yield (failed(clip, member.error) if member.error else clip), member.content

@@ -47,7 +47,7 @@ def main(configs: dict[str, Config], folder: Path) -> None:
             ingest(config, configured_catalog(config), lambda line: None)
         except IngestError as error:
             result[kind] = {"message": str(error)}
-        staged = sorted(Path(config.ingest.shards, "_staging").glob("**/*.parquet"))
+        staged = sorted(part for part in Path(config.ingest.shards, "_staging").glob("*/*") if part.suffix != ".tmp")
         result[kind]["staged"] = [pq.read_table(part)["status"][0].as_py() for part in staged]
     os.killpg(node.pid, 15)
     node.wait()

@@ -12,18 +12,22 @@ import random
 import tarfile
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.catalog.rows import CATALOG_SCHEMA
 from pipeline.config import FetchConfig, IngestConfig
 from pipeline.ingest import clip_errors
 from pipeline.ingest.candidates import Wanted, rank_of
+from pipeline.ingest.layout import layout_of
+from pipeline.ingest.remaining import Remaining
 from pipeline.ingest.stages import make_convert
-from pipeline.ingest.staging import STAGING, make_store, part_name, read_mark, staged, unstaged
+from pipeline.ingest.staging import STAGING, list_shard, list_staging, make_store, part_name, read_mark
 from pipeline.ingest.videos import candidates, clips_of, video
 from tests.ingest.mutations import mutated
 from tests.ingest.videos import make_video
@@ -33,14 +37,22 @@ SEED = int(os.environ.get("FUZZ_SEED", "0"))
 SETTINGS = FetchConfig(max_mib=1)
 SMALL = IngestConfig(short_side=16, streams=("rgb",))
 STEMS = ["one", "two", "three"]
+SHARD = "train-00000"
 
 
 def wanted(stem: str, rank: str | None = None) -> dict:
     return {
         "clip_id": f"k.{stem}", "dataset": "k", "split": "train", "label": "a", "label_id": 0,
         "source": f"archives:/tars#{stem}", "start_s": None, "end_s": None, "status": None, "error_class": None,
-        "error_message": None, "rank": rank,
+        "error_message": None, "rank": rank, "shard": SHARD,
     }  # fmt: skip
+
+
+def wanted_rows(rows: Iterable[dict]) -> Wanted:
+    """The clips in the form in which they come to the tasks that read archives."""
+    strings = {"label_id": pa.int32(), "start_s": pa.float64(), "end_s": pa.float64()}
+    schema = pa.schema([pa.field(name, strings.get(name, pa.string())) for name in wanted("any")])
+    return Wanted(pa.Table.from_pylist(list(rows), schema))
 
 
 def test_ranks_sort_like_the_order_of_candidates():
@@ -50,7 +62,7 @@ def test_ranks_sort_like_the_order_of_candidates():
 
 
 def test_rows_are_found_by_their_stem():
-    rows = Wanted([wanted(stem) for stem in [*STEMS, "ä b", "x.y"]])
+    rows = wanted_rows([wanted(stem) for stem in [*STEMS, "ä b", "x.y"]])
     assert len(rows) == 5
     for stem in [*STEMS, "ä b", "x.y"]:
         assert stem in rows
@@ -62,7 +74,7 @@ def test_rows_are_found_by_their_stem():
 
 def test_the_list_of_wanted_clips_costs_a_process_that_reads_an_archive_eight_bytes_a_clip(tmp_path):
     """The rows arrive as buffers that processes share; finding and reading one does not unpack the others."""
-    rows = Wanted([wanted(f"{number:011d}_000010_000020") for number in range(100_000)])
+    rows = wanted_rows([wanted(f"{number:011d}_000010_000020") for number in range(100_000)])
     with tarfile.open(tmp_path / "a.tar", "w") as made:
         for number in range(0, 100_000, 1000):
             made.addfile(tarfile.TarInfo(f"{number:011d}_000010_000020.mp4"))
@@ -130,8 +142,8 @@ class Case:
     def __init__(self, folder: Path, archives: list[Path], stems: list[str], shuffled: random.Random) -> None:
         folder.mkdir()
         self.shards, self.ended, self.broken = str(folder), [], 0
-        (folder / STAGING).mkdir()
-        rows, videos = Wanted([wanted(stem) for stem in stems]), []
+        (folder / STAGING / SHARD).mkdir(parents=True)
+        rows, videos = wanted_rows([wanted(stem) for stem in stems]), []
         for number, archive in enumerate(archives):
             listed = {"source": str(archive), "number": number}
             try:
@@ -141,18 +153,18 @@ class Case:
                 self.broken += 1
         shuffled.shuffle(videos)
         for one in videos:
-            self.ended += [through_the_stages(row, f"{folder}/{STAGING}") for row in clips_of(one)]
+            self.ended += [through_the_stages(row, f"{folder}/{STAGING}/{SHARD}") for row in clips_of(one)]
 
     @functools.cached_property
     def results(self) -> dict[str, str]:
         """Stem to the digest of the source of the clip, or to the class and member of its failure."""
-        first, there = {}, staged(self.shards)
+        first, there = {}, list_shard(self.shards, SHARD)
         for row in sorted(self.ended, key=lambda row: row["rank"], reverse=True):
             if row["status"] == "failed":
                 first[row["clip_id"][2:]] = f"{row['error_class']} {row['source'].rpartition('#')[2]}"
         for stem in STEMS:
             if part := there.get(part_name(f"k.{stem}")):
-                file = pq.ParquetFile(f"{self.shards}/{STAGING}/{part}", pre_buffer=False)
+                file = pq.ParquetFile(f"{self.shards}/{STAGING}/{SHARD}/{part}", pre_buffer=False)
                 first[stem] = file.read(["source_sha256"], use_threads=False)["source_sha256"][0].as_py()
         return first
 
@@ -246,42 +258,46 @@ def test_200_members_of_one_name_are_one_clip_and_are_decoded_no_more_than_neede
     for number in range(3):
         made = Case(tmp_path / f"copies{number}", [tmp_path / "copies.tar"], ["one"], rng)
         assert made.results == {"one": hashlib.sha256(good[0]).hexdigest()}
-    rows = Wanted([wanted("one")])
-    (tmp_path / "ordered" / STAGING).mkdir(parents=True)
+    rows = wanted_rows([wanted("one")])
+    (tmp_path / "ordered" / STAGING / SHARD).mkdir(parents=True)
     folder, decoded = f"{tmp_path}/ordered/{STAGING}", 0
     for row, content in candidates({"source": f"{tmp_path}/copies.tar", "number": 0}, rows, SETTINGS, folder):
         for clip in clips_of(video(row["source"], [row], content)):
             decoded += 1
-            through_the_stages(clip, folder)
+            through_the_stages(clip, f"{folder}/{SHARD}")
     assert decoded == 1
     tar(tmp_path / "bad.tar", [("one.mp4", b"no video")] * 199 + [("one.mp4", good[1])])
     made = Case(tmp_path / "bad", [tmp_path / "bad.tar"], ["one"], rng)
     assert made.results == {"one": hashlib.sha256(good[1]).hexdigest()}
-    assert len(list((tmp_path / "bad" / STAGING).iterdir())) == 1  # of 199 failures none is kept on the disk
+    assert len(list((tmp_path / "bad" / STAGING / SHARD).iterdir())) == 1  # of 199 failures none is kept on the disk
 
 
 def test_a_killed_run_ends_with_the_winner_of_one_that_was_not(good, tmp_path):
     """A candidate of a later archive was staged when the run was killed: the earlier archives may still hold better."""
     for number, members in enumerate(([("one.mp4", good[0])], [("one.mp4", good[1])])):
         tar(tmp_path / f"{number}.tar", members)
-    (tmp_path / STAGING).mkdir()
+    (tmp_path / STAGING / SHARD).mkdir(parents=True)
     folder = f"{tmp_path}/{STAGING}"
 
     def run(archives: list[int], rows: list[dict]) -> int:
         ended = 0
         for number in archives:
             listed = {"source": f"{tmp_path}/{number}.tar", "number": number}
-            for row, content in candidates(listed, Wanted(rows), SETTINGS, folder):
+            for row, content in candidates(listed, wanted_rows(rows), SETTINGS, folder):
                 for clip in clips_of(video(row["source"], [row], content)):
                     ended += 1
-                    through_the_stages(clip, folder)
+                    through_the_stages(clip, f"{folder}/{SHARD}")
         return ended
 
     run([1], [wanted("one")])
-    (left,) = unstaged(str(tmp_path), [wanted("one")])
-    assert left["rank"] == rank_of(1, 0)
-    assert run([1, 0], [left]) == 1  # the staged candidate is not decoded again
-    part = staged(str(tmp_path))[part_name("k.one")]
+    clips = pa.Table.from_pylist([wanted("one")], CATALOG_SCHEMA)
+
+    def remaining() -> Remaining:
+        return Remaining(layout_of(clips, 64), list_staging(str(tmp_path)))
+
+    assert (remaining().todo.tolist(), remaining().ranks) == ([True], {0: rank_of(1, 0)})
+    assert run([1, 0], [wanted("one", rank_of(1, 0))]) == 1  # the staged candidate is not decoded again
+    part = list_shard(str(tmp_path), SHARD)[part_name("k.one")]
     assert part == part_name("k.one", rank_of(0, 0))
     (tmp_path / STAGING / read_mark("/tars")).touch()
-    assert unstaged(str(tmp_path), [wanted("one")]) == []
+    assert (remaining().todo.tolist(), remaining().ranks) == ([False], {})

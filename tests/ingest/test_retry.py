@@ -43,8 +43,11 @@ def test_an_unknown_class_is_retryable_and_has_a_name_where_it_is_recorded(tmp_p
     ]  # fmt: skip
     assert chosen_by(["retryable"])("MemoryError")
     row = dict.fromkeys(SHARD_SCHEMA.names) | {"clip_id": "a", "status": "failed", "error_class": "OSError"}
-    (tmp_path / STAGING).mkdir()
-    write_table(pa.Table.from_pylist([row], schema=SHARD_SCHEMA), f"{tmp_path}/{STAGING}/{part_name('a')}")
+    (tmp_path / STAGING / "train-00000").mkdir(parents=True)
+    write_table(
+        pa.Table.from_pylist([row], schema=SHARD_SCHEMA),
+        f"{tmp_path}/{STAGING}/train-00000/{part_name('a', failed=True)}",
+    )
     chosen = chosen_by(["OSError"], lambda: recorded_classes(str(tmp_path)))
     assert [chosen(name) for name in ("OSError", "MemoryError")] == [True, False]
     with pytest.raises(IngestError, match=r"--retry MemoryError: no such error class; .*, OSError, "):

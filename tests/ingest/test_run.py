@@ -172,7 +172,7 @@ def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
         [sys.executable, "jobs/ingest.py", *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    _wait(lambda: len(list(staging.glob("*.parquet"))) >= 20, job)
+    _wait(lambda: len(list(staging.rglob("*.parquet"))) >= 20, job)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     with pytest.raises(ShardError, match="ingest has not finished there"):

@@ -54,7 +54,7 @@ def test_a_failed_row_passes_through_untouched_and_is_written(tmp_path):
     failed = row("/nowhere/x.mp4", status="failed", error_class="BadTimes", error_message="end 1 s is before 2 s")
     assert make_convert(FAST)(dict(failed)) == failed
     make_store(str(tmp_path))(failed)
-    (stored,) = pq.read_table(tmp_path / part_name("k.a.0-1")).to_pylist()
+    (stored,) = pq.read_table(tmp_path / part_name("k.a.0-1", failed=True)).to_pylist()
     assert (stored["status"], stored["error_class"], stored["video"]) == ("failed", "BadTimes", None)
 
 

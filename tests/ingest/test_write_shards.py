@@ -19,7 +19,7 @@ CLIPS = 64
 @pytest.fixture(params=["disk", "store"])
 def shards(request, tmp_path, monkeypatch) -> str:
     if request.param == "disk":
-        make_folder(f"{tmp_path}/set/{STAGING}")
+        make_folder(f"{tmp_path}/set/{STAGING}/train-00000")
         return f"{tmp_path}/set"
     for name, value in request.getfixturevalue("store").environment.items():
         monkeypatch.setenv(name, value)
@@ -32,12 +32,16 @@ def stage(shards: str, number: int, status: str = "ok", flow: bool = True) -> di
         row |= {"video": b"%05d" % number * 1000, "flow": b"flow of %05d" % number * 500 if flow else None}
         for stream in ("video", "flow") if flow else ("video",):
             row |= {f"{stream}_bytes": len(row[stream]), f"{stream}_sha256": hashlib.sha256(row[stream]).hexdigest()}
-    write_row(row, SHARD_SCHEMA, f"{shards}/{STAGING}/{part_name(row['clip_id'])}")
+    write_row(row, SHARD_SCHEMA, f"{shards}/{STAGING}/train-00000/{part_of(row)}")
     return row
 
 
+def part_of(row: dict) -> str:
+    return part_name(row["clip_id"], failed=row["status"] == "failed")
+
+
 def parts(rows: list[dict]) -> list[str]:
-    return [part_name(row["clip_id"]) for row in rows]
+    return [part_of(row) for row in rows]
 
 
 def test_staged_clips_become_a_shard_and_its_list_and_are_gone(shards):

@@ -11,11 +11,13 @@ import pytest
 import ray.data
 
 from pipeline.cards import data_card
+from pipeline.catalog.rows import CATALOG_SCHEMA
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.sampling import CentreSampler
 from pipeline.commands.inspect import main as inspect
 from pipeline.config import ClipsConfig
 from pipeline.evaluation.scores import Scores, ScoresError, read_scores, write_scores
+from pipeline.ingest.layout import layout_of
 from pipeline.ingest.retry import chosen_by, reopen
 from pipeline.shards import (
     CLIPS_SCHEMA,
@@ -41,7 +43,7 @@ READERS = {
     "catalog": read_catalog,
     "clips": read_clips,
     "index": lambda path: ClipIndex.load(path, "val"),
-    "retry": lambda path: reopen(path, {"val-00000": []}, chosen_by(("all",))),
+    "retry": lambda path: reopen(path, layout_of(CATALOG_SCHEMA.empty_table(), 64), {}, chosen_by(("all",))),
 }
 CHECKING = {name: read for name, read in READERS.items() if name != "retry"}  # which reads only the states of clips
 every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
