@@ -187,7 +187,7 @@ class IngestConfig:
     """Shorter side of the stored clips in pixels (I3D: 256)."""
     fps: PositiveInt = 25
     """Constant frame rate of the stored clips, in frames per second (I3D: 25)."""
-    crf: NonNegativeInt = 17
+    crf: NonNegativeInt = 20
     """H.264 quality (CRF) to try first; smaller values give better quality and larger files."""
     min_psnr: NonNegativeFloat = 36.0
     """Lowest PSNR allowed for the worst frame of a stored clip, in dB; below it the clip is encoded again at a higher

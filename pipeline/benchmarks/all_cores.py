@@ -1,11 +1,10 @@
-"""Loader speed on all cores, by the clock: Ray tasks against a torch DataLoader whose workers read with decord."""
+"""Loader speed on all cores, by the clock: Ray tasks against a torch DataLoader whose workers read with a peer."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import ray
 from torch.utils.data import DataLoader
 
 from pipeline.benchmarks.loader import WINDOWS, name, taken
-from pipeline.benchmarks.peer import DecordWindows
+from pipeline.benchmarks.peer import PeerWindows
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import load_batches
 from pipeline.clips.sampling import TrainingSampler
@@ -29,18 +28,24 @@ class Machine:
     window: str
     cores: int
     ray: float
-    dataloader: float | None
-    ratio: float | None
     wait: float
     """Per cent of its time that a training waits for batches if it uses four fifths of the windows Ray can load."""
+    peer: str | None
+    """What the workers of the DataLoader read the source files with; None if no peer can be measured here."""
+    dataloader: float | None
+    ratio: float | None
+    """Speed of Ray relative to the DataLoader."""
 
 
-def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: int, repeats: int) -> Iterator[Machine]:
-    """Measure Ray, then the DataLoader, each with one worker per core and after a warm-up pass.
+def compare(
+    files: Sequence[Path], index: ClipIndex, peers: Sequence[str], windows: int, batch_size: int, repeats: int
+) -> Iterator[Machine]:
+    """Measure Ray, then the DataLoader with each peer, each with one worker per core and after a warm-up pass.
 
     Args:
         files: the source file of each row of the index.
         index: the clips.
+        peers: keys of `pipeline.benchmarks.peer.PEERS`.
         windows: number of windows in a pass, taken from all clips in turn.
         batch_size: number of windows in a batch.
         repeats: number of passes; the fastest counts.
@@ -51,22 +56,26 @@ def compare(files: Sequence[Path], index: ClipIndex, windows: int, batch_size: i
     for clips in WINDOWS:
         sample = TrainingSampler(clips, 0, 0)
         load = partial(load_batches, index, ("rgb",), batches, sample, cpus=1)
-        ray_s, peer_s = _fastest(repeats, load), None
-        if find_spec("decord") is not None:
-            sources = tuple(str(files[row % len(files)]) for row in range(windows))
-            windows_of = DecordWindows(sources, index, IngestConfig().fps, sample)
-            loader = DataLoader(
-                windows_of, batch_size, num_workers=cores, persistent_workers=True, multiprocessing_context="spawn"
+        ray_s = _fastest(repeats, load)
+        wait = 100 * _waited(load(), ray_s / len(batches) / TAKEN)
+        for peer in peers or [""]:
+            peer_s = None
+            if peer:
+                sources = tuple(str(files[row % len(files)]) for row in range(windows))
+                windows_of = PeerWindows(peer, sources, index, IngestConfig().fps, sample)
+                loader = DataLoader(
+                    windows_of, batch_size, num_workers=cores, persistent_workers=True, multiprocessing_context="spawn"
+                )
+                peer_s = _fastest(repeats, loader.__iter__)
+            yield Machine(
+                window=name(clips),
+                cores=cores,
+                ray=windows / ray_s,
+                wait=wait,
+                peer=peer or None,
+                dataloader=windows / peer_s if peer_s else None,
+                ratio=peer_s / ray_s if peer_s else None,
             )
-            peer_s = _fastest(repeats, loader.__iter__)
-        yield Machine(
-            window=name(clips),
-            cores=cores,
-            ray=windows / ray_s,
-            dataloader=windows / peer_s if peer_s else None,
-            ratio=peer_s / ray_s if peer_s else None,
-            wait=100 * _waited(load(), ray_s / len(batches) / TAKEN),
-        )
 
 
 def _fastest(repeats: int, load: Callable[[], Iterable[object]]) -> float:

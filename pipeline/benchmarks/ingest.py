@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.benchmarks.peer import PEERS
 from pipeline.config import IngestConfig
 from pipeline.flow import tvl1
 from pipeline.ingest.decode.clip import decode_clip
@@ -53,8 +53,18 @@ class Access:
     """kB of the source file, sound included, per frame of the result."""
 
 
-def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats: int) -> Iterator[StageCost]:
-    """Measure decoding, encoding, flow of the first `pairs` pairs and its encoding; also decord if it is installed."""
+def stage_costs(
+    clips: Sequence[Path], config: IngestConfig, pairs: int, repeats: int, peers: Sequence[str] = ()
+) -> Iterator[StageCost]:
+    """Measure decoding, encoding, flow of the first `pairs` pairs and its encoding, and the decoding of each peer.
+
+    Args:
+        clips: video files.
+        config: settings of ingest.
+        pairs: number of neighbouring pairs of each clip whose flow is computed.
+        repeats: number of turns; the fastest counts.
+        peers: keys of `pipeline.benchmarks.peer.PEERS`.
+    """
     for clip in clips:
         decode_s, frames = timed(repeats, _decoded, clip, config)
         video_s, video = timed(repeats, _video_columns, frames, config)
@@ -75,9 +85,10 @@ def stage_costs(clips: Sequence[Path], config: IngestConfig, pairs: int, repeats
                 kb_a_frame=sizes[stage] / count / 1000 if stage in sizes else None,
                 psnr_db=video["video_psnr"] if stage == "rgb encode" else None,
             )
-        if find_spec("decord") is not None:
-            taken, read = timed(repeats, _with_decord, clip, config.fps, *frames.shape[1:3])
-            yield StageCost(clip.name, "decord", len(read) / taken, 100 * taken / sum(seconds.values()))
+        for peer in peers:
+            times = np.arange(len(frames)) / config.fps
+            taken, _ = timed(repeats, PEERS[peer], str(clip), times, *frames.shape[1:3])
+            yield StageCost(clip.name, peer, len(frames) / taken, 100 * taken / sum(seconds.values()))
 
 
 def access(clips: Sequence[Path], config: IngestConfig, frames: int, windows: int, repeats: int) -> Iterator[Access]:
@@ -115,20 +126,6 @@ def _flow_columns(flow: NDArray[np.float32], config: IngestConfig) -> dict[str, 
 def _read(video: bytes, starts: NDArray[np.int64], length: int) -> None:
     for start in starts:
         decode_video(video, np.arange(start, start + length))
-
-
-def _with_decord(clip: Path, fps: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Read frames at a constant rate with decord, an unmaintained library.
-
-    Frames are chosen by number, which is right only for sources of constant rate.
-    """
-    import decord
-
-    reader = decord.VideoReader(str(clip), width=width, height=height, num_threads=1)
-    count = round(len(reader) / reader.get_avg_fps() * fps)
-    numbers = np.arange(count) * reader.get_avg_fps() / fps
-    read: NDArray[np.uint8] = reader.get_batch(np.minimum(numbers.astype(int), len(reader) - 1)).asnumpy()
-    return read
 
 
 def timed(repeats: int, run: Callable[..., T], *arguments: Any, **options: Any) -> tuple[float, T]:

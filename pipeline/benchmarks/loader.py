@@ -1,9 +1,8 @@
-"""Loader speed in one process: random training windows, against decord on the source files, by processor time."""
+"""Loader speed in one process by processor time: random training windows, beside peers on the same windows."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from pipeline.benchmarks.ingest import timed
 from pipeline.benchmarks.peer import read
 from pipeline.benchmarks.throughput import BenchmarkError, copies
 from pipeline.clips.index import ClipIndex
-from pipeline.clips.normalise import Planes, normalise
+from pipeline.clips.normalise import Planes, normalise, rgb
 from pipeline.clips.planes import WHOLE, PlaneWindow, Window, columns
 from pipeline.clips.sampling import TrainingSampler
 from pipeline.config import ClipsConfig, Config, IngestConfig, ModelConfig, Stream
@@ -31,7 +30,7 @@ WINDOWS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Windows of one clip per second of processor time; decord's figures are None if it is not installed."""
+    """Windows of one clip per second of processor time."""
 
     clip: str
     window: str
@@ -42,12 +41,25 @@ class Cost:
     loader: float
     rgb: float | None
     """Converting whole frames to RGB, then cropping: a loader that returns RGB."""
-    decord: float | None
-    ratio: float | None
-    """Speed of the loader relative to decord."""
-    loader_floats: float
+    floats: float
     """The loader with the conversion to floats on the same core; trainings do it on their device."""
-    decord_floats: float | None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Windows of one clip per second of processor time, by a peer and by the loader in the same run."""
+
+    clip: str
+    window: str
+    peer: str
+    reads: str
+    """What the peer reads: the source file, or the stored clip from memory, as the loader does."""
+    per_s: float
+    loader: float
+    ratio: float
+    """Speed of the loader relative to the peer."""
+    levels_off: float
+    """Mean distance of the peer's windows from the loader's, in levels of 0 to 255: whether it reads the same."""
 
 
 def ingested(files: Sequence[Path], folder: Path, streams: tuple[Stream, ...], seconds: float | None) -> ClipIndex:
@@ -77,14 +89,60 @@ def costs(files: Sequence[Path], index: ClipIndex, stream: Stream, windows: int,
     for clips in WINDOWS:
         for row, file in enumerate(files):
             samples = [TrainingSampler(clips, 0, epoch) for epoch in range(windows)]
-            yield _cost(file, index, row, stream, samples, repeats)
+            yield _cost(index, row, file.name, stream, samples, repeats)
             progress.advance(note=f"{file.name}, {stream}, {name(clips)}")
 
 
+def beside(
+    files: Sequence[Path], index: ClipIndex, peers: Sequence[str], windows: int, repeats: int
+) -> Iterator[Beside]:
+    """Measure each peer and the loader on the same windows; for the arguments see `costs`."""
+    progress = Progress("clips, sizes and peers", 2 * len(peers) * len(WINDOWS) * len(files))
+    for clips in WINDOWS:
+        for row, file in enumerate(files):
+            samples = [TrainingSampler(clips, 0, epoch) for epoch in range(windows)]
+            for peer in peers:
+                for reads in ("source", "stored"):
+                    yield _beside(peer, reads, file, index, row, samples, repeats)
+                    progress.advance(note=f"{file.name}, {peer}, {reads}, {name(clips)}")
+
+
+def _beside(
+    peer: str, reads: str, file: Path, index: ClipIndex, row: int, samples: Sequence[TrainingSampler], repeats: int
+) -> Beside:
+    def loader(sample: TrainingSampler) -> Window:
+        return sample(index, row, "rgb")
+
+    def theirs(sample: TrainingSampler) -> NDArray[np.uint8]:
+        video = str(file) if reads == "source" else index.blob(row, "rgb")
+        return read(peer, video, index.size[row], IngestConfig().fps, *sample.drawn(index, row, "rgb"))
+
+    def off(sample: TrainingSampler) -> float:
+        window = _tensors(loader(sample))
+        seen = rgb(window) if isinstance(window, Planes) else window
+        return float((seen[0].float() - torch.from_numpy(theirs(sample)).float()).abs().mean())
+
+    def seconds(way: Callable[[TrainingSampler], object]) -> float:
+        return timed(1, lambda: [way(sample) for sample in samples])[0] / len(samples)
+
+    turns = [(seconds(loader), seconds(theirs)) for _ in range(repeats)]  # in turn, as a machine's speed changes
+    ours_s, theirs_s = np.min(turns, axis=0).tolist()
+    return Beside(
+        clip=file.name,
+        window=name(samples[0].clips),
+        peer=peer,
+        reads=reads,
+        per_s=1 / theirs_s,
+        loader=1 / ours_s,
+        ratio=theirs_s / ours_s,
+        levels_off=float(np.mean([off(sample) for sample in samples])),
+    )
+
+
 def _cost(
-    file: Path, index: ClipIndex, row: int, stream: Stream, samples: Sequence[TrainingSampler], repeats: int
+    index: ClipIndex, row: int, clip: str, stream: Stream, samples: Sequence[TrainingSampler], repeats: int
 ) -> Cost:
-    blob, clips, fps = index.blob(row, stream), samples[0].clips, IngestConfig().fps
+    blob, clips = index.blob(row, stream), samples[0].clips
 
     def decode(sample: TrainingSampler) -> None:
         deque(decoded(blob, np.unique(sample.drawn(index, row, stream)[0])), maxlen=0)
@@ -96,30 +154,19 @@ def _cost(
         numbers, crop = sample.drawn(index, row, stream)
         return crop.apply(decode_video(index.blob(row, stream), numbers), is_flow=False)
 
-    def peer(sample: TrainingSampler) -> Window:
-        return read(str(file), index, row, fps, *sample.drawn(index, row, stream))
-
-    def floats(way: Callable[[TrainingSampler], Window]) -> float:
-        return rate(lambda sample: normalise(_tensors(way(sample))))
-
     def rate(way: Callable[[TrainingSampler], object]) -> float:
         seconds = timed(repeats, lambda: [way(sample) for sample in samples])[0]
         return len(samples) / seconds
 
     is_rgb = stream == "rgb"
-    has_peer = is_rgb and find_spec("decord") is not None
-    ours, theirs = rate(loader), rate(peer) if has_peer else None
     return Cost(
-        clip=file.name,
+        clip=clip,
         window=name(clips),
         handed_on=_kind(loader(samples[0])) if is_rgb else "flow",
         decode=rate(decode),
-        loader=ours,
+        loader=rate(loader),
         rgb=rate(frames) if is_rgb else None,
-        decord=theirs,
-        ratio=ours / theirs if theirs else None,
-        loader_floats=floats(loader),
-        decord_floats=floats(peer) if has_peer else None,
+        floats=rate(lambda sample: normalise(_tensors(loader(sample)))),
     )
 
 

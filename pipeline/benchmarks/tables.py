@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, long_clips, throughput, train
+from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, long_clips, peer, throughput, train
 from pipeline.config import IngestConfig, TrainingConfig
 
 Tables = Iterator[tuple[Iterable[Any], str]]
@@ -28,7 +28,7 @@ def of_ingest(given: Namespace) -> Tables:
         lengths = [int(seconds) for seconds in given.lengths.split(",")]
         yield long_clips.peaks(files[0], lengths, config), "MB of resident memory at its largest; cheap flow"
         return
-    yield ingest.stage_costs(files, config, given.pairs, turns), "frames or pairs a second; share in %"
+    yield ingest.stage_costs(files, config, given.pairs, turns, peer.found()), "frames or pairs a second; share in %"
     yield ingest.access(files, config, 64, 8, turns), "windows of so many frames a second; kB a frame"
     clips = throughput.copies(files, given.clips, given.seconds)
     with tempfile.TemporaryDirectory() as folder:
@@ -40,15 +40,18 @@ def of_ingest(given: Namespace) -> Tables:
 
 def of_loader(given: Namespace) -> Tables:
     """Measure windows of RGB and flow in one process, and of RGB on all cores; Ray must be running."""
-    files, turns = given.files, given.repeats
-    note = "windows a second of one core; ratio: to decord; floats: converted to them on this core too"
+    files, turns, peers = given.files, given.repeats, peer.found()
+    note = "windows a second of one core; floats: converted to them on this core too"
     with tempfile.TemporaryDirectory() as folder:
         rgb = loader.ingested(files, Path(folder), ("rgb",), None)
         yield loader.costs(files, rgb, "rgb", 8, turns), note
+        if peers:
+            beside = loader.beside(files, rgb, peers, 8, turns)
+            yield beside, "windows a second of one core; ratio: loader to peer; levels off: of the peer's windows"
         flows = loader.ingested(files, Path(folder), ("rgb", "flow"), given.seconds)
         yield loader.costs(files, flows, "flow", 8, turns), note
         note = "windows a second of all cores; wait: % of the time of a training that takes 0.8 of them"
-        yield all_cores.compare(files, rgb, 4 * given.clips, 8, turns), note
+        yield all_cores.compare(files, rgb, peers, 4 * given.clips, 8, turns), note
 
 
 def of_train(given: Namespace) -> Tables:

@@ -7,8 +7,11 @@
 
 `flow`: every TV-L1 backend against OpenCV on the same pairs of frames, at short side 256 and at 224x224.
 `ingest`: each stage; random windows of stored clips; Ray Data against a plain process pool; memory.
-`loader`: random windows a second, on one core and on all, against decord (on all, in a torch DataLoader).
+`loader`: random windows a second, on one core and on all (there against a torch DataLoader).
 `train`: our training step against a plain PyTorch loop, for each network; on one core if there is no GPU.
+
+`ingest` and `loader` also measure decord and torchcodec, each if it is installed (torchcodec: with the version that is
+made for the installed torch, and FFmpeg's shared libraries).
 """
 
 import argparse

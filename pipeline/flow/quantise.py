@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_AT_ONCE = 1 << 14  # displacements in float64: they stay in the cache
+
 
 def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
     """Clip flow to [-bound, bound] pixels and round it to 256 levels, half to even as OpenCV's cvRound.
@@ -11,11 +13,15 @@ def quantise(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
         flow: displacements of any shape, in pixels.
         bound: largest displacement kept, in pixels.
     """
-    levels = np.empty(flow.shape, np.uint8)
-    for field, target in zip(flow, levels, strict=True) if flow.ndim > 3 else [(flow, levels)]:  # not all in float64
-        exact = np.rint((field.astype(np.float64) + bound) * (255 / (2 * bound)))
-        np.copyto(target, exact.clip(0, 255), casting="unsafe")
-    return levels
+    given, levels = flow.reshape(-1), np.empty(flow.size, np.uint8)
+    exact = np.empty(min(flow.size, _AT_ONCE))
+    for start in range(0, flow.size, _AT_ONCE):
+        part, target = given[start : start + _AT_ONCE], levels[start : start + _AT_ONCE]
+        level = np.add(part, bound, out=exact[: len(part)], dtype=np.float64)
+        level *= 255 / (2 * bound)
+        np.rint(level, out=level)
+        np.copyto(target, np.clip(level, 0, 255, out=level), casting="unsafe")
+    return levels.reshape(flow.shape)
 
 
 def dequantise(levels: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.benchmarks import throughput
 from pipeline.benchmarks.ingest import access, stage_costs
+from pipeline.benchmarks.peer import found
 from pipeline.benchmarks.throughput import compare, copies, memory
 from pipeline.config import FlowConfig, IngestConfig
 from pipeline.ingest.decode.clip import decode_clip
@@ -25,12 +26,12 @@ def files(tmp_path_factory) -> list[Path]:
 
 
 def test_every_stage_of_every_clip_has_its_cost(files):
-    pytest.importorskip("decord")
-    costs = list(stage_costs(files, FAST, pairs=3, repeats=1))
-    stages = ["decode", "rgb encode", "flow", "flow encode", "decord"]
+    peers = found()
+    costs = list(stage_costs(files, FAST, pairs=3, repeats=1, peers=peers))
+    stages = ["decode", "rgb encode", "flow", "flow encode", *peers]
     assert [(cost.clip, cost.stage) for cost in costs] == [(file.name, stage) for file in files for stage in stages]
     for file in files:
-        shares = [cost.share for cost in costs if cost.clip == file.name and cost.stage != "decord"]
+        shares = [cost.share for cost in costs if cost.clip == file.name and cost.stage not in peers]
         assert math.isclose(sum(shares), 100)
     assert all(cost.per_s > 0 for cost in costs)
     assert [cost.stage for cost in costs if cost.kb_a_frame] == ["rgb encode", "flow encode"] * 2

@@ -1,13 +1,14 @@
 """The benchmark of the loader measures the same windows both ways; its figures are not looked at."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.benchmarks import all_cores, loader
-from pipeline.benchmarks.peer import DecordWindows
+from pipeline.benchmarks.peer import PEERS, PeerWindows, found, usable
 from pipeline.clips.sampling import TrainingSampler
 from pipeline.config import ClipsConfig
 from tests.clips.levels import levels
@@ -27,25 +28,51 @@ def index(cluster, files, tmp_path_factory):
     return loader.ingested(files, tmp_path_factory.mktemp("shards"), ("rgb",), None)
 
 
+def _installed(peer):
+    if words := usable(peer):
+        pytest.skip(f"{peer}: {words}")
+
+
+def test_a_peer_that_is_not_there_is_a_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    assert found() == []
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["  without torchcodec", "  without decord"]
+
+
 @pytest.mark.ray
 def test_every_window_of_every_clip_has_its_cost(files, index, monkeypatch):
-    pytest.importorskip("decord")
     monkeypatch.setattr(loader, "WINDOWS", SMALL)
     costs = list(loader.costs(files, index, "rgb", windows=1, repeats=1))
     names = [("8x224x224", "planes"), ("4x112x112 of 128", "RGB")]
     assert [(cost.window, cost.clip) for cost in costs] == [(name, file.name) for name, _ in names for file in files]
     assert {(cost.window, cost.handed_on.removeprefix("4:4:4 ")) for cost in costs} == set(names)
-    for cost in costs:
-        assert math.isclose(cost.ratio, cost.loader / cost.decord)
-        assert min(cost.decode, cost.loader, cost.rgb, cost.loader_floats, cost.decord_floats) > 0
+    assert all(min(cost.decode, cost.loader, cost.rgb, cost.floats) > 0 for cost in costs)
 
 
 @pytest.mark.ray
-def test_decord_gives_the_same_windows_as_the_loader(files, index):
-    pytest.importorskip("decord")
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_reads_the_same_windows_from_sources_and_stored_clips(files, index, monkeypatch, name):
+    _installed(name)
+    monkeypatch.setattr(loader, "WINDOWS", SMALL)
+    lines = list(loader.beside(files, index, [name], windows=3, repeats=1))
+    assert [(line.clip, line.reads) for line in lines[:4]] == [
+        (file.name, reads) for file in files for reads in ("source", "stored")
+    ]
+    for line in lines:
+        assert math.isclose(line.ratio, line.loader / line.per_s)
+        assert line.levels_off < (6 if line.reads == "source" or "of" in line.window else 1.5)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", PEERS)
+def test_a_data_set_of_a_peer_gives_the_windows_of_the_loader(files, index, name):
+    _installed(name)
     for epoch, clips in enumerate(SMALL * 3):
         sample = TrainingSampler(clips, 0, epoch)
-        peer = DecordWindows(tuple(map(str, files)), index, 25, sample)
+        peer = PeerWindows(name, tuple(map(str, files)), index, 25, sample)
         for row in range(len(files)):
             ours, theirs = levels(sample(index, row, "rgb")).astype(int), peer[row].numpy()
             assert theirs.shape == ours.shape
@@ -55,7 +82,7 @@ def test_decord_gives_the_same_windows_as_the_loader(files, index):
 @pytest.mark.ray
 def test_all_cores_are_measured(files, index, monkeypatch):
     monkeypatch.setattr(all_cores, "WINDOWS", SMALL[:1])
-    (line,) = all_cores.compare(files, index, windows=8, batch_size=4, repeats=1)
+    (line,) = all_cores.compare(files, index, [], windows=8, batch_size=4, repeats=1)
     assert (line.window, line.cores) == ("8x224x224", 4)
     assert line.ray > 0
     assert line.wait < 100

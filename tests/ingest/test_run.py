@@ -124,8 +124,8 @@ def test_a_second_ingest_has_nothing_to_do(kinetics):
 
 
 def test_another_setting_into_the_same_folder_is_refused(kinetics):
-    with pytest.raises(IngestError, match=r"made with settings\.crf = 17, now asked for 20; give another"):
-        ingest(override(kinetics, {"ingest.crf": "20"}), configured_catalog(kinetics), silent)
+    with pytest.raises(IngestError, match=r"made with settings\.crf = 20, now asked for 23; give another"):
+        ingest(override(kinetics, {"ingest.crf": "23"}), configured_catalog(kinetics), silent)
 
 
 def test_a_run_that_lost_a_tenth_of_its_clips_ends_with_an_error(kinetics):

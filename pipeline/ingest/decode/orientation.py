@@ -51,9 +51,10 @@ class View:
     def picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Return the picture of a frame, (H, W, 3) uint8 RGB."""
         width, height = (self.height, self.width) if self.transposed else (self.width, self.height)
-        resized = self._reformatter.reformat(
+        (plane,) = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1
-        ).to_ndarray()
+        ).planes
+        resized = np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
         turned = resized.transpose(1, 0, 2) if self.transposed else resized
         turned = turned[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
         return np.ascontiguousarray(turned)
