@@ -1,12 +1,12 @@
 """Checks for leaks: the same video, or the same pictures, in two splits of a shard set, which make accuracies wrong."""
 
-from collections import defaultdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.ingest.run_errors import IngestError
-from pipeline.shards.overlaps import video_of
+from pipeline.shards.overlaps import videos_of
 
 _SHOWN = 3
 
@@ -17,13 +17,13 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
     Raises:
         IngestError: there are such videos, and they are not allowed; the message names some of them.
     """
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    for row in catalog.select(["clip_id", "split", "error_class"]).to_pylist():
-        if row["error_class"] is None:
-            splits[video_of(row["clip_id"])].add(row["split"])
-    leaks = {video: sorted(names) for video, names in splits.items() if len(names) > 1}
-    if leaks and not allowed:
-        shown = ", ".join(f"{video} ({', '.join(names)})" for video, names in list(leaks.items())[:_SHOWN])
+    good = catalog.filter(pc.field("error_class").is_null())
+    table = pa.table({"video": videos_of(good["clip_id"]), "split": good["split"]})
+    videos = table.group_by("video", use_threads=False).aggregate([("split", "distinct")])  # in the catalog's order
+    leaks = videos.filter(pc.greater(pc.list_value_length(videos["split_distinct"]), 1))
+    if len(leaks) and not allowed:
+        first = leaks.slice(0, _SHOWN).to_pylist()
+        shown = ", ".join(f"{row['video']} ({', '.join(sorted(row['split_distinct']))})" for row in first)
         raise IngestError(
             f"catalog: {len(leaks)} videos have clips in more than one split: {shown}"
             f"{', ...' if len(leaks) > _SHOWN else ''}; mend the lists, or --ingest.allow_leaks true"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from pipeline import flow
@@ -17,6 +18,7 @@ from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING
 from pipeline.masking import masked
 from pipeline.shards.codec import ENCODING
+from pipeline.shards.digest import in_order
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists, make_folder, read_json, write_json
 
@@ -57,16 +59,24 @@ def gpus(resources: ResourcesConfig) -> int:
 def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
     """Return what decides the content of the set: clips and settings, but no locations and no numbers of workers."""
     settings = {name: value for name, value in to_dict(ingest).items() if name not in UNDECISIVE}
-    rows = sorted(f"{row['clip_id']}\t{row['split']}\t{row['label']}" for row in catalog.to_pylist())
     return {
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),
         **({"split": drawn} if (drawn := drawn_split(catalog)) else {}),
-        "catalog_digest": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16],
+        "catalog_digest": _digest(catalog),
         "settings": settings,
         "encoding": ENCODING,
         "flow_version": flow.version(ingest.flow.backend) if "flow" in ingest.streams else None,
     }
+
+
+def _digest(catalog: pa.Table) -> str:
+    """Return the digest of the clips of a catalog with their splits and labels, in any order."""
+    columns = (catalog[name].cast(pa.large_string()).fill_null("None") for name in ("clip_id", "split", "label"))
+    total = hashlib.sha256()
+    for number, some in enumerate(in_order(pc.binary_join_element_wise(*columns, pa.scalar("\t", pa.large_string())))):
+        total.update("\n".join(["", *some] if number else some).encode())
+    return total.hexdigest()[:16]
 
 
 def claim(shards: str, plan: dict[str, Any]) -> None:
