@@ -55,6 +55,7 @@ TOP = {
 USES = {
     "benchmarks": {"config", "networks", "progress", "workers"},
     "cards": {"escaping", "storage"},
+    "catalog": {"progress"},
     "figures": {"escaping"},
     "shards": {"escaping", "progress", "storage", "table"},
     "ingest": {"config", "console", "escaping", "interruptions", "masking", "progress", "storage", "table"},

@@ -191,6 +191,25 @@ def with_split(catalog: pa.Table, splits: Sequence[str], drawn: Mapping[str, Any
     return catalog.replace_schema_metadata(about)
 
 
+def with_sources(
+    catalog: pa.Table, found: Mapping[str, tuple[str | None, str | None, str | None]], notes: Sequence[str]
+) -> pa.Table:
+    """Return the catalog with the sources that were found for its videos.
+
+    Args:
+        catalog: A catalog in which `source` is an id of a video; rows without one have an error, and stay.
+        found: Source, error class and error message of each id.
+        notes: All notes, which `catalog_notes` returns; they replace the old ones.
+    """
+    which = pc.index_in(catalog["source"], value_set=pa.array(found, pa.string())).combine_chunks()
+    for number, name in enumerate(("source", "error_class", "error_message")):
+        column = pa.array([values[number] for values in found.values()], pa.string()).take(which)
+        place = catalog.schema.get_field_index(name)
+        kept = column if name == "source" else pc.coalesce(column, catalog[name].combine_chunks())
+        catalog = catalog.set_column(place, CATALOG_SCHEMA.field(name), kept)
+    return catalog.replace_schema_metadata({**(catalog.schema.metadata or {}), _NOTES: json.dumps(list(notes))})
+
+
 def drawn_split(catalog: pa.Table) -> dict[str, Any] | None:
     """Return the settings with which the splits were drawn; None if they come with the data set."""
     drawn = (catalog.schema.metadata or {}).get(_DRAWN)

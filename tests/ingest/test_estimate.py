@@ -127,6 +127,12 @@ def test_the_job_says_what_the_lists_spell_differently(tmp_path, capsys):
     ) in said
 
 
+def test_a_plan_of_motion_shapes_renders_none(tmp_path, capsys):
+    main(["--plan", "--recipe", "demo", "--storage", str(tmp_path / "out")])
+    assert "train" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_job_plans_and_does_nothing(listed, tmp_path, capsys):
     command = ["--plan", "--storage", str(tmp_path / "out")]
     main([*command, "--catalog.annotations.train", str(tmp_path / "train.csv")])
