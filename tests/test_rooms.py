@@ -50,6 +50,7 @@ TOP = {
     "next_command": {"masking", "submission"},
     "workers": {"config"},
     "cluster": {"config", "console", "interruptions", "workers"},
+    "spread": {"cluster"},
     "networks": {"clips", "config", "models"},
 }
 USES = {
@@ -70,7 +71,7 @@ USES = {
     | {"sqlite", "table", "workers"},
     "recipes": {"config"},
     "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "sqlite"}
-    | {"submission"}
+    | {"spread", "submission"}
     | {"table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP
