@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_large_set_is_checked_in_ray_tasks_which_find_the_same(made, cluster, 
 
     assert verify(made.path, write=lambda line: None, spread=counted) == alone
     assert seen == []  # a small set is not worth it
-    monkeypatch.setattr("pipeline.shards.verify.LARGE", 3)
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 3)
     lines: list[str] = []
     assert verify(made.path, write=lines.append, spread=counted) == alone
     assert sorted(seen) == ["test-00000.parquet", "train-00000.parquet", "val-00000.parquet", "val-00000.parquet"]
@@ -118,7 +119,7 @@ def test_a_large_set_is_checked_in_ray_tasks_which_find_the_same(made, cluster, 
 
 
 def test_a_task_has_the_rows_of_its_shard_and_no_others(original, monkeypatch):
-    monkeypatch.setattr("pipeline.shards.verify.LARGE", 1)
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 1)
     given: dict[str, list[str]] = {}
 
     def alone(function, items, lost):
@@ -135,7 +136,7 @@ def test_a_task_has_the_rows_of_its_shard_and_no_others(original, monkeypatch):
 
 
 def test_a_shard_whose_checking_kills_its_process_is_a_problem(original, monkeypatch):
-    monkeypatch.setattr("pipeline.shards.verify.LARGE", 1)
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 1)
 
     def deadly(function, items, lost):
         yield from (
