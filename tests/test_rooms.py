@@ -54,7 +54,7 @@ TOP = {
     "networks": {"clips", "config", "models"},
 }
 USES = {
-    "benchmarks": {"config", "networks", "progress", "workers"},
+    "benchmarks": {"config", "networks", "progress", "table", "workers"},
     "cards": {"escaping", "storage"},
     "catalog": {"progress"},
     "figures": {"escaping"},

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pyarrow.compute as pc
+
 from pipeline.config import CatalogConfig, IngestConfig
 from pipeline.escaping import MESSAGE, one_line
 from pipeline.ingest.clip_errors import verdict_of
@@ -13,7 +15,7 @@ from pipeline.ingest.progress_report import STAGES
 from pipeline.ingest.replaced import note, replaced
 from pipeline.ingest.run_errors import LostClipsError
 from pipeline.masking import masked
-from pipeline.shards import read_clips
+from pipeline.shards import read_catalog
 from pipeline.shards.source_notes import count_source_notes
 from pipeline.table import size, table
 
@@ -49,19 +51,20 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
-    notes = count_source_notes(read_clips(shards)["source_notes"].to_pylist())
+    clips = read_catalog(shards)
+    notes = count_source_notes(clips.filter(pc.field("status") == "ok")["source_notes"])
     if notes:
         lines.append("  unusual sources: " + ", ".join(f"{count} {name}" for name, count in notes.most_common()))
-    failures = read_clips(shards, status="failed").to_pylist()
-    for name, count in Counter(row["error_class"] for row in failures).most_common():
-        lines.append(f"  {count} {name} ({verdict_of(name)})")
+    failures = clips.filter(pc.field("status") == "failed").sort_by("clip_id")
+    classes: Counter[str] = sum((Counter(counts["failed"]) for counts in manifest["splits"].values()), Counter())
+    lines += [f"  {count} {name} ({verdict_of(name)})" for name, count in classes.most_common()]
     lines += [
         f"  failed: {one_line(row['clip_id'])}: {row['error_class']}: {one_line(row['error_message'], MESSAGE)}"
-        for row in failures[:shown]
+        for row in failures.slice(0, shown).to_pylist()
     ]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {shards}/_clips.parquet")
-    if any(verdict_of(row["error_class"]) == "retryable" for row in failures):
+    if any(verdict_of(name) == "retryable" for name in classes):
         lines.append("  the same command with --retry retryable tries again what may succeed")
     if changed := replaced(shards):
         lines.append(f"  {note(changed)}")
