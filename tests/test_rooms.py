@@ -51,11 +51,13 @@ TOP = {
     "next_command": {"masking", "submission"},
     "workers": {"config"},
     "cluster": {"config", "console", "interruptions", "workers"},
+    "spread": {"cluster"},
     "networks": {"clips", "config", "models"},
 }
 USES = {
-    "benchmarks": {"config", "networks", "progress", "workers"},
+    "benchmarks": {"config", "networks", "progress", "table", "workers"},
     "cards": {"escaping", "storage"},
+    "catalog": {"progress"},
     "figures": {"escaping"},
     "shards": {"escaping", "progress", "storage", "table"},
     "ingest": {"config", "console", "escaping", "interruptions", "masking", "progress", "storage", "table"},
@@ -70,7 +72,7 @@ USES = {
     | {"sqlite", "table", "workers"},
     "recipes": {"config"},
     "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "sqlite"}
-    | {"submission"}
+    | {"spread", "submission"}
     | {"table"},
 }
 ARROWS = {room: allowed | USES.get(room, set()) for room, allowed in ROOMS.items()} | TOP

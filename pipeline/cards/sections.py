@@ -1,6 +1,7 @@
 """The contents of the page's sections, computed from the table of clips alone."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,9 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
     sizes = pc.binary_join_element_wise(
         pc.cast(good["source_width"], pa.string()), pc.cast(good["source_height"], pa.string()), " x "
     )
-    rates = pa.array([None if rate is None else f"{rate:.4g} fps" for rate in good["source_fps"].to_pylist()])
+    rates: Counter[str] = Counter()
+    for item in pc.value_counts(good["source_fps"].drop_null()).to_pylist():
+        rates[f"{item['values']:.4g} fps"] += item["counts"]
     charts = [
         histogram("Duration", "s", _seconds(good)),
         _bytes("Video a clip", good["video_bytes"]),
@@ -112,9 +115,9 @@ def distributions(good: pa.Table) -> list[Histogram | Ranking]:
         histogram("Worst frame, PSNR", "dB", _values(good["video_psnr"])),
         histogram("Brightness", "of 255", _values(good["brightness"])),
         _ranked("Source size", sizes),
-        _ranked("Source rate", rates),
+        _counted("Source rate", rates),
         _ranked("Source codec", good["source_codec"]),
-        _counted("Source notes", count_source_notes(good["source_notes"].to_pylist())),
+        _counted("Source notes", count_source_notes(good["source_notes"])),
     ]
     return [chart for chart in charts if chart]
 

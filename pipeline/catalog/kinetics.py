@@ -109,22 +109,23 @@ def kinetics(
     check_name("dataset", dataset)
     if not annotations:
         raise CatalogError("kinetics: no annotations; give a CSV for each split, such as {'train': 'train.csv'}")
-    lists = []
-    for split, path in annotations.items():  # read every list before the search for videos, which may take minutes
+    lists, counts = [], {}
+    for split, path in annotations.items():  # open every list before the search for videos, which may take minutes
         check_name("split", split)
-        lines = list(_read_lines(Path(path)))
-        if not lines:
+        rows, columns = _open(Path(path))
+        counts[split] = sum(1 for row in rows if row.strip())
+        if not counts[split]:
             raise CatalogError(f"{path}: no clip below the header; give the whole list of split {split!r}")
-        where = (archives or {}).get(split)
-        lists.append((_List(dataset, split, Path(path), None if videos is None else os.fspath(videos), where), lines))
+        folder, where = None if videos is None else os.fspath(videos), (archives or {}).get(split)
+        lists.append((_List(dataset, split, Path(path), folder, where), rows, columns))
     found = by_stem(video_files(videos)) if videos is not None and "://" not in os.fspath(videos) else {}
-    first_seen: dict[str, str] = {}
-    clips = [_clip(of, line, found, first_seen) for of, lines in lists for line in lines]
-    return catalog_table(dataset, clips, notes=count_notes(dataset, {of.split: len(lines) for of, lines in lists}))
+    first_seen: dict[str, tuple[_List, int]] = {}
+    clips = (_clip(of, line, found, first_seen) for of, rows, columns in lists for line in _lines(rows, columns))
+    return catalog_table(dataset, clips, notes=count_notes(dataset, counts))
 
 
-def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: dict[str, str]) -> Clip:
-    """Turn a line into a row, and add its id to `first_seen`, which maps each id to the place where it was listed."""
+def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: dict[str, tuple[_List, int]]) -> Clip:
+    """Turn a line into a row, and add its id to `first_seen`, which maps each id to the list and line that has it."""
     where = f"{of.path}:{line.number}"
 
     def bad(error_class: str, message: str, name: str = line_id(of.dataset, of.split, line.number)) -> Clip:
@@ -137,8 +138,9 @@ def _clip(of: _List, line: _Line, found: Mapping[str, VideoFile], first_seen: di
         return bad("BadTimes", f"{problem} for {shown(line.youtube_id)}; correct the times or remove the line")
     name = clip_id(of.dataset, line.youtube_id, start_s, end_s)
     if name in first_seen:
-        return bad("DuplicateClip", f"{name} is already listed at {first_seen[name]}; remove one of the two lines")
-    first_seen[name] = where
+        before, number = first_seen[name]
+        return bad("DuplicateClip", f"{name} is already listed at {before.path}:{number}; remove one of the two lines")
+    first_seen[name] = of, line.number
 
     # Ids come from outside, so they are looked up among the names of the files found, and never joined to a path.
     trimmed = f"{line.youtube_id}_{int(start_s):06d}_{int(end_s):06d}"
@@ -181,8 +183,8 @@ def _times(start: str, end: str) -> tuple[float, float, str | None]:
     return values[0], values[1], None
 
 
-def _read_lines(path: Path) -> Iterator[_Line]:
-    """Parse a list line by line, without quoted newlines, so that a stray quote costs one clip and not all below it."""
+def _open(path: Path) -> tuple[list[str], list[str]]:
+    """Return the lines of a list below its header, and the names of its columns."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -190,17 +192,22 @@ def _read_lines(path: Path) -> Iterator[_Line]:
     # A line that is not UTF-8 stays in place, marked by U+FFFD, which no real list contains. str.splitlines() would
     # also break lines at characters that may occur in a label.
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    rows = enumerate(text.rstrip("\n").split("\n"), start=1)
-    columns = [cell.strip() for cell in _cells(next(rows)[1])]
+    header, *rows = text.rstrip("\n").split("\n")
+    columns = [cell.strip() for cell in _cells(header)]
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
         raise CatalogError(
             f"{path}:1: not a Kinetics CSV: no column {', '.join(missing)}; found {shown(', '.join(columns))}, "
             f"expected {', '.join(REQUIRED_COLUMNS)} and perhaps {', '.join(OPTIONAL_COLUMNS)}"
         )
+    return rows, columns
+
+
+def _lines(rows: list[str], columns: list[str]) -> Iterator[_Line]:
+    """Parse a list line by line, without quoted newlines, so that a stray quote costs one clip and not all below it."""
     id_at, start_at, end_at = (columns.index(name) for name in REQUIRED_COLUMNS)
     label_at = columns.index("label") if "label" in columns else None
-    for number, line in rows:
+    for number, line in enumerate(rows, start=2):
         if not line.strip():
             continue
         cells = _cells(line)

@@ -38,7 +38,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog.kinetics import kinetics
-from pipeline.catalog.rows import CatalogError, check_name
+from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id
 
 FPS = 25
 CLASS_SETS = ("motions", "other_motions", "patterns")
@@ -120,8 +120,14 @@ def motion_shapes(
     seed: int = 0,
     qp: int = 18,
     classes: str = "motions",
+    plan: bool = False,
 ) -> pa.Table:
-    """Render the clips that are missing, and read all with the Kinetics reader; the arguments are those of `render`."""
+    """Render the clips that are missing, and read all with the Kinetics reader; the arguments are those of `render`.
+
+    If `plan` is set, nothing is rendered or written, and the rows name the files that would be.
+    """
+    if plan:
+        return _planned_table(root, Parameters(dict(clips_per_class), frames, size, seed, qp, classes))
     render(root, clips_per_class, frames, size, seed, qp, classes)
     lists = {split: Path(root) / f"{split}.csv" for split in clips_per_class}
     return kinetics(lists, Path(root) / "videos", dataset="motion_shapes")
@@ -196,6 +202,24 @@ def planned(parameters: Parameters) -> Iterator[PlannedClip]:
             youtube_id = base64.urlsafe_b64encode(digest[:9]).decode()[:11]
             end = start + max(1, -(-parameters.frames // FPS))
             yield PlannedClip(str(label), youtube_id, start, end, split, (parameters.seed, part, n))
+
+
+def _planned_table(root: str | os.PathLike[str], parameters: Parameters) -> pa.Table:
+    """Return the catalog that `motion_shapes` would return after rendering."""
+    videos = os.path.abspath(Path(root) / "videos")  # noqa: PTH100 -- as `video_files` gives it
+    dataset = "motion_shapes"
+    return catalog_table(
+        dataset,
+        (
+            Clip(
+                clip_id(dataset, clip.youtube_id, clip.time_start, clip.time_end),
+                clip.split,
+                clip.label,
+                os.path.join(videos, clip.file_name),  # noqa: PTH118
+            )
+            for clip in planned(parameters)
+        ),
+    )
 
 
 def _encode(clip: PlannedClip, parameters: Parameters) -> bytes:

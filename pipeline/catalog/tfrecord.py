@@ -73,6 +73,28 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
         raise CatalogError(f"{path}: became shorter while it was read; wait until it is complete") from None
 
 
+def count_records(path: str | os.PathLike[str]) -> int:
+    """Return the number of records that `read_records` yields, damaged ones included, from their lengths alone.
+
+    Raises:
+        CatalogError: the file cannot be read at all.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            count = offset = 0
+            while offset < size:
+                count += 1
+                length, problem = _length(file.read(_LENGTH.size), size - offset)
+                if problem is not None:
+                    break
+                offset += _LENGTH.size + length + _CHECKSUM.size
+                file.seek(offset)
+            return count
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); give a TFRecord file") from error
+
+
 def _length(head: bytes, left: int) -> tuple[int, str | None]:
     """Return the length that the head of a record states, and the problem with it or None."""
     if len(head) < _LENGTH.size:

@@ -15,24 +15,37 @@ video, and not actions. `read_videos` returns them, but the rows of the catalog 
 rated window of the segment records, each of 5 s. `clip_id` has the times, and `catalog_notes` the rule.
 """
 
+import base64
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog.files import VideoFile, by_stem, is_litter, video_files
-from pipeline.catalog.rows import YOUTUBE, CatalogError, Clip, catalog_table, check_name, clip_id, nearest, shown
+from pipeline.catalog.rows import (
+    YOUTUBE,
+    CatalogError,
+    Clip,
+    catalog_table,
+    check_name,
+    clip_id,
+    nearest,
+    shown,
+    with_sources,
+)
 from pipeline.catalog.tf_example import parse
-from pipeline.catalog.tfrecord import read_records
-from pipeline.catalog.youtube8m_ids import resolve_ids
+from pipeline.catalog.tfrecord import count_records, read_records
+from pipeline.catalog.youtube8m_ids import Answer, known_ids, resolve_ids
 from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Lookup
 
 WINDOW_S = 10
 SHORTEST_VIDEO_S = 120  # shortest video of the data set; used as the length if a record states none
 WINDOWS = ("seeded", "segments")
+_OFFSET_BITS = 40  # of the place of a record: a number of a file, then bytes within it
 _FEATURES = ("id", "labels", "segment_start_times", "segment_end_times")
 
 
@@ -97,6 +110,7 @@ def youtube8m(
     limit: int | None = None,
     lookup: Lookup | None = None,
     dataset: str = "youtube8m",
+    plan: bool = False,
 ) -> pa.Table:
     """Read TFRecords, draw windows, and find their videos: below a folder, or else on YouTube.
 
@@ -109,6 +123,8 @@ def youtube8m(
         limit: Largest number of clips per split, taken evenly over its records before any id is looked up.
         lookup: Settings of the id lookup.
         dataset: Name of the data set, the first part of every `clip_id`.
+        plan: Whether the catalog is for a plan alone. Then no id is looked up, and a video whose id `cache` does not
+            have counts as one on YouTube, with its pseudo id in the address; a note says how many there are.
 
     Returns:
         One row per window, without a label, in the order of splits, files and records. `source` is a local path or
@@ -126,23 +142,21 @@ def youtube8m(
         raise CatalogError("youtube8m: no records; give files of each split, such as {'train': 'train'}")
     if limit is not None and limit < 1:
         raise CatalogError(f"limit {limit}: give at least 1, or None for all")
-    clips: list[tuple[Clip, str | None]] = []  # with the pseudo id; None if the clip cannot be used
-    first_seen: dict[str, str] = {}
-    for split, path in records.items():
+    for split in records:
         check_name("split", split)
-        found = [
-            clip for file in _files(Path(path)) for clip in _clips(file, dataset, split, windows, seed, first_seen)
-        ]
-        if not found:
-            what = "rated segment" if windows == "segments" else "record"
-            raise CatalogError(f"{path}: no {what} in the files of split {split!r}; give the records as downloaded")
-        clips += _evenly(found, limit)
-    _find(clips, videos, cache, lookup)
+    firsts = _Firsts()
+    clips = (
+        clip
+        for split, path in records.items()
+        for clip in _limited(_files(Path(path)), path, dataset, split, windows, seed, limit, firsts)
+    )
+    table = catalog_table(dataset, clips)
+    answers, notes = _answers(table["source"].unique().drop_null().to_pylist(), videos, cache, lookup, plan, dataset)
     rule = {
         "seeded": f"one window of {WINDOW_S} s a video, by seeded_window with seed {seed}",
         "segments": "the windows of the segment table",
     }
-    return catalog_table(dataset, [clip for clip, _ in clips], notes=[f"{dataset}: {rule[windows]}"])
+    return with_sources(table, answers, [f"{dataset}: {rule[windows]}", *notes])
 
 
 def _files(path: Path) -> list[Path]:
@@ -154,48 +168,124 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _clips(
-    file: Path, dataset: str, split: str, windows: str, seed: int, first_seen: dict[str, str]
-) -> Iterator[tuple[Clip, str | None]]:
-    """Yield the windows of a file, and add their ids to `first_seen`, which maps each id to the place of its record."""
+class _Firsts:
+    """Where each video or window was first met: a number for each of the 2^24 pseudo ids, so that memory is flat."""
+
+    def __init__(self) -> None:
+        self.files: list[Path] = []
+        self._videos = np.zeros(1 << 24, np.uint64)  # the place of the record and 1; 0 where there is none
+        self._windows: dict[str, int] = {}  # rated windows are few
+
+    def before(self, video: str, window: str | None, offset: int) -> str | None:
+        """Return the place of an earlier record of a video, or of one of its windows; if there is none, note this one.
+
+        Args:
+            video: pseudo id of the video.
+            window: id of the clip, if the windows of a video count one by one.
+            offset: place of the record in the last of `files`, in bytes.
+        """
+        place = (len(self.files) - 1 << _OFFSET_BITS | offset) + 1
+        if window is not None:
+            first = self._windows.setdefault(window, place)
+        else:
+            number = int.from_bytes(base64.urlsafe_b64decode(video))
+            first = int(self._videos[number])
+            self._videos[number] = first = first or place
+        return None if first == place else self._text(first - 1)
+
+    def _text(self, place: int) -> str:
+        return f"{self.files[place >> _OFFSET_BITS]}: byte {place & (1 << _OFFSET_BITS) - 1}"
+
+
+def _limited(
+    files: list[Path],
+    path: str | os.PathLike[str],
+    dataset: str,
+    split: str,
+    windows: str,
+    seed: int,
+    limit: int | None,
+    firsts: _Firsts,
+) -> Iterator[Clip]:
+    """Yield the clips of a split that the limit leaves, taken evenly; the clips are counted before the first is made.
+
+    Raises:
+        CatalogError: there is no record or no segment.
+    """
+    count = 0 if limit is None else sum(_count(file, windows) for file in files)
+    met = taken = 0
+    for file in files:
+        firsts.files.append(file)
+        for clip in _clips(file, dataset, split, windows, seed, firsts):
+            if limit is None or count <= limit or met == taken * count // limit:
+                yield clip
+                taken += 1
+            met += 1
+    if not met:
+        what = "rated segment" if windows == "segments" else "record"
+        raise CatalogError(f"{path}: no {what} in the files of split {split!r}; give the records as downloaded")
+
+
+def _count(file: Path, windows: str) -> int:
+    """Return the number of clips that `_clips` yields for a file: one for each record, or for each rated segment."""
+    if windows != "segments":
+        return count_records(file)
+    return sum(1 if found.video is None else len(found.video.segments) for found in read_videos(file))
+
+
+def _clips(file: Path, dataset: str, split: str, windows: str, seed: int, firsts: _Firsts) -> Iterator[Clip]:
+    """Yield the windows of a file, each with the pseudo id of its video as its source if it can be used."""
     for found in read_videos(file):
         where = f"{file}: byte {found.offset}"
         # The name of a record without a usable clip; `~` makes it differ from a `clip_id`, as in `line_id`.
-        name = clip_id(f"{dataset}.~{split}", f"{file.name} {found.offset}")
+        name = f"{file.name} {found.offset}"
         if found.video is None:
-            yield Clip(name, split, error_class="BadRow", error_message=f"{where}: {found.problem}"), None
+            message = f"{where}: {found.problem}"
+            yield Clip(clip_id(f"{dataset}.~{split}", name), split, error_class="BadRow", error_message=message)
             continue
         video = found.video
         length = SHORTEST_VIDEO_S if video.frames is None else video.frames
         for start, end in video.segments if windows == "segments" else [seeded_window(seed, video.id, length)]:
-            clip = Clip(clip_id(dataset, video.id, start, end), split, start_s=float(start), end_s=float(end))
-            key = clip.clip_id if windows == "segments" else video.id  # another length would give another window
-            before = first_seen.setdefault(key, where)
-            if before == where:
-                yield clip, video.id
+            clip = Clip(clip_id(dataset, video.id, start, end), split, None, video.id, float(start), float(end))
+            window = clip.clip_id if windows == "segments" else None  # another length would give another window
+            before = firsts.before(video.id, window, found.offset)
+            if before is None:
+                yield clip
                 continue
-            message = f"{where}: {key} is already at {before}; remove one of the two"
-            yield Clip(f"{name}.{start}-{end}", split, error_class="DuplicateClip", error_message=message), None
+            message = f"{where}: {window or video.id} is already at {before}; remove one of the two"
+            again = f"{clip_id(f'{dataset}.~{split}', name)}.{start}-{end}"
+            yield Clip(again, split, error_class="DuplicateClip", error_message=message)
 
 
-def _find(
-    clips: list[tuple[Clip, str | None]],
+def _answers(
+    names: list[str],
     videos: str | os.PathLike[str] | None,
     cache: str | os.PathLike[str],
     lookup: Lookup | None,
-) -> None:
-    """Set the source or the error of every clip."""
+    plan: bool,
+    dataset: str,
+) -> tuple[dict[str, tuple[str | None, str | None, str | None]], list[str]]:
+    """Return source, error class and error message of each pseudo id, and notes for the catalog."""
     local: dict[str, VideoFile] = by_stem(video_files(videos)) if videos is not None else {}
     usable = {name: file.path for name, file in local.items() if file.problem is None}
-    wanted = [(clip, name) for clip, name in clips if name is not None]
-    answers = resolve_ids((name for _, name in wanted if name not in usable), cache, lookup)
-    for clip, name in wanted:
-        if name in usable:
-            clip.source = usable[name]
-            continue
-        youtube_id, clip.error_class, clip.error_message = answers[name]
-        if youtube_id is not None:
-            clip.source = usable.get(youtube_id, YOUTUBE + youtube_id)
+    asked = [name for name in names if name not in usable]
+    found = known_ids(asked, cache) if plan else resolve_ids(asked, cache, lookup)
+    notes = []
+    if unknown := len(asked) - len(found):
+        rate = (lookup or Lookup()).per_second
+        notes = [
+            f"{dataset}: {unknown:,} of {len(names):,} videos count as being on YouTube, since their ids are not known "
+            f"yet and a plan asks for none; the job asks, {rate:g} a second: {unknown / rate / 3600:,.1f} hours"
+        ]
+    answers: dict[str, tuple[str | None, str | None, str | None]] = {}
+    for name in names:
+        known = found.get(name, Answer(name))  # in a plan, an id that is not known stands for YouTube's own
+        if name in usable or known.youtube_id is not None:
+            address = usable.get(name) or usable.get(known.youtube_id or "") or YOUTUBE + str(known.youtube_id)
+            answers[name] = address, None, None
+        else:
+            answers[name] = None, known.error_class, known.message
+    return answers, notes
 
 
 def _video(data: bytes) -> Video:
@@ -226,9 +316,3 @@ def _integers(features: dict[str, list[Any]], name: str) -> tuple[int, ...]:
     if not all(isinstance(value, int) for value in values):
         raise ValueError(f"its feature {name!r} holds something other than integers")
     return tuple(values)
-
-
-def _evenly(clips: list[tuple[Clip, str | None]], limit: int | None) -> list[tuple[Clip, str | None]]:
-    if limit is None or len(clips) <= limit:
-        return clips
-    return [clips[place * len(clips) // limit] for place in range(limit)]

@@ -6,23 +6,21 @@ interrupted run continues where it stopped: `nXSc<TAB>0sf943sWZls`, or `-` for a
 is ignored. Failures are not kept, so the next run asks again.
 """
 
-import logging
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.catalog.rows import CatalogError, shown
 from pipeline.catalog.youtube8m_lookup import PSEUDO_ID, Client, Lookup, NoAnswerError, VideoGoneError
+from pipeline.progress import Progress
 
 GIVE_UP_AFTER = 8  # ids in a row without an answer after which to stop: the service is down or refuses us
 
 _GONE = "-"
 _KEPT = re.compile(r"([A-Za-z0-9_-]{4})\t([A-Za-z0-9_-]{11}|-)", re.ASCII)
 _TELL_EVERY_S = 10.0
-_log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -50,14 +48,16 @@ def resolve_ids(ids: Iterable[str], cache: str | os.PathLike[str], lookup: Looku
     """
     wanted = list(dict.fromkeys(ids))
     try:
-        kept = _kept(Path(cache))
+        kept = known_ids(wanted, cache)
         missing = [name for name in wanted if name not in kept]
         if missing:
             Path(cache).parent.mkdir(parents=True, exist_ok=True)
             with Path(cache).open("a", encoding="ascii", buffering=1) as file:  # written line by line
                 if file.tell():
                     file.write("\n")  # the last line may have been cut off
+                progress = Progress("YouTube-8M ids", len(missing), every_s=_TELL_EVERY_S, last_line=False)
                 for name, answer, keep in _ask(missing, Client(lookup or Lookup())):
+                    progress.advance()
                     kept[name] = answer
                     if keep:
                         file.write(f"{name}\t{answer.youtube_id or _GONE}\n")
@@ -66,24 +66,32 @@ def resolve_ids(ids: Iterable[str], cache: str | os.PathLike[str], lookup: Looku
     return {name: kept[name] for name in wanted}
 
 
-def _kept(cache: Path) -> dict[str, Answer]:
-    if not cache.exists():
-        return {}
-    lines = cache.read_text(encoding="ascii", errors="replace").split("\n")
+def known_ids(ids: Iterable[str], cache: str | os.PathLike[str]) -> dict[str, Answer]:
+    """Return the answers that the file has for some ids; nobody is asked.
+
+    Raises:
+        CatalogError: the file cannot be read.
+    """
+    wanted, known = set(ids), {}
     gone = "the lookup had no such id: the video was deleted or made private"
-    return {
-        match[1]: Answer(None, "VideoGone", f"{match[1]}: {gone}; remove its line from {cache} to ask again")
-        if match[2] == _GONE
-        else Answer(match[2])
-        for match in map(_KEPT.fullmatch, lines)
-        if match is not None
-    }
+    try:
+        with Path(cache).open(encoding="ascii", errors="replace", newline="\n") as file:
+            for match in (_KEPT.fullmatch(line.removesuffix("\n")) for line in file):
+                if match is None or match[1] not in wanted:
+                    continue
+                text = f"{match[1]}: {gone}; remove its line from {cache} to ask again"
+                known[match[1]] = Answer(None, "VideoGone", text) if match[2] == _GONE else Answer(match[2])
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CatalogError(f"{cache}: cannot be used ({error.strerror}); give a file for the ids found") from error
+    return known
 
 
 def _ask(names: list[str], client: Client) -> Iterator[tuple[str, Answer, bool]]:
     """Yield each id with its answer, and whether to keep the answer."""
-    in_vain, told = 0, time.monotonic()
-    for place, name in enumerate(names):
+    in_vain = 0
+    for name in names:
         if not PSEUDO_ID.fullmatch(name):
             text = f"{shown(name)} is no id of YouTube-8M; expected four letters, digits, '-' or '_'"
             yield name, Answer(None, "BadRow", text), False
@@ -92,9 +100,6 @@ def _ask(names: list[str], client: Client) -> Iterator[tuple[str, Answer, bool]]
             text = f"{name}: not asked for, after {in_vain} ids in a row without an answer; run again later"
             yield name, Answer(None, "LookupFailed", text), False
             continue
-        if time.monotonic() - told > _TELL_EVERY_S:
-            _log.info("YouTube-8M: %d of %d ids asked for", place, len(names))
-            told = time.monotonic()
         try:
             answer, keep, in_vain = Answer(client.ask(name)), True, 0
         except VideoGoneError as error:

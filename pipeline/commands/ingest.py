@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from pipeline.ingest.summary import ingested, planned, summarised
         from pipeline.shards.classes import comparison
 
-        catalog = configured_catalog(config)
+        catalog = configured_catalog(config, plan)
         for note in (*catalog_notes(catalog), *comparison(catalog)):
             print(note)
         if plan:

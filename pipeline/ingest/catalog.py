@@ -10,10 +10,14 @@ from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
 
 
-def configured_catalog(config: Config) -> pa.Table:
+def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
     """Return the catalog that a resolved config describes, cut to its splits and limit.
 
     `catalog_notes` can be read from the result as from the full catalog.
+
+    Args:
+        config: a resolved config.
+        plan: whether the catalog is for a plan alone, for which no service is asked and nothing is written.
 
     Raises:
         CatalogError: the lists or folders do not exist or are not of the right kind.
@@ -26,14 +30,14 @@ def configured_catalog(config: Config) -> pa.Table:
             f"catalog.videos: {wanted.videos}: {wanted.dataset} is read from a local folder, since its names are its "
             "labels; copy or mount it, and give that folder"
         )
-    catalog = _read(config)
+    catalog = _read(config, plan)
     there = set(catalog["split"].to_pylist())
     _check_splits(wanted.splits, there)
     parts = [catalog.filter(pc.field("split") == split) for split in sorted(set(wanted.splits) or there)]
     return pa.concat_tables([_evenly(part, wanted.limit) for part in parts])
 
 
-def _read(config: Config) -> pa.Table:
+def _read(config: Config, plan: bool) -> pa.Table:
     wanted = config.catalog
     match wanted.dataset:
         case "motion_shapes":
@@ -46,6 +50,7 @@ def _read(config: Config) -> pa.Table:
                 size=shapes.size,
                 seed=config.seed,
                 classes=shapes.classes,
+                plan=plan,
             )
         case "folder":
             draw = Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction, wanted.groups, wanted.fold)
@@ -63,7 +68,7 @@ def _read(config: Config) -> pa.Table:
                 split_number=wanted.split_number,
             )
         case "youtube8m" | "youtube8m_segments":
-            return _youtube8m(config)
+            return _youtube8m(config, plan)
         case _:
             if not wanted.annotations:
                 raise CatalogError(
@@ -81,7 +86,7 @@ def _read(config: Config) -> pa.Table:
             )
 
 
-def _youtube8m(config: Config) -> pa.Table:
+def _youtube8m(config: Config, plan: bool) -> pa.Table:
     """Read only the splits and the number of clips that are wanted, because every id costs a request."""
     wanted = config.catalog
     records = {name: path for name, path in wanted.annotations.items() if name not in ("ids", "lookup")}
@@ -99,6 +104,7 @@ def _youtube8m(config: Config) -> pa.Table:
         seed=config.seed,
         limit=wanted.limit,
         lookup=Lookup(base=wanted.annotations.get("lookup", BASE)),
+        plan=plan,
     )
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest.run_errors import IngestError
-from pipeline.shards.overlaps import video_of
+from pipeline.shards.overlaps import videos_of
 
 _SHOWN = 3
 
@@ -18,13 +18,12 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
         IngestError: there are such videos, and they are not allowed; the message names some of them.
     """
     good = catalog.filter(pc.field("error_class").is_null())
-    videos = pa.array(map(video_of, good["clip_id"].to_pylist()), pa.string())
-    pairs = pa.table({"video": videos, "split": good["split"]}).group_by(["video", "split"], use_threads=False)
-    found = pairs.aggregate([]).group_by("video", use_threads=False).aggregate([("split", "list")])
-    several = found.filter(pc.greater(pc.list_value_length(found["split_list"]), 1)).to_pylist()
-    leaks = {row["video"]: sorted(row["split_list"]) for row in several}
-    if leaks and not allowed:
-        shown = ", ".join(f"{video} ({', '.join(names)})" for video, names in list(leaks.items())[:_SHOWN])
+    table = pa.table({"video": videos_of(good["clip_id"]), "split": good["split"]})
+    videos = table.group_by("video", use_threads=False).aggregate([("split", "distinct")])  # in the catalog's order
+    leaks = videos.filter(pc.greater(pc.list_value_length(videos["split_distinct"]), 1))
+    if len(leaks) and not allowed:
+        first = leaks.slice(0, _SHOWN).to_pylist()
+        shown = ", ".join(f"{row['video']} ({', '.join(sorted(row['split_distinct']))})" for row in first)
         raise IngestError(
             f"catalog: {len(leaks)} videos have clips in more than one split: {shown}"
             f"{', ...' if len(leaks) > _SHOWN else ''}; mend the lists, or --ingest.allow_leaks true"

@@ -19,6 +19,7 @@ from pipeline.ingest.run_errors import IngestError
 from pipeline.ingest.staging import STAGING
 from pipeline.masking import masked
 from pipeline.shards.codec import ENCODING
+from pipeline.shards.digest import in_order
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists, make_folder, read_json, write_json
 
@@ -59,14 +60,11 @@ def gpus(resources: ResourcesConfig) -> int:
 def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
     """Return what decides the content of the set: clips and settings, but no locations and no numbers of workers."""
     settings = {name: value for name, value in to_dict(ingest).items() if name not in UNDECISIVE}
-    labels = catalog["label"].fill_null("None")
-    rows = pc.binary_join_element_wise(catalog["clip_id"], catalog["split"], labels, "\t")
-    lines = rows.take(pc.array_sort_indices(rows)).to_pylist()
     return {
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),
         **({"split": drawn} if (drawn := drawn_split(catalog)) else {}),
-        "catalog_digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16],
+        "catalog_digest": _digest(catalog),
         "settings": settings,
         "layout": LAYOUT,
         "encoding": ENCODING,
@@ -77,6 +75,15 @@ def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
 def write_plan(shards: str, plan: dict[str, Any]) -> None:
     """Write the plan into the folder of the set."""
     write_json(f"{shards}/{PLAN}", masked(plan))
+
+
+def _digest(catalog: pa.Table) -> str:
+    """Return the digest of the clips of a catalog with their splits and labels, in any order."""
+    columns = (catalog[name].cast(pa.large_string()).fill_null("None") for name in ("clip_id", "split", "label"))
+    total = hashlib.sha256()
+    for number, some in enumerate(in_order(pc.binary_join_element_wise(*columns, pa.scalar("\t", pa.large_string())))):
+        total.update("\n".join(["", *some] if number else some).encode())
+    return total.hexdigest()[:16]
 
 
 def claim(shards: str, plan: dict[str, Any]) -> None:

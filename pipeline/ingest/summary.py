@@ -1,19 +1,21 @@
 """Text that an ingest prints at its end, or with `--plan` before it begins."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+import pyarrow.compute as pc
 
 from pipeline.config import CatalogConfig, IngestConfig
 from pipeline.escaping import MESSAGE, one_line
 from pipeline.ingest.clip_errors import verdict_of
-from pipeline.ingest.estimate import Estimate
+from pipeline.ingest.estimate import Estimate, Reason
 from pipeline.ingest.progress_report import STAGES
 from pipeline.ingest.replaced import note, replaced
 from pipeline.ingest.run_errors import LostClipsError
 from pipeline.masking import masked
-from pipeline.shards import read_clips
+from pipeline.shards import read_catalog
 from pipeline.shards.source_notes import count_source_notes
 from pipeline.table import size, table
 
@@ -49,19 +51,20 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         for where in ("within_splits", "across_splits")
         if manifest["duplicates"][where]["groups"]
     ]
-    notes = count_source_notes(read_clips(shards)["source_notes"].to_pylist())
+    clips = read_catalog(shards)
+    notes = count_source_notes(clips.filter(pc.field("status") == "ok")["source_notes"])
     if notes:
         lines.append("  unusual sources: " + ", ".join(f"{count} {name}" for name, count in notes.most_common()))
-    failures = read_clips(shards, status="failed").to_pylist()
-    for name, count in Counter(row["error_class"] for row in failures).most_common():
-        lines.append(f"  {count} {name} ({verdict_of(name)})")
+    failures = clips.filter(pc.field("status") == "failed").sort_by("clip_id")
+    classes: Counter[str] = sum((Counter(counts["failed"]) for counts in manifest["splits"].values()), Counter())
+    lines += [f"  {count} {name} ({verdict_of(name)})" for name, count in classes.most_common()]
     lines += [
         f"  failed: {one_line(row['clip_id'])}: {row['error_class']}: {one_line(row['error_message'], MESSAGE)}"
-        for row in failures[:shown]
+        for row in failures.slice(0, shown).to_pylist()
     ]
     if len(failures) > shown:
         lines.append(f"  ... and {len(failures) - shown} more in {shards}/_clips.parquet")
-    if any(verdict_of(row["error_class"]) == "retryable" for row in failures):
+    if any(verdict_of(name) == "retryable" for name in classes):
         lines.append("  the same command with --retry retryable tries again what may succeed")
     if changed := replaced(shards):
         lines.append(f"  {note(changed)}")
@@ -98,6 +101,8 @@ def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores:
         table(rows),
         *_reasons(plan.reasons),
         f"  clips by source: {where}; {plan.seconds / 3600:,.1f} hours of video",
+        f"  this is an estimate, right to a factor of two: it stands on the rates of pipeline/ingest/README.md, "
+        f"{_from(plan)}",
         f"  to fetch or read {size(plan.fetched_bytes)}, to store {size(plan.stored_bytes)}",
         f"  core-hours: {plan.rgb_core_hours:,.2f} decoding and encoding, "
         + ("cuda's flow not known yet" if flow is None else f"{flow:,.2f} flow")
@@ -112,11 +117,18 @@ def planned(catalog: CatalogConfig, ingest: IngestConfig, plan: Estimate, cores:
     return masked("\n".join(lines))
 
 
-def _reasons(reasons: Mapping[str, Sequence[str]], shown: int = 3) -> list[str]:
+def _from(plan: Estimate) -> str:
+    """Say what the lengths and bytes of an estimate stand on."""
+    some = "all" if plan.measured == plan.files else f"{plan.measured:,}"
+    sizes = [f"the sizes of {some} of {plan.files:,} files"] if plan.files else []
+    return " and ".join(["the times in the lists (10 s where a list has none)", *sizes])
+
+
+def _reasons(reasons: Mapping[str, Reason]) -> list[str]:
     """Return a line for each of the first clips that cannot be used, by error class, and the number of the others."""
     lines = []
-    for name, messages in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines += [f"  unusable: {name}: {message}" for message in messages[:shown]]
-        if len(messages) > shown:
-            lines.append(f"  ... and {len(messages) - shown:,} more {name}")
+    for name, reason in sorted(reasons.items(), key=lambda item: (-item[1].clips, item[0])):
+        lines += [f"  unusable: {name}: {message}" for message in reason.messages]
+        if reason.clips > len(reason.messages):
+            lines.append(f"  ... and {reason.clips - len(reason.messages):,} more {name}")
     return lines

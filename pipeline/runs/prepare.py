@@ -88,7 +88,7 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
         given: names of the fields that the command line sets.
         labelled: whether the training uses labels.
     """
-    found = find_clips(named(config, given), given, labelled)
+    found = find_clips(named(config, given), given, labelled, plan=True)
     machines = here()
     config = fitted(found.config, machines)
     plan = plan_training(config, found.clips, found.classes, uses_gpu(config.resources, machines.gpus))
@@ -99,8 +99,14 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     return f"{planned_ingest(config.catalog, config.ingest, cost, os.cpu_count() or 1)}\n{training}"
 
 
-def find_clips(config: Config, given: Collection[str], labelled: bool = True) -> Found:
+def find_clips(config: Config, given: Collection[str], labelled: bool = True, plan: bool = False) -> Found:
     """Find the clips of a job in its shard set or its catalog, and print notes on them.
+
+    Args:
+        config: a resolved config.
+        given: names of the fields that the command line sets.
+        labelled: whether the training uses labels.
+        plan: whether the clips are for a plan alone, for which no service is asked and nothing is written.
 
     Raises:
         ConfigError: the clips have no use for a training: a split does not exist, clips have no labels although the
@@ -115,7 +121,7 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True) ->
         manifest = read_manifest(config.ingest.shards)
         rows, classes = read_catalog(config.ingest.shards), manifest["labels"]
     else:
-        rows = catalog = configured_catalog(config)
+        rows = catalog = configured_catalog(config, plan)
         classes = catalog_classes(catalog)
         notes = [*notes, *catalog_notes(catalog)]
     if labelled and len(classes) == 1:

@@ -1,7 +1,7 @@
 """The manifest of a shard set: the clips it should hold and does hold, the failures with reasons, and a digest."""
 
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +18,7 @@ MANIFEST = "_manifest.json"
 CLIPS = "_clips.parquet"
 RENEWED = "the set is of format 2"
 _VERIFIED = tuple(dict.fromkeys([*DECISIVE, *BOUNDS, "shard"]))
-_COUNTED = ["status", "error_class", "label", "num_frames"]
+_EXAMPLES = 10  # groups of equal clips that the manifest names
 
 
 def summarise(
@@ -38,29 +38,13 @@ def summarise(
         classes: all classes of the catalog in the order of their numbers; the clips may have only some of them. If
             empty, the classes of the clips are used.
     """
-    splits: dict[str, Any] = {}
-    for split in sorted(set(clips["split"].to_pylist())):
-        rows = clips.filter(pc.field("split") == split).select(_COUNTED).to_pylist()
-        good = [row for row in rows if row["status"] == "ok"]
-        failed = Counter(str(row["error_class"]) for row in rows if row["status"] != "ok")
-        labels: dict[str, dict[str, int]] = defaultdict(lambda: {"expected": 0, "present": 0})
-        for row in rows:
-            labels[str(row["label"])]["expected"] += 1
-            labels[str(row["label"])]["present"] += row["status"] == "ok"
-        splits[split] = {
-            "expected": len(rows),
-            "present": len(good),
-            "failed": dict(sorted(failed.items())),
-            "frames": sum(row["num_frames"] or 0 for row in good),
-            "labels": dict(sorted(labels.items())),
-        }
     names = list(classes) or labels_of(clips)
     return {
         "format_version": FORMAT_VERSION,
         "digest": digest(clips, names),
         "dataset": clips["dataset"][0].as_py() if len(clips) else None,
         "labels": names,
-        "splits": splits,
+        "splits": _splits(clips),
         "bytes": {
             "video": pc.sum(clips["video_bytes"]).as_py() or 0,
             "flow": pc.sum(clips["flow_bytes"]).as_py() or 0,
@@ -90,20 +74,54 @@ def unnamed(number: int) -> str:
     return f"class {number}"
 
 
+def _splits(clips: pa.Table) -> dict[str, Any]:
+    """Count the clips of each split, of each of its classes and of each class of errors."""
+    table = pa.table(
+        {
+            "split": clips["split"],
+            "label": clips["label"].fill_null("None"),
+            "error_class": clips["error_class"].fill_null("None"),
+            "num_frames": clips["num_frames"],
+            "ok": pc.equal(clips["status"], "ok"),
+        }
+    )
+    splits: dict[str, Any] = {
+        split: {"expected": 0, "present": 0, "failed": {}, "frames": 0, "labels": {}}
+        for split in sorted(clips["split"].unique().to_pylist())
+    }
+    classes = table.group_by(["split", "label"]).aggregate([("ok", "count"), ("ok", "sum")])
+    for row in classes.sort_by("label").to_pylist():
+        counts = splits[row["split"]]
+        counts["labels"][row["label"]] = {"expected": row["ok_count"], "present": row["ok_sum"]}
+        counts["expected"] += row["ok_count"]
+        counts["present"] += row["ok_sum"]
+    failed = table.filter(pc.invert(table["ok"])).group_by(["split", "error_class"]).aggregate([("ok", "count")])
+    for row in failed.sort_by("error_class").to_pylist():
+        splits[row["split"]]["failed"][row["error_class"]] = row["ok_count"]
+    for row in table.filter(table["ok"]).group_by("split").aggregate([("num_frames", "sum")]).to_pylist():
+        splits[row["split"]]["frames"] = row["num_frames_sum"] or 0
+    return splits
+
+
 def _duplicates(clips: pa.Table) -> dict[str, Any]:
     """Find groups of clips with the same packets, whatever their names, within one split and across splits."""
-    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    columns = ["clip_id", "split", "packets_sha256"]
-    for row in clips.filter(pc.field("status") == "ok").select(columns).to_pylist():
-        if row["packets_sha256"] is not None:
-            groups[row["packets_sha256"]].append(row)
-    same = [members for _, members in sorted(groups.items()) if len(members) > 1]
-    across = [members for members in same if len({row["split"] for row in members}) > 1]
-    within = [members for members in same if members not in across]
+    good = clips.filter((pc.field("status") == "ok") & pc.field("packets_sha256").is_valid())
+    good = good.select(["clip_id", "split", "packets_sha256"])
+    groups = good.group_by("packets_sha256").aggregate([("clip_id", "count"), ("split", "count_distinct")])
+    same = groups.filter(pc.field("clip_id_count") > 1).sort_by("packets_sha256")
+    across = pc.field("split_count_distinct") > 1
     return {
-        name: {"groups": len(found), "examples": [[row["clip_id"] for row in members] for members in found[:10]]}
-        for name, found in (("within_splits", within), ("across_splits", across))
+        name: {"groups": len(found), "examples": _members(good, found["packets_sha256"].slice(0, _EXAMPLES))}
+        for name, found in (("within_splits", same.filter(~across)), ("across_splits", same.filter(across)))
     }
+
+
+def _members(clips: pa.Table, packets: pa.ChunkedArray) -> list[list[str]]:
+    """Return the ids of the clips that have each of a few digests of packets."""
+    members: dict[str, list[str]] = {name: [] for name in packets.to_pylist()}
+    for row in clips.filter(pc.is_in(clips["packets_sha256"], packets)).to_pylist():
+        members[row["packets_sha256"]].append(row["clip_id"])
+    return list(members.values())
 
 
 def write_manifest(shards: str, clips: pa.Table, manifest: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Search for videos that two shard sets share, so that nobody validates on videos of the training."""
 
-import re
 from typing import Any
 
 import pyarrow as pa
@@ -8,20 +7,28 @@ import pyarrow.compute as pc
 
 from pipeline.shards.manifest import read_catalog
 
-_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
+_PARTS = r"^(?P<dataset>[^.]*)\.?(?P<source>[^.]*)"
+_YOUTUBE_ID = r"^[A-Za-z0-9_-]{11}$"
 _PACKETS = "packets_sha256"  # digest of the coded packets, independent of the container; not every set has this column
 _COLUMNS = {"clip": "clip_id", "split": "split", "label": "label"}
 
 
-def video_of(clip_id: str) -> str:
-    """Return the video that a clip belongs to, from a clip id `DATASET.SOURCE[.START-END]`.
+def videos_of(clip_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the video that each clip belongs to, from clip ids `DATASET.SOURCE[.START-END]`.
 
     A YouTube id means the same video in every data set. Any other name is valid in its own data set only, so the result
     includes the data set.
     """
-    dataset, _, rest = clip_id.partition(".")
-    source = rest.partition(".")[0]
-    return source if _YOUTUBE_ID.fullmatch(source) else f"{dataset}.{source}"
+    parts = pc.extract_regex(clip_ids, _PARTS)
+    dataset, source = (pc.struct_field(parts, name) for name in ("dataset", "source"))
+    return pc.if_else(
+        pc.match_substring_regex(source, _YOUTUBE_ID), source, pc.binary_join_element_wise(dataset, source, ".")
+    )
+
+
+def video_of(clip_id: str) -> str:
+    """Return the video of one clip, as `videos_of` does for many."""
+    return str(videos_of(pa.chunked_array([[clip_id]]))[0].as_py())
 
 
 def overlaps(a: str, b: str) -> pa.Table:
@@ -57,8 +64,7 @@ def _clips(shards: str, side: str) -> pa.Table:
     clips = read_catalog(shards).filter(pc.field("status") == "ok")
     columns = {f"{name}_{side}": clips[column] for name, column in _COLUMNS.items()}
     packets = clips[_PACKETS] if _PACKETS in clips.column_names else pa.nulls(len(clips), pa.string())
-    videos = pa.array([video_of(clip) for clip in clips["clip_id"].to_pylist()], pa.string())
-    return pa.table({**columns, "video": videos, "packets": packets})
+    return pa.table({**columns, "video": videos_of(clips["clip_id"]), "packets": packets})
 
 
 def _join(left: pa.Table, right: pa.Table, key: str) -> pa.Table:

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _DETAIL = re.compile(r"^\d+ | \([^)]*\)$")
 
 
-def count_source_notes(notes: Iterable[str | None]) -> Counter[str]:
+def count_source_notes(notes: pa.ChunkedArray) -> Counter[str]:
     """Count the clips that have a note of each kind.
 
     Args:
@@ -15,6 +17,6 @@ def count_source_notes(notes: Iterable[str | None]) -> Counter[str]:
             are `ends before the clip (13 of 162 frames)` and the same words with other numbers.
     """
     counts: Counter[str] = Counter()
-    for text in notes:
-        counts.update({_DETAIL.sub("", note) for note in (text or "").split(", ") if note})
+    for text, clips in (item.values() for item in pc.value_counts(notes.drop_null()).to_pylist()):
+        counts.update(dict.fromkeys((_DETAIL.sub("", note) for note in text.split(", ") if note), clips))
     return counts

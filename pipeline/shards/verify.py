@@ -5,18 +5,22 @@
     the clips      each is at the place that the table gives and nowhere else, and its row there equals the table's
     the streams    their bytes match their digests, and decode to the stated number and size of frames
 
-Threads read several shards at the same time, one clip at a time each: hashing and decoding release Python's lock.
+A shard is checked in one piece of work, one clip at a time, with the rows of its own clips. Threads of this process do
+it for small sets, since hashing and decoding release Python's lock. For large ones the caller gives tasks on a cluster.
 """
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.progress import Progress
 from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
@@ -24,6 +28,9 @@ from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog,
 from pipeline.shards.schema import SCALARS, SHARD_SCHEMA, clips_columns
 from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
 from pipeline.storage import list_entries
+
+LARGE = 64
+"""Shards of a set that is worth a cluster: with 64 clips a shard, some 35 core-minutes of decoding."""
 
 _FRAMES = {"video": "num_frames", "flow": "num_flow"}
 
@@ -45,48 +52,176 @@ class Verification:
     """The problems, sorted; empty if there are none."""
 
 
-def verify(shards: str, decode: bool = True, write: Callable[[str], object] | None = None) -> Verification:
+class Task(NamedTuple):
+    """A shard to check, with the rows of the clips that the table of clips has in it and no others."""
+
+    shards: str
+    name: str
+    listed: pa.Table
+    decode: bool
+    groups: tuple[int, ...] | None = None
+    """The row groups to check; None for all, and for the file itself."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in a shard."""
+
+    name: str
+    clips: int | None
+    """Number of listed clips that are in it; None if the file cannot be read at all."""
+    problems: list[Problem]
+    missing: Sequence[str] = ()
+    """Listed clips that are not in it."""
+    more: Mapping[str, int] = field(default_factory=dict)
+    """How often a clip is in it, of those that are there more than once."""
+    strangers: Sequence[tuple[int, str | None]] = ()
+    """Row groups of other clips, and their ids."""
+
+
+Each = Callable[[Callable[[Task], Checked], Iterable[Task], Callable[[Task, str], Checked]], Iterator[Checked]]
+"""Calls a function on each item, anywhere and in any order. The last argument makes the result of an item whose
+process died, from the item and the kind of death."""
+
+
+def verify(
+    shards: str, decode: bool = True, write: Callable[[str], object] | None = None, spread: Each | None = None
+) -> Verification:
     """Compare every file, clip and stream of a shard set with its manifest.
 
     Args:
         shards: folder or URI of the set.
         decode: whether to decode every stream too; if False, only digests are compared.
         write: function that takes the lines of progress; if None, they go to the console.
+        spread: checks the shards of a set of at least `LARGE`, such as `pipeline.spread.spread`; threads of this
+            process check those of any other set, and of all sets if None.
 
     Raises:
         ShardError: the set is not complete or has another format, or its manifest or table of clips cannot be read.
     """
     manifest, clips = read_manifest(shards), read_catalog(shards)
-    ids, states, names = (clips[name].to_pylist() for name in ("clip_id", "status", "shard"))
-    rows = {ids[row]: row for row, state in enumerate(states) if state == "ok"}
-    due, there = Counter(str(names[row]) for row in rows.values()), set(list_entries(shards))
+    there = set(list_entries(shards))
+    every = _times(clips["clip_id"])
+    good = _readable(clips, bool(every))
+    due = {item["values"]: item["counts"] for item in pc.value_counts(good["shard"]).to_pylist()}
     problems = [
         *_lacking(CLIPS, column_names(f"{shards}/{CLIPS}"), clips_columns(manifest["format_version"])),
         *(Problem(MANIFEST, what) for what in differences(manifest, clips)),
-        *(Problem(clip, f"{count} times in {CLIPS}") for clip, count in Counter(ids).items() if count > 1),
+        *(Problem(clip, f"{count} times in {CLIPS}") for clip, count in every.items()),
         *(Problem(name, f"missing; {due[name]} clips should be in it") for name in due.keys() - there),
         *(Problem(name, "no file of this set") for name in there - due.keys() if not name.startswith(("_", "."))),
     ]
+    del clips
+    present = due.keys() & there
+    each = spread if spread and len(present) >= LARGE else _in_threads
+    progress = Progress("verify", len(good), write=write)
+    count, gone = 0, due.keys() - present
+    missing, times = (
+        dict[str, str](),
+        dict[str, int](),
+    )  # the shard that lacks a clip; and how often other clips are there
+    astray: dict[str, Sequence[tuple[int, str | None]]] = {}
+    for found in each(check_shard, _tasks(shards, good, present, decode), _died):
+        problems += found.problems
+        missing |= dict.fromkeys(found.missing, found.name)
+        times |= found.more
+        astray |= {found.name: found.strangers} if found.strangers else {}
+        if found.clips is None:
+            gone.add(found.name)
+        count += found.clips or 0
+        progress.advance(due[found.name], f"{len(problems)} problems" if problems else "")
 
-    seen: Counter[str] = Counter()
-    gone = due.keys() - there
-    progress = Progress("verify", len(rows), write=write)
-    present = sorted(due.keys() & there)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda name: _shard(shards, name, clips, rows, decode), present)
-        for name, (found, faults) in zip(present, results, strict=True):
-            seen.update(found or {})
-            problems += faults
-            if found is None:
-                gone.add(name)
-            progress.advance(due[name], f"{len(problems)} problems" if problems else "")
-    problems += [Problem(clip, f"{count} times in the shards") for clip, count in seen.items() if count > 1]
+    homes = _homes(good, astray)
     problems += [
-        Problem(clip, f"not in {names[row]}")
-        for clip, row in rows.items()
-        if clip not in seen and str(names[row]) not in gone
+        Problem(name, f"row group {group} holds {clip}, no clip of this set")
+        for name, rows in astray.items()
+        for group, clip in rows
+        if clip not in homes
     ]
-    return Verification(len(seen), sorted(problems))
+    for found in each(check_shard, _second_tasks(shards, good, astray, homes, decode), _died):
+        problems += found.problems
+    for clip, number in Counter(clip for rows in astray.values() for _, clip in rows if clip and clip in homes).items():
+        at_home = 0 if clip in missing or homes[clip].shard in gone else times.get(clip, 1)
+        times[clip] = at_home + number
+        count += at_home == 0
+        missing.pop(clip, None)
+    problems += [Problem(clip, f"{number} times in the shards") for clip, number in times.items() if number > 1]
+    problems += [Problem(clip, f"not in {name}") for clip, name in missing.items()]
+    return Verification(count, sorted(problems))
+
+
+def _times(ids: pa.ChunkedArray) -> dict[str, int]:
+    """Return the number of rows of each clip that has more than one."""
+    counts = pc.value_counts(ids)
+    return {item["values"]: item["counts"] for item in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist()}
+
+
+def _readable(clips: pa.Table, repeated: bool) -> pa.Table:
+    """Return the clips that should be in the shards; of the rows of a repeated clip, the last one."""
+    good = clips.filter(pc.field("status") == "ok")
+    if repeated:
+        rows = pa.table({"clip_id": good["clip_id"], "row": np.arange(len(good))})
+        good = good.take(rows.group_by("clip_id").aggregate([("row", "max")])["row_max"])
+    return good.set_column(good.schema.get_field_index("shard"), "shard", good["shard"].fill_null("None"))
+
+
+def _tasks(shards: str, good: pa.Table, present: Collection[str], decode: bool) -> Iterator[Task]:
+    """Yield a task for each shard that is there; the rows of a shard are copied when its task is asked for."""
+    order = pc.sort_indices(good["shard"])
+    start = 0
+    for item in sorted(pc.value_counts(good["shard"]).to_pylist(), key=lambda item: item["values"]):
+        rows = order.slice(start, item["counts"])
+        start += item["counts"]
+        if item["values"] in present:
+            yield Task(shards, item["values"], good.take(rows), decode)
+
+
+class _Home(NamedTuple):
+    """Where the table of clips has a clip: the row in the table, and the shard."""
+
+    row: int
+    shard: str
+
+
+def _homes(good: pa.Table, astray: Mapping[str, Sequence[tuple[int, str | None]]]) -> dict[str | None, _Home]:
+    """Return where clips belong that were met in a shard of others; those of no shard are left out."""
+    strangers = pa.array({clip for rows in astray.values() for _, clip in rows if clip is not None}, pa.string())
+    rows = np.flatnonzero(pc.is_in(good["clip_id"], strangers)) if len(strangers) else np.empty(0, np.int64)
+    there = good.select(["clip_id", "shard"]).take(rows).to_pylist()
+    return {item["clip_id"]: _Home(int(row), item["shard"]) for row, item in zip(rows, there, strict=True)}
+
+
+def _second_tasks(
+    shards: str,
+    good: pa.Table,
+    astray: Mapping[str, Sequence[tuple[int, str | None]]],
+    homes: Mapping[str | None, _Home],
+    decode: bool,
+) -> Iterator[Task]:
+    """Yield a task for each shard that has clips of other shards, with the rows of these clips."""
+    for name, rows in astray.items():
+        if groups := tuple(group for group, clip in rows if clip in homes):
+            listed = good.take(sorted({homes[clip].row for _, clip in rows if clip in homes}))
+            yield Task(shards, name, listed, decode, groups)
+
+
+def _in_threads(
+    function: Callable[[Task], Checked],
+    tasks: Iterable[Task],
+    lost: Callable[[Task, str], Checked],  # noqa: ARG001 - threads do not die alone
+) -> Iterator[Checked]:
+    """Call a function on tasks in a thread for each core, with two tasks for each in memory."""
+    cores = os.cpu_count() or 1
+    rest, running = iter(tasks), set[Future[Checked]]()
+    with ThreadPoolExecutor(cores) as pool:
+        while running := running | {pool.submit(function, task) for task in islice(rest, 2 * cores - len(running))}:
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ended)
+
+
+def _died(task: Task, how: str) -> Checked:
+    """Return the result of a shard whose checking ended every process that tried it."""
+    return Checked(task.name, None, [Problem(task.name, f"not checked: each process that read it died ({how})")])
 
 
 def _lacking(name: str, found: Sequence[str], expected: Sequence[str]) -> Iterator[Problem]:
@@ -96,31 +231,34 @@ def _lacking(name: str, found: Sequence[str], expected: Sequence[str]) -> Iterat
         yield Problem(name, f"schema: {', '.join(faults) or 'columns in another order'}")
 
 
-def _shard(
-    shards: str, name: str, clips: pa.Table, rows: dict[str, int], decode: bool
-) -> tuple[list[str] | None, list[Problem]]:
-    """Return the clips in a shard (None if the file cannot be read at all), and the problems of the file and clips."""
-    found: list[str] = []
+def check_shard(task: Task) -> Checked:
+    """Compare a shard with the rows of its clips, one clip at a time."""
+    places = {clip: place for place, clip in enumerate(task.listed["clip_id"].to_pylist())}
+    found: Counter[str] = Counter()
     problems: list[Problem] = []
+    strangers: list[tuple[int, str | None]] = []
     try:
-        with open_table(f"{shards}/{name}", SHARD_SCHEMA, pre_buffer=True) as file:
-            problems += _lacking(name, file.schema_arrow.names, SHARD_SCHEMA.names)
-            for group in range(file.num_row_groups):
+        with open_table(f"{task.shards}/{task.name}", SHARD_SCHEMA, pre_buffer=True) as file:
+            if task.groups is None:
+                problems += _lacking(task.name, file.schema_arrow.names, SHARD_SCHEMA.names)
+            for group in range(file.num_row_groups) if task.groups is None else task.groups:
                 try:
                     row = one_clip(file, group)
                 except UNREADABLE as error:
-                    problems.append(Problem(name, f"row group {group} does not read: {line(error)}"))
+                    problems.append(Problem(task.name, f"row group {group} does not read: {line(error)}"))
                     continue
-                clip = row.get("clip_id")
-                if clip not in rows:
-                    problems.append(Problem(name, f"row group {group} holds {clip}, no clip of this set"))
+                clip: Any = row.get("clip_id")
+                if clip not in places:
+                    strangers.append((group, clip))
                     continue
-                found.append(clip)
-                listed = clips.slice(rows[clip], 1).to_pylist()[0]
-                problems += [Problem(clip, what) for what in _clip(row, listed, name, group, decode)]
+                found[clip] += 1
+                listed = task.listed.slice(places[clip], 1).to_pylist()[0]
+                problems += [Problem(clip, what) for what in _clip(row, listed, task.name, group, task.decode)]
     except ShardError as error:
-        return None, [Problem(name, str(error).removeprefix(f"{shards}/{name}: "))]
-    return found, problems
+        return Checked(task.name, None, [Problem(task.name, str(error).removeprefix(f"{task.shards}/{task.name}: "))])
+    missing = [clip for clip in places if clip not in found]
+    more = {clip: number for clip, number in found.items() if number > 1}
+    return Checked(task.name, len(found), problems, missing, more, strangers)
 
 
 def _clip(row: dict[str, Any], listed: dict[str, Any], shard: str, group: int, decode: bool) -> Iterator[str]:

@@ -334,3 +334,10 @@ def test_lists_of_others_are_never_overwritten(tmp_path):
     with pytest.raises(CatalogError, match=r"holds a train\.csv that motion_shapes did not write; give another folder"):
         render(tmp_path, **SMALL)
     assert files(tmp_path) == {"train.csv": b"mine"}
+
+
+def test_a_plan_names_the_clips_that_would_be_rendered_and_renders_none(tmp_path):
+    options = {"root": tmp_path / "shapes", "clips_per_class": {"train": 2, "val": 1}, "frames": 30, "size": 32}
+    plan = read_catalog("motion_shapes", **options, plan=True)
+    assert not (tmp_path / "shapes").exists()
+    assert plan.equals(read_catalog("motion_shapes", **options), check_metadata=True)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.catalog import CatalogError
 from pipeline.catalog.tf_example import SequenceExample, parse
-from pipeline.catalog.tfrecord import masked_crc32c, read_records
+from pipeline.catalog.tfrecord import count_records, masked_crc32c, read_records
 
 YOUTUBE8M = Path(os.environ.get("YOUTUBE8M_DIR") or Path(__file__).parents[3] / "shared" / "youtube8m")
 needs_records = pytest.mark.skipif(
@@ -151,3 +151,19 @@ def test_bytes_that_are_no_message_are_refused_and_nothing_else_happens():
         except ValueError as error:
             refused.add(str(error))
     assert refused == {"neither a tf.train.Example nor a SequenceExample"}
+
+
+@pytest.mark.parametrize("damage", [None, 0, 3, 9, 14, 20, 40, -1, -3])
+def test_records_are_counted_as_they_are_read(tmp_path, damage):
+    """Where the file was cut, where a length is wrong and where only the data are."""
+    path = write_records(tmp_path / "a.tfrecord", b"one", b"", b"three" * 9)
+    whole = path.read_bytes()
+    for content in [whole, *([whole[:damage]] if damage else []), _flipped(whole, damage or 0)]:
+        path.write_bytes(content)
+        assert count_records(path) == len(list(read_records(path)))
+
+
+def _flipped(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.catalog import CATALOG_SCHEMA, CatalogError, catalog_notes, read_catalog
@@ -176,6 +178,53 @@ def test_a_limit_comes_before_the_lookup_and_is_spread_over_the_records(tmp_path
     table = read({"train": path}, cache, limit=4)
     assert [name.split(".")[1] for name in table["clip_id"].to_pylist()] == ["0000", "0025", "0050", "0075"]
     assert table["error_class"].null_count == 4  # the ids of all others would have been errors
+
+
+@pytest.mark.parametrize("windows", ["seeded", "segments"])
+@pytest.mark.parametrize("limit", [1, 3, 7, 10, 49, 1000])
+def test_a_limit_takes_what_a_cut_of_the_whole_list_would(tmp_path, cache, windows, limit):
+    """Also of damaged records, of videos met twice, and where the first of them is not taken."""
+    for split, count in (("train", 40), ("val", 9)):
+        (tmp_path / split).mkdir()
+        for number in range(2):
+            names = [f"{n:04d}".encode() for n in (*range(number * count // 2, count), *range(5))]
+            records = [
+                b"no record" if n % 11 == 3 else example(
+                    {"rgb": 20 + n}, id=[name], segment_start_times=[5, 0, 5], segment_end_times=[10, 5, 10]
+                )
+                for n, name in enumerate(names)
+            ]  # fmt: skip
+            write_records(tmp_path / split / f"{number}.tfrecord", *records)
+        cut = tmp_path / split / "1.tfrecord"
+        cut.write_bytes(cut.read_bytes()[:-7])
+    cache.write_text("".join(f"{number:04d}\t{number:011d}\n" for number in range(40)))
+    records = {split: tmp_path / split for split in ("train", "val")}
+    every = read(records, cache, windows=windows)
+    parts = [every.filter(pc.field("split") == split) for split in records]
+    taken = [
+        part if len(part) <= limit else part.take([place * len(part) // limit for place in range(limit)])
+        for part in parts
+    ]
+    assert {"BadRow", "DuplicateClip", None} == set(every["error_class"].to_pylist())
+    assert read(records, cache, windows=windows, limit=limit).to_pylist() == pa.concat_tables(taken).to_pylist()
+
+
+def test_a_plan_asks_nobody_and_writes_nothing(tmp_path, cache):
+    """Every connection is refused, so an id that was asked for would be an error."""
+    path = write_records(tmp_path / "a.tfrecord", *[example(id=[name.encode()]) for name in ("new1", "new2", *IDS)])
+    table = read({"train": path}, cache, plan=True)
+    assert table["error_class"].to_pylist() == [None] * 7 + ["VideoGone"]
+    assert table["source"].to_pylist()[1:3] == [
+        "https://www.youtube.com/watch?v=new2",
+        "https://www.youtube.com/watch?v=ab01YouTube",
+    ]
+    assert catalog_notes(table)[1] == (
+        "youtube8m: 2 of 8 videos count as being on YouTube, since their ids are not known yet and a plan asks for "
+        "none; the job asks, 10 a second: 0.0 hours"
+    )
+    new = tmp_path / "folder" / "ids"
+    assert read({"train": path}, new, plan=True)["error_class"].null_count == 8
+    assert not new.parent.exists()
 
 
 @pytest.mark.parametrize(

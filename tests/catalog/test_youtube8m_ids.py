@@ -248,3 +248,14 @@ def test_what_cannot_work_is_said_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CatalogError, match=r"cannot be used \(.*\); give a file for the ids found"):
         resolve_ids(["nXSc"], tmp_path / "file" / "ids", Lookup(base="http://127.0.0.1:9"))
+
+
+def test_a_long_lookup_says_how_far_it_is(service, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.catalog.youtube8m_ids._TELL_EVERY_S", 0.0)
+    said: list[str] = []
+    monkeypatch.setattr("pipeline.console.show", lambda update: said.append(f"{update.what} {update.said}"))
+    names = ["aaaa", "bbbb", "cccc"]
+    service.script = {name: [right(name)] for name in names}
+    resolve_ids(names, tmp_path / "ids", service.lookup())
+    assert said[1].startswith("YouTube-8M ids 2/3 (67 %), ")
+    assert said[1].endswith(" left")

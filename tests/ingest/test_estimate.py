@@ -1,8 +1,10 @@
 """A plan adds up the catalog and does nothing."""
 
+import pyarrow as pa
 import pytest
 
 from jobs.ingest import main
+from pipeline.catalog import CATALOG_SCHEMA
 from pipeline.command_line import override
 from pipeline.config import Config
 from pipeline.ingest.catalog import configured_catalog
@@ -55,7 +57,13 @@ def test_archives_and_addresses_are_told_apart(listed, tmp_path):
 
 def test_the_report_names_clips_bytes_hours_and_what_youtube_takes(listed):
     text = planned(listed.catalog, listed.ingest, estimate(listed.ingest, configured_catalog(listed)), cores=2)
-    for words in ("nothing has been done", "2 YouTube", "1 videos, 240 an hour", "hours on 2 cores"):
+    for words in (
+        "nothing has been done",
+        "this is an estimate, right to a factor of two",
+        "2 YouTube",
+        "1 videos, 240 an hour",
+        "hours on 2 cores",
+    ):
         assert words in text
 
 
@@ -74,6 +82,36 @@ def test_the_report_gives_the_reason_of_each_clip_that_cannot_be_used(listed, tm
     assert said[3] == "  ... and 2 more BadTimes"
 
 
+def test_a_clip_without_times_is_as_long_as_its_id_says_or_as_long_as_usual(listed):
+    names = ["k.a.3-13", "k.b.2.5-4.0", "k.c", "k.d.7-5", "folder.2019-2020"]
+    rows = [
+        dict.fromkeys(CATALOG_SCHEMA.names) | {"clip_id": n, "dataset": "k", "split": "train", "source": n}
+        for n in names
+    ]
+    for seconds, row in zip([10.0, 1.5, 10.0, 0.0, 10.0], rows, strict=True):
+        assert estimate(listed.ingest, pa.Table.from_pylist([row], CATALOG_SCHEMA)).seconds == seconds
+    timed = {**rows[0], "start_s": 1.0, "end_s": 4.5}
+    assert estimate(listed.ingest, pa.Table.from_pylist([timed, *rows], CATALOG_SCHEMA)).seconds == 35.0
+
+
+def test_of_many_files_some_are_asked_for_their_size_and_the_plan_says_so(listed, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.ingest.estimate.SAMPLED", 3)
+    paths = [tmp_path / f"{number}.mp4" for number in range(9)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes(100 * number))
+    rows = [
+        dict.fromkeys(CATALOG_SCHEMA.names)
+        | {"clip_id": f"k.{p.stem}", "dataset": "k", "split": "train", "source": str(p)}
+        for p in [*paths, paths[0]]
+    ]
+    plan = estimate(listed.ingest, pa.Table.from_pylist(rows, CATALOG_SCHEMA))
+    assert (plan.files, plan.measured, plan.fetched_bytes) == (9, 3, 9 * 400.0)
+    assert "the sizes of 3 of 9 files" in planned(listed.catalog, listed.ingest, plan, cores=2)
+    plan = estimate(listed.ingest, pa.Table.from_pylist(rows[:3], CATALOG_SCHEMA))
+    assert (plan.files, plan.measured, plan.fetched_bytes) == (3, 3, 300.0)
+    assert "the sizes of all of 3 files" in planned(listed.catalog, listed.ingest, plan, cores=2)
+
+
 def test_the_job_says_what_the_lists_spell_differently(tmp_path, capsys):
     head = "label,youtube_id,time_start,time_end,split"
     (tmp_path / "train.csv").write_text(f"{head}\narm wrestling,abcdefghijk,3,13,train\n,abcdefghijm,3,13,train\n")
@@ -87,6 +125,12 @@ def test_the_job_says_what_the_lists_spell_differently(tmp_path, capsys):
         "1 of the 1 classes of 'train' are not in 'val' (1 clip): 'arm wrestling' (near 'Arm_Wrestling')\n"
         "classes that differ in spelling alone count as different: 'Arm_Wrestling' and 'arm wrestling'\n"
     ) in said
+
+
+def test_a_plan_of_motion_shapes_renders_none(tmp_path, capsys):
+    main(["--plan", "--recipe", "demo", "--storage", str(tmp_path / "out")])
+    assert "train" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_job_plans_and_does_nothing(listed, tmp_path, capsys):

@@ -115,6 +115,42 @@ def test_a_set_of_nothing_has_a_manifest_too():
     assert manifest["bytes"] == {"video": 0, "flow": 0}
 
 
+def test_duplicates_are_grouped_as_a_plain_loop_would(original):
+    """Clips with the same packets are counted in groups, within splits and across, and the first groups are named."""
+    rng = np.random.default_rng(0)
+    packets = [f"{number:064x}" for number in rng.integers(0, 2000, 3000)]
+    packets[:100] = [None] * 100
+    good = [{**original.rows["clip-0"], "clip_id": f"c-{n:04d}", "packets_sha256": p} for n, p in enumerate(packets)]
+    for row in good:
+        row |= {"split": "val" if rng.random() < 0.2 else "train", "status": "failed" if rng.random() < 0.1 else "ok"}
+    groups: dict[str, list[dict]] = {}
+    for row in good:
+        if row["status"] == "ok" and row["packets_sha256"] is not None:
+            groups.setdefault(row["packets_sha256"], []).append(row)
+    same = [members for _, members in sorted(groups.items()) if len(members) > 1]
+    across = [len({row["split"] for row in members}) > 1 for members in same]
+    assert len(set(across)) == 2
+    expected = {
+        name: [[row["clip_id"] for row in members] for members, other in zip(same, across, strict=True) if other is way]
+        for name, way in (("within_splits", False), ("across_splits", True))
+    }
+    found = summarise(pa.Table.from_pylist(good, CLIPS_SCHEMA), {})["duplicates"]
+    assert found == {name: {"groups": len(of), "examples": of[:10]} for name, of in expected.items()}
+
+
+def test_a_hundred_thousand_groups_of_duplicates_are_no_more_work_than_one(original):
+    """Each group was compared with every other one once, which took minutes."""
+    count = 200_000
+    clips = original.clips.filter(pc.field("clip_id") == "clip-0").take([0] * count)
+    ids = pa.array([f"c-{number:06d}" for number in range(count)])
+    keys = pa.array([f"{number // 2:064x}" for number in range(count)])
+    for name, column in (("clip_id", ids), ("packets_sha256", keys)):
+        clips = clips.set_column(clips.schema.get_field_index(name), name, column)
+    found = summarise(clips, {})["duplicates"]
+    assert (found["within_splits"]["groups"], found["across_splits"]["groups"]) == (count // 2, 0)
+    assert found["within_splits"]["examples"][1] == ["c-000002", "c-000003"]
+
+
 # ---------------------------------------------------------------- digest
 def test_the_digest_does_not_depend_on_the_order_of_rows(original):
     rng = np.random.default_rng(0)

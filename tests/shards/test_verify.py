@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.shards import (
 )
 from pipeline.shards.manifest import summarise, write_manifest
 from pipeline.shards.tables import write_table
+from pipeline.spread import spread
 from tests.shards.sets import Made, make_set
 
 
@@ -65,6 +67,85 @@ def test_a_set_of_nothing_is_sound(tmp_path):
 
 def test_a_set_is_verified_at_a_uri(original):
     assert verify(f"file://{original.path}", write=lambda line: None) == Verification(4, [])
+
+
+# ---------------------------------------------------------------- on a cluster
+def spoil(made: Made) -> None:
+    """A flipped bit, a shard with a clip of another one, twice, a row group of nobody's, a shard that does not read."""
+    train, val = (read(made, f"{split}-00000.parquet") for split in ("train", "val"))
+    strange = change(val, 0, clip_id="stranger")
+    write_table(
+        pa.concat_tables([val, train.slice(0, 1), train.slice(0, 1), strange]), f"{made.path}/val-00000.parquet"
+    )
+    write_table(train.slice(1), f"{made.path}/train-00000.parquet")
+    path = Path(made.path) / "train-00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.index(made.rows["clip-0"]["video"]) + 99] ^= 1
+    path.write_bytes(content)
+    (Path(made.path) / "test-00000.parquet").write_bytes(b"PAR1 nothing PAR1")
+
+
+SPOILED = [
+    ("clip-0", "video in train-00000.parquet is not what the manifest says"),
+    ("clip-3", "2 times in the shards"),
+    ("clip-3", "in val-00000.parquet, row group 1, not in train-00000.parquet, row group 0"),
+    ("clip-3", "in val-00000.parquet, row group 2, not in train-00000.parquet, row group 0"),
+    ("clip-0", "in train-00000.parquet, row group 0, not in train-00000.parquet, row group 1"),
+    ("val-00000.parquet", "row group 3 holds stranger, no clip of this set"),
+]
+
+
+@pytest.mark.ray
+def test_a_large_set_is_checked_in_ray_tasks_which_find_the_same(made, cluster, monkeypatch):
+    spoil(made)
+    alone = verify(made.path, write=lambda line: None)
+    assert {tuple(problem) for problem in alone.problems} >= set(SPOILED)
+    assert len(alone.problems) == len(SPOILED) + 1
+    assert alone.clips == 3
+    seen: list[str] = []
+
+    def counted(function, items, lost):
+        for found in spread(function, items, lost):
+            seen.append(found.name)
+            yield found
+
+    assert verify(made.path, write=lambda line: None, spread=counted) == alone
+    assert seen == []  # a small set is not worth it
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 3)
+    lines: list[str] = []
+    assert verify(made.path, write=lines.append, spread=counted) == alone
+    assert sorted(seen) == ["test-00000.parquet", "train-00000.parquet", "val-00000.parquet", "val-00000.parquet"]
+    assert lines[-1].startswith("verify 4/4 (100 %)")
+
+
+def test_a_task_has_the_rows_of_its_shard_and_no_others(original, monkeypatch):
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 1)
+    given: dict[str, list[str]] = {}
+
+    def alone(function, items, lost):
+        for item in items:
+            given[item.name] = item.listed["clip_id"].to_pylist()
+            yield function(item)
+
+    assert verify(original.path, write=lambda line: None, spread=alone) == Verification(4, [])
+    assert given == {
+        "test-00000.parquet": ["clip-2"],
+        "train-00000.parquet": ["clip-3", "clip-0"],
+        "val-00000.parquet": ["clip-1"],
+    }
+
+
+def test_a_shard_whose_checking_kills_its_process_is_a_problem(original, monkeypatch):
+    monkeypatch.setattr(import_module("pipeline.shards.verify"), "LARGE", 1)
+
+    def deadly(function, items, lost):
+        yield from (
+            lost(item, "WorkerCrashedError") if item.name.startswith("val") else function(item) for item in items
+        )
+
+    found = verify(original.path, write=lambda line: None, spread=deadly)
+    says = "not checked: each process that read it died (WorkerCrashedError)"
+    assert found == Verification(3, [("val-00000.parquet", says)])
 
 
 # ---------------------------------------------------------------- bytes
