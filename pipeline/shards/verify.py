@@ -115,33 +115,37 @@ def verify(
     present = due.keys() & there
     each = spread if spread and len(present) >= LARGE else _in_threads
     progress = Progress("verify", len(good), write=write)
-    count, gone = 0, due.keys() - present
-    missing, times = (
-        dict[str, str](),
-        dict[str, int](),
-    )  # the shard that lacks a clip; and how often other clips are there
-    astray: dict[str, Sequence[tuple[int, str | None]]] = {}
+    results: dict[str, Checked] = {}
     for found in each(check_shard, _tasks(shards, good, present, decode), _died):
+        results[found.name] = found
         problems += found.problems
-        missing |= dict.fromkeys(found.missing, found.name)
-        times |= found.more
-        astray |= {found.name: found.strangers} if found.strangers else {}
-        if found.clips is None:
-            gone.add(found.name)
-        count += found.clips or 0
         progress.advance(due[found.name], f"{len(problems)} problems" if problems else "")
 
+    astray = {name: found.strangers for name, found in results.items() if found.strangers}
     homes = _homes(good, astray)
-    problems += [
-        Problem(name, f"row group {group} holds {clip}, no clip of this set")
-        for name, rows in astray.items()
-        for group, clip in rows
-        if clip not in homes
-    ]
     for found in each(check_shard, _second_tasks(shards, good, astray, homes, decode), _died):
         problems += found.problems
-    for clip, number in Counter(clip for rows in astray.values() for _, clip in rows if clip and clip in homes).items():
-        at_home = 0 if clip in missing or homes[clip].shard in gone else times.get(clip, 1)
+    return _settled(results, homes, problems)
+
+
+def _settled(
+    results: Mapping[str, Checked], homes: Mapping[str | None, "_Home"], problems: list[Problem]
+) -> Verification:
+    """Add what only all shards together say: which clips are nowhere, and which are in several places."""
+    problems = list(problems)
+    count = sum(found.clips or 0 for found in results.values())
+    missing = {clip: name for name, found in results.items() for clip in found.missing}
+    times = {clip: number for found in results.values() for clip, number in found.more.items()}
+    elsewhere: Counter[str] = Counter()
+    for name, found in results.items():
+        for group, clip in found.strangers:
+            if clip is not None and clip in homes:
+                elsewhere[clip] += 1
+            else:
+                problems.append(Problem(name, f"row group {group} holds {clip}, no clip of this set"))
+    for clip, number in elsewhere.items():
+        home = results.get(homes[clip].shard)
+        at_home = 0 if clip in missing or home is None or home.clips is None else times.get(clip, 1)
         times[clip] = at_home + number
         count += at_home == 0
         missing.pop(clip, None)
