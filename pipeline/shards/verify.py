@@ -21,6 +21,8 @@ import pyarrow as pa
 from pipeline.progress import Progress
 from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
 from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog, read_manifest
+from pipeline.shards.places import misplaced
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.schema import SCALARS, SHARD_SCHEMA, clips_columns
 from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
 from pipeline.storage import list_entries
@@ -105,6 +107,7 @@ def _shard(
     try:
         with open_table(f"{shards}/{name}", SHARD_SCHEMA, pre_buffer=True) as file:
             problems += _lacking(name, file.schema_arrow.names, SHARD_SCHEMA.names)
+            offsets = offsets_in(f"{shards}/{name}")
             for group in range(file.num_row_groups):
                 try:
                     row = one_clip(file, group)
@@ -118,7 +121,8 @@ def _shard(
                 found.append(clip)
                 listed = clips.slice(rows[clip], 1).to_pylist()[0]
                 problems += [Problem(clip, what) for what in _clip(row, listed, name, group, decode)]
-    except ShardError as error:
+                problems += [Problem(clip, what) for what in misplaced(row, listed, offsets[group])]
+    except (ShardError, *UNREADABLE) as error:
         return None, [Problem(name, str(error).removeprefix(f"{shards}/{name}: "))]
     return found, problems
 
