@@ -25,6 +25,8 @@ import pyarrow.compute as pc
 from pipeline.progress import Progress
 from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
 from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog, read_manifest
+from pipeline.shards.places import misplaced
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.schema import SCALARS, SHARD_SCHEMA, clips_columns
 from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
 from pipeline.storage import list_entries
@@ -245,6 +247,7 @@ def check_shard(task: Task) -> Checked:
         with open_table(f"{task.shards}/{task.name}", SHARD_SCHEMA, pre_buffer=True) as file:
             if task.groups is None:
                 problems += _lacking(task.name, file.schema_arrow.names, SHARD_SCHEMA.names)
+            offsets = offsets_in(f"{task.shards}/{task.name}")
             for group in range(file.num_row_groups) if task.groups is None else task.groups:
                 try:
                     row = one_clip(file, group)
@@ -258,7 +261,8 @@ def check_shard(task: Task) -> Checked:
                 found[clip] += 1
                 listed = task.listed.slice(places[clip], 1).to_pylist()[0]
                 problems += [Problem(clip, what) for what in _clip(row, listed, task.name, group, task.decode)]
-    except ShardError as error:
+                problems += [Problem(clip, what) for what in misplaced(row, listed, offsets[group])]
+    except (ShardError, *UNREADABLE) as error:
         return Checked(task.name, None, [Problem(task.name, str(error).removeprefix(f"{task.shards}/{task.name}: "))])
     missing = [clip for clip in places if clip not in found]
     more = {clip: number for clip, number in found.items() if number > 1}

@@ -85,8 +85,9 @@ def indices(job: Job, here: Rank) -> tuple[ClipIndex, ClipIndex]:
         ShardError: a split cannot be used.
     """
     splits = (job.config.training.train_split, job.config.training.val_split)
-    reference = shared(job.task.index(split) for split in splits) if here.rank == 0 else None
-    train, val = ray.get(broadcast_from_rank_zero(reference))
+    # In a list, because Ray would send the indices themselves in place of a reference that is an argument of its own.
+    told = [shared(job.task.index(split) for split in splits)] if here.rank == 0 else None
+    ((train, val),) = ray.get(broadcast_from_rank_zero(told))
     return train, val
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -420,3 +421,22 @@ def test_a_set_that_is_not_complete_is_refused(made):
     (Path(made.path) / "_manifest.json").unlink()
     with pytest.raises(ShardError, match=r"no _manifest\.json"):
         verify(made.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"video_offset": 5}, r"video is at byte \d+ of its shard, not at byte 5"),
+        ({"flow_offset": 2**40}, r"flow is at byte \d+ of its shard, not at byte 1099511627776"),
+        ({"flow_bytes": 7}, r"flow has \d+ bytes, not 7"),
+    ],
+)
+def test_a_place_that_leads_to_other_bytes_is_a_problem_of_its_clip(made, changes, what):
+    rows = [row | changes if row["clip_id"] == "clip-0" else row for row in made.rows.values()]
+    clips = pa.Table.from_pylist(rows, CLIPS_SCHEMA)
+    write_manifest(made.path, clips, summarise(clips, {}))
+    found = [
+        problem for problem in verify(made.path, write=lambda line: None).problems if "differ in" not in problem.what
+    ]
+    assert [problem.where for problem in found] == ["clip-0"]
+    assert re.fullmatch(what, found[0].what)
