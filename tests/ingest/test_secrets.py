@@ -44,6 +44,7 @@ def secretive(cluster, clips_dir, s3, tmp_path_factory):  # noqa: F811
             "catalog.archives.replacements": f"{server.base}/b.tar.gz?X-Amz-Signature=hunter3",
             "ingest.fetch.youtube_proxies": "me:hunter4@127.0.0.1:1",
             **FAST,
+            "ingest.max_failed": "0.5",
         }
         yield folder / "stored", override(Config(), values).resolved(), server
         server.shutdown()
