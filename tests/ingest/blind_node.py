@@ -1,6 +1,6 @@
-"""A cluster of its own, of two nodes, of which the second does not see the videos; see `test_nodes`.
+"""A cluster of its own, of two nodes, of which the second does not see the folders KIND; see `test_nodes`.
 
-python -m tests.ingest.blind_node CONFIG.yaml FOLDER
+python -m tests.ingest.blind_node FOLDER KIND=CONFIG.yaml ...
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import ray
@@ -24,31 +25,36 @@ from pipeline.shards import read_manifest
 RAY = Path(sys.executable).with_name("ray")
 
 
-def main(config: Config, folder: Path) -> None:
-    """Ingest with the blind node, and then without it; what happened goes into result.json."""
+def main(configs: dict[str, Config], folder: Path) -> None:
+    """Make each set with the blind node, and then without it; what happened goes into result.json."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    hide = 'mount -t tmpfs tmpfs "$0" && exec "$@"'  # in a mount namespace of this process and its children
+    hide = 'while [ "$0" != "$1" ]; do mount -t tmpfs tmpfs "$1"; shift; done; shift; exec "$@"'  # in its own namespace
     start = [RAY, "start", f"--address={cluster.address}", "--num-cpus=2", "--block", "--disable-usage-stats"]
     with (folder / "node.log").open("w") as log:
         node = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", hide, folder / hidden(config), *start], stdout=log, stderr=log,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            ["unshare", "-m", "sh", "-ec", hide, "--", *(folder / kind for kind in configs), "--", *start],
+            stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )  # fmt: skip
     ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
     wait(lambda: len(alive()) == 2, folder)
-    blind = next(each["NodeID"] for each in ray.nodes() if each["Resources"].get("CPU") == 2)
-    result = {"blind": blind, "seeing": ray.get_runtime_context().get_node_id()}
-    try:
-        ingest(config, configured_catalog(config), lambda line: None)
-    except IngestError as error:
-        result["message"] = str(error)
-    staged = sorted(part for part in Path(config.ingest.shards, "_staging").glob("*/*") if part.suffix != ".tmp")
-    result["staged"] = [pq.read_table(part)["status"][0].as_py() for part in staged]
+    result: dict[str, Any] = {
+        "blind": next(each["NodeID"] for each in ray.nodes() if each["Resources"].get("CPU") == 2),
+        "seeing": ray.get_runtime_context().get_node_id(),
+    }
+    for kind, config in configs.items():
+        try:
+            ingest(config, configured_catalog(config), lambda line: None)
+        except IngestError as error:
+            result[kind] = {"message": str(error)}
+        staged = sorted(part for part in Path(config.ingest.shards, "_staging").glob("*/*") if part.suffix != ".tmp")
+        result[kind]["staged"] = [pq.read_table(part)["status"][0].as_py() for part in staged]
     os.killpg(node.pid, 15)
     node.wait()
     wait(lambda: len(alive()) == 1, folder)
-    ingest(config, configured_catalog(config), lambda line: None)
-    result["splits"] = read_manifest(config.ingest.shards)["splits"]
+    for kind, config in configs.items():
+        ingest(config, configured_catalog(config), lambda line: None)
+        result[kind]["splits"] = read_manifest(config.ingest.shards)["splits"]
     (folder / "result.json").write_text(json.dumps(result))
     ray.shutdown()
     cluster.shutdown()
@@ -67,12 +73,8 @@ def wait(reached: Callable[[], bool], folder: Path, seconds: float = 150) -> Non
         time.sleep(0.2)
 
 
-def hidden(config: Config) -> str:
-    """The folder that the second node does not see: that of the videos, or of the archives."""
-    return "tars" if config.catalog.archives else "videos"
-
-
 if __name__ == "__main__":
     if not shutil.which("unshare"):
         sys.exit(3)
-    main(load(Config, Path(sys.argv[1])), Path(sys.argv[2]))
+    paths = dict(pair.split("=", 1) for pair in sys.argv[2:])
+    main({kind: load(Config, Path(path)) for kind, path in paths.items()}, Path(sys.argv[1]))

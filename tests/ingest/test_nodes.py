@@ -15,6 +15,7 @@ from pipeline.ingest.nodes import another, blind_nodes, named, node_id
 from tests.ingest.videos import make_video
 
 SPLITS = {"train": 8, "val": 4}
+KINDS = ("videos", "tars")
 SMALL = {
     "ingest.short_side": "48", "ingest.streams": "rgb", "model.streams": "rgb", "clips.crop": "48",
     "ingest.max_failed": "0",
@@ -34,28 +35,30 @@ def test_a_node_that_sees_a_file_is_not_blind(cluster, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("kind", ["videos", "tars"])
-def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_path, kind):
-    """Two real nodes; in the second one's mount namespace, the folder is empty."""
+def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_path):
+    """Two real nodes; in the second one's mount namespace, the folders of videos and archives are empty."""
     can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False)
     if can.returncode:
         pytest.skip(f"needs the right to a mount namespace: {can.stderr.decode().strip()}")
-    config = override(Config(), {"storage": str(tmp_path / "storage"), **SMALL, **catalog(tmp_path, kind)}).resolved()
-    save(config, tmp_path / "config.yaml")
-    command = [sys.executable, "-m", "tests.ingest.blind_node", tmp_path / "config.yaml", tmp_path]
+    command = [sys.executable, "-m", "tests.ingest.blind_node", tmp_path]
+    for kind in KINDS:
+        named = {"ingest.shards": str(tmp_path / f"{kind}-shards"), **SMALL, **catalog(tmp_path, kind)}
+        save(override(Config(), {"storage": str(tmp_path / "storage"), **named}).resolved(), tmp_path / f"{kind}.yaml")
+        command.append(f"{kind}={tmp_path / kind}.yaml")
     several = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # `pipeline.cluster` says no for its own
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=several)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads((tmp_path / "result.json").read_text())
-    assert f"{tmp_path}/{kind}/" in result["message"]
-    assert f"node id {result['blind'][:12]}); mount its folder there" in result["message"]
-    assert result["seeing"][:12] not in result["message"]
-    assert set(result["staged"]) <= {"ok"}  # no failure is booked
-    if kind == "videos":
-        assert result["staged"]  # what the blind node did not find was done by the other
-    assert {split: (facts["present"], facts["failed"]) for split, facts in result["splits"].items()} == {
-        "train": (8, {}), "val": (4, {}),
-    }  # fmt: skip
+    for kind in KINDS:
+        message = result[kind]["message"]
+        assert f"{tmp_path}/{kind}/" in message
+        assert f"node id {result['blind'][:12]}); mount its folder there" in message
+        assert result["seeing"][:12] not in message
+        assert set(result[kind]["staged"]) <= {"ok"}  # no failure is booked
+        assert {split: (facts["present"], facts["failed"]) for split, facts in result[kind]["splits"].items()} == {
+            "train": (8, {}), "val": (4, {}),
+        }  # fmt: skip
+    assert result["videos"]["staged"]  # what the blind node did not find was done by the other
 
 
 def catalog(folder: Path, kind: str) -> dict[str, str]:
