@@ -54,7 +54,7 @@ def test_no_stored_or_printed_byte_holds_a_secret(secretive):
     stored, config, server = secretive
     printed: list[str] = []
     manifest = ingest(config, configured_catalog(config), printed.append)
-    printed.append(ingested(config, manifest))
+    printed.append(ingested(config.ingest.shards, manifest))
     assert manifest["splits"]["val"]["present"] == 2
     failed = read_clips(config.ingest.shards, status="failed").to_pylist()
     assert {row["error_class"] for row in failed} == {"DecodeError", "TarMemberMissing"}
