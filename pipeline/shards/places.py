@@ -7,18 +7,14 @@ from pipeline.shards.row_groups import Offsets
 from pipeline.shards.schema import BLOBS
 
 
-def misplaced(row: Mapping[str, Any], listed: Mapping[str, Any], found: Offsets) -> Iterator[str]:
+def misplaced(listed: Mapping[str, Any], found: Offsets) -> Iterator[str]:
     """Yield each stream of a clip that a reader would not find by its place in the table of clips.
 
     Args:
-        row: the clip's row in the shard, with its streams.
-        listed: its row in the table of clips; a place that is None, as in sets of formats 2 and 3, is not compared.
+        listed: the clip's row in the table; a place that is None, as in sets of formats 2 and 3, is not compared.
         found: where its streams are in the shard (`row_groups.offsets_in`).
     """
     for stream in (field.name for field in BLOBS):
         stated, place = listed[f"{stream}_offset"], found[f"{stream}_offset"]
-        size, content = listed[f"{stream}_bytes"], row.get(stream)
         if stated is not None and stated != place:
             yield f"{stream} is at byte {place} of its shard, not at byte {stated}"
-        if content is not None and size != len(content):
-            yield f"{stream} has {len(content)} bytes, not {size}"

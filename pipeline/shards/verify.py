@@ -260,8 +260,8 @@ def check_shard(task: Task) -> Checked:
                     continue
                 found[clip] += 1
                 listed = task.listed.slice(places[clip], 1).to_pylist()[0]
-                problems += [Problem(clip, what) for what in _clip(row, listed, task.name, group, task.decode)]
-                problems += [Problem(clip, what) for what in misplaced(row, listed, offsets[group])]
+                faults = list(_clip(row, listed, task.name, group, task.decode))
+                problems += [Problem(clip, what) for what in faults or misplaced(listed, offsets[group])]
     except (ShardError, *UNREADABLE) as error:
         return Checked(task.name, None, [Problem(task.name, str(error).removeprefix(f"{task.shards}/{task.name}: "))])
     missing = [clip for clip in places if clip not in found]

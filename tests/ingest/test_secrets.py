@@ -44,6 +44,7 @@ def secretive(cluster, clips_dir, s3, tmp_path_factory):  # noqa: F811
             "catalog.archives.replacements": f"{server.base}/b.tar.gz?X-Amz-Signature=hunter3",
             "ingest.fetch.youtube_proxies": "me:hunter4@127.0.0.1:1",
             **FAST,
+            "ingest.max_failed": "0.5",
         }
         yield folder / "stored", override(Config(), values).resolved(), server
         server.shutdown()
@@ -53,7 +54,7 @@ def test_no_stored_or_printed_byte_holds_a_secret(secretive):
     stored, config, server = secretive
     printed: list[str] = []
     manifest = ingest(config, configured_catalog(config), printed.append)
-    printed.append(ingested(config, manifest))
+    printed.append(ingested(config.ingest.shards, manifest))
     assert manifest["splits"]["val"]["present"] == 2
     failed = read_clips(config.ingest.shards, status="failed").to_pylist()
     assert {row["error_class"] for row in failed} == {"DecodeError", "TarMemberMissing"}

@@ -428,7 +428,6 @@ def test_a_set_that_is_not_complete_is_refused(made):
     [
         ({"video_offset": 5}, r"video is at byte \d+ of its shard, not at byte 5"),
         ({"flow_offset": 2**40}, r"flow is at byte \d+ of its shard, not at byte 1099511627776"),
-        ({"flow_bytes": 7}, r"flow has \d+ bytes, not 7"),
     ],
 )
 def test_a_place_that_leads_to_other_bytes_is_a_problem_of_its_clip(made, changes, what):
