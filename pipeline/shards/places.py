@@ -12,9 +12,9 @@ def misplaced(listed: Mapping[str, Any], found: Offsets) -> Iterator[str]:
 
     Args:
         listed: the clip's row in the table; a place that is None, as in sets of formats 2 and 3, is not compared.
-        found: where its streams are in the shard (`row_groups.offsets_in`).
+        found: where its streams are in the shard (`row_groups.offsets_in`), as far as this is known.
     """
     for stream in (field.name for field in BLOBS):
-        stated, place = listed[f"{stream}_offset"], found[f"{stream}_offset"]
-        if stated is not None and stated != place:
+        stated, place = listed[f"{stream}_offset"], found.get(f"{stream}_offset")
+        if stated is not None and place is not None and stated != place:
             yield f"{stream} is at byte {place} of its shard, not at byte {stated}"

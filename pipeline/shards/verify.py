@@ -26,7 +26,7 @@ from pipeline.progress import Progress
 from pipeline.shards.codec import FLOW_FORMATS, VIDEO_FORMATS, CodecError, measure
 from pipeline.shards.manifest import CLIPS, MANIFEST, differences, read_catalog, read_manifest
 from pipeline.shards.places import misplaced
-from pipeline.shards.row_groups import offsets_in
+from pipeline.shards.row_groups import Offsets, offsets_in
 from pipeline.shards.schema import SCALARS, SHARD_SCHEMA, clips_columns
 from pipeline.shards.tables import UNREADABLE, ShardError, column_names, line, one_clip, open_table
 from pipeline.storage import list_entries
@@ -247,7 +247,7 @@ def check_shard(task: Task) -> Checked:
         with open_table(f"{task.shards}/{task.name}", SHARD_SCHEMA, pre_buffer=True) as file:
             if task.groups is None:
                 problems += _lacking(task.name, file.schema_arrow.names, SHARD_SCHEMA.names)
-            offsets = offsets_in(f"{task.shards}/{task.name}")
+            offsets = _offsets(task, problems)
             for group in range(file.num_row_groups) if task.groups is None else task.groups:
                 try:
                     row = one_clip(file, group)
@@ -261,12 +261,21 @@ def check_shard(task: Task) -> Checked:
                 found[clip] += 1
                 listed = task.listed.slice(places[clip], 1).to_pylist()[0]
                 faults = list(_clip(row, listed, task.name, group, task.decode))
-                problems += [Problem(clip, what) for what in faults or misplaced(listed, offsets[group])]
-    except (ShardError, *UNREADABLE) as error:
+                problems += [Problem(clip, what) for what in faults or misplaced(listed, offsets.get(group, {}))]
+    except ShardError as error:
         return Checked(task.name, None, [Problem(task.name, str(error).removeprefix(f"{task.shards}/{task.name}: "))])
     missing = [clip for clip in places if clip not in found]
     more = {clip: number for clip, number in found.items() if number > 1}
     return Checked(task.name, len(found), problems, missing, more, strangers)
+
+
+def _offsets(task: Task, problems: list[Problem]) -> dict[int, Offsets]:
+    """Return where the streams of each row group are; if that does not read, it is a problem of the shard."""
+    try:
+        return dict(enumerate(offsets_in(f"{task.shards}/{task.name}")))
+    except UNREADABLE as error:
+        problems.append(Problem(task.name, f"where its streams begin does not read: {line(error)}"))
+        return {}
 
 
 def _clip(row: dict[str, Any], listed: dict[str, Any], shard: str, group: int, decode: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pipeline.shards import (
     verify,
 )
 from pipeline.shards.manifest import summarise, write_manifest
+from pipeline.shards.row_groups import offsets_in
 from pipeline.shards.tables import write_table
 from pipeline.spread import spread
 from tests.shards.sets import Made, make_set
@@ -180,8 +181,9 @@ def test_a_stream_that_was_dropped_is_found(made):
 def test_bytes_that_do_not_decode_are_found_even_where_the_digest_is_theirs(made, stream):
     content = b"not a video " * 40
     values = {stream: content, f"{stream}_sha256": hashlib.sha256(content).hexdigest(), f"{stream}_bytes": len(content)}
-    relist(made, "clip-1", **{name: value for name, value in values.items() if name != stream})
     write_table(change(read(made, "val-00000.parquet"), 0, **values), f"{made.path}/val-00000.parquet")
+    (places,) = offsets_in(f"{made.path}/val-00000.parquet")
+    relist(made, "clip-1", **{name: value for name, value in values.items() if name != stream}, **places)
     ((where, what),) = faults(made)
     assert where == "clip-1"
     assert what.startswith(f"{stream}: stored clip does not decode")
