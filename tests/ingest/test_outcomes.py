@@ -163,9 +163,9 @@ def test_an_extreme_aspect_does_not_blow_up_in_the_resize(tmp_path):
 def test_a_child_that_needs_too_much_memory_says_too_large(clips_dir):
     code = "import pipeline.ingest.decode.child_process as child; child.MEMORY = 4 << 20; child._serve()"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno()) as process:
+    with theirs, subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno()) as process, ours:
         theirs.close()
-        assert ours.recv(100) == b"started"
+        assert ours.recv(1 << 16)  # what is in force of the jail
         with Path("/dev/null").open("wb") as file:
             request = [64, str(clips_dir / "street_10s.mp4"), None, None, 25, 256, 300.0]
             socket.send_fds(ours, [json.dumps(request).encode()], [file.fileno()])
