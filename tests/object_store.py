@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 
 KEYS = {"aws_access_key_id": "name", "aws_secret_access_key": "secret"}
 BUCKET = "clips"
+ASKED = 5  # times
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -36,11 +37,24 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.failures:
             self.answer(self.server.failures.pop(0), {}, b"")
             return
-        connection = http.client.HTTPConnection(*self.server.behind)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        reply = connection.getresponse()
-        self.answer(reply.status, dict(reply.getheaders()), reply.read())
-        connection.close()
+        self.answer(*self.behind(body))
+
+    def behind(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """The answer of the service, which is asked again if it has failed, so that every request counts once."""
+        for attempt in range(ASKED):
+            connection = http.client.HTTPConnection(*self.server.behind)
+            try:
+                connection.request(self.command, self.path, body, dict(self.headers))
+                reply = connection.getresponse()
+                content = reply.read()
+                if reply.status < 500 or attempt + 1 == ASKED:
+                    return reply.status, dict(reply.getheaders()), content
+            except (OSError, http.client.HTTPException):
+                if attempt + 1 == ASKED:
+                    raise
+            finally:
+                connection.close()
+        raise AssertionError
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815
 
@@ -71,6 +85,7 @@ class Store(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -250,6 +250,7 @@ def test_the_runs_say_what_they_are_and_what_they_came_to(trained):
 @pytest.mark.ray
 def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trained):
     mlflow.set_tracking_uri(trained.tracking.uri)
+    mlflow.set_registry_uri(trained.tracking.uri)  # a job that another test ran in this process has set its own
     info = mlflow.models.get_model_info(MODEL)
     assert [str(column.type) for column in info.signature.inputs] == ["DataType.binary"]
     assert "probabilities" in str(info.signature.outputs)
