@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 KEYS = {"aws_access_key_id": "name", "aws_secret_access_key": "secret"}
 BUCKET = "clips"
 ASKED = 5  # times
+AGAIN = 4  # requests of each kind
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,6 +108,16 @@ class Store(ThreadingHTTPServer):
     def counts(self) -> dict[str, int]:
         """How many requests of each kind there were."""
         return dict(Counter(kind for kind, _ in self.asked))
+
+    def took(self, **most: int) -> bool:
+        """Whether there were as many requests of each kind, and no others; a few may have been sent again.
+
+        obstore sends a request again if its connection broke, which happens on a machine that is busy.
+        """
+        counts, kinds = self.counts, {kind.replace("_", " "): number for kind, number in most.items()}
+        return counts.keys() == kinds.keys() and all(
+            number <= counts[kind] <= number + AGAIN for kind, number in kinds.items()
+        )
 
     @property
     def environment(self) -> dict[str, str]:

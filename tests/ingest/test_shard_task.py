@@ -79,7 +79,7 @@ def test_a_task_makes_its_shard_and_one_that_was_killed_leaves_nothing_else(shar
 @pytest.mark.parametrize("shards", ["store"], indirect=True)
 def test_a_shard_in_a_store_takes_two_requests_a_clip(shards, store):
     assert task(shards).do(Unit(SHARD, clips(64), True, True), False, Told()) == 0
-    assert store.counts == {"PUT": 64 + 2, "GET": 64, "POST delete": 1}
+    assert store.took(PUT=64 + 2, GET=64, POST_delete=1)
     store.asked.clear()
     assert list_staging(shards).finished == {SHARD}
     assert store.counts == {"GET LIST": 1}

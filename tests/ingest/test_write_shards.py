@@ -74,10 +74,10 @@ def test_a_shard_of_failed_clips_has_a_list_and_no_file(shards):
 @pytest.mark.parametrize("shards", ["store"], indirect=True)
 def test_a_shard_of_64_clips_needs_64_reads_two_writes_and_one_deletion(shards, store):
     rows = [stage(shards, number) for number in range(CLIPS)]
-    assert store.counts == {"PUT": CLIPS}
+    assert store.took(PUT=CLIPS)
     store.asked.clear()
     write_shard(shards, "train-00000", parts(rows))
-    assert store.counts == {"GET": CLIPS, "PUT": 2, "POST delete": 1}
+    assert store.took(GET=CLIPS, PUT=2, POST_delete=1)
     store.asked.clear()
     assert isinstance(read_list(list_of(shards, "train-00000")), pa.Table)
     assert store.counts == {"GET": 1}
