@@ -146,7 +146,7 @@ def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):
             "ingest.streams": "rgb", "ingest.allow_leaks": "true", "model.streams": "rgb",
             "clips.frames": "64", "clips.crop": "224",
             "training.batch_size": "1", "training.steps": "2", "training.epochs": "1", "evaluation.val_frames": "16",
-            "resources.workers": "1", "resources.loader_cpus": "0.5",
+            "resources.workers": "1", "resources.worker_cpus": "0.5", "resources.loader_cpus": "0.5",
         },
     ).resolved()  # fmt: skip
     ingest(config, configured_catalog(config), write=lambda line: None)
