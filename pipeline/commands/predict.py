@@ -69,17 +69,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _file(word: str) -> str:
     """Return a command-line argument with ./ before a file name that begins with dashes, as YouTube ids may."""
-    short = word in ("-", "--", "-h") or word[1:].isdecimal()
-    long = word.startswith("--") and not Path(word).exists() and _is_option(word[2:].partition("=")[0])
-    return word if short or long or not word.startswith("-") else f"./{word}"
+    section, dot, _ = word.removeprefix("--").partition("=")[0].partition(".")
+    if word in ("-", "--", "-h") or word[1:].isdecimal() or not word.startswith("-"):
+        return word
+    if word.startswith("--") and not Path(word).exists():
+        from pipeline.config import Config  # an option of another command, such as --training.epochs, is no file
 
-
-def _is_option(name: str) -> bool:
-    """Return whether the name of an option is meant, such as `top` or `training.epochs`, and not that of a file."""
-    from pipeline.config import Config
-
-    section, dot, _ = name.partition(".")
-    return not dot or section in Config.__dataclass_fields__
+        return word if not dot or section in Config.__dataclass_fields__ else f"./{word}"
+    return f"./{word}"
 
 
 def _registry(tracking: str) -> str:
