@@ -15,19 +15,8 @@ from pipeline.ingest.videos import remote, video
 from pipeline.shards.manifest import read_list
 from pipeline.storage import exists, list_below, make_folder, read_bytes
 from tests.ingest.test_attempts import Killed, Told
-from tests.object_store import BUCKET
 
 SHARD = "train-00000"
-
-
-@pytest.fixture(params=["disk", "store"])
-def shards(request, tmp_path, monkeypatch) -> str:
-    if request.param == "disk":
-        make_folder(f"{tmp_path}/set/_staging")
-        return f"{tmp_path}/set"
-    for name, value in request.getfixturevalue("store").environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{tmp_path.name}"
 
 
 def clips(count: int, bad: int = 0) -> pa.Table:
@@ -53,15 +42,15 @@ def killed_at(clip: str):
     return work
 
 
-def task(shards: str, work=convert, **changes) -> ShardTask:
-    return ShardTask(shards, work, None, None, **changes)
+def task(folder: str, work=convert, **changes) -> ShardTask:
+    return ShardTask(folder, work, None, None, **changes)
 
 
-def test_a_task_makes_its_shard_and_one_that_was_killed_leaves_nothing_else(shards, tmp_path):
+def test_a_task_makes_its_shard_and_one_that_was_killed_leaves_nothing_else(folder, tmp_path):
     whole = Unit(SHARD, clips(6, bad=1), True, True)
-    assert task(shards).do(whole, False, Told()) == 0
-    expected = read_bytes(f"{shards}/{SHARD}.parquet")
-    again = f"{shards}-again"
+    assert task(folder).do(whole, False, Told()) == 0
+    expected = read_bytes(f"{folder}/{SHARD}.parquet")
+    again = f"{folder}-again"
     make_folder(f"{again}/_staging")
     with pytest.raises(Killed):
         task(again, killed_at("k.3")).do(whole, False, Told())
@@ -76,39 +65,39 @@ def test_a_task_makes_its_shard_and_one_that_was_killed_leaves_nothing_else(shar
     assert task(again, killed_at("k.0")).do(whole, True, Told()) == 0  # killed after its list was written
 
 
-@pytest.mark.parametrize("shards", ["store"], indirect=True)
-def test_a_shard_in_a_store_takes_two_requests_a_clip(shards, store):
-    assert task(shards).do(Unit(SHARD, clips(64), True, True), False, Told()) == 0
+@pytest.mark.parametrize("folder", ["store"], indirect=True)
+def test_a_shard_in_a_store_takes_two_requests_a_clip(folder, store):
+    assert task(folder).do(Unit(SHARD, clips(64), True, True), False, Told()) == 0
     assert store.took(PUT=64 + 2, GET=64, POST_delete=1)
     store.asked.clear()
-    assert list_staging(shards).finished == {SHARD}
+    assert list_staging(folder).finished == {SHARD}
     assert store.counts == {"GET LIST": 1}
 
 
-def test_a_listed_file_that_is_not_found_is_left_to_a_later_pass(shards):
+def test_a_listed_file_that_is_not_found_is_left_to_a_later_pass(folder):
     def unseen(row: dict) -> dict:
         failure = {"status": "failed", "error_class": "FileNotFound", "error_message": "nowhere"}
         return {**row, **failure} if row["clip_id"] == "k.1" else convert(row)
 
     whole = Unit(SHARD, clips(3), True, True)
     told = Told()
-    assert task(shards, unseen).do(whole, False, told) == 1
-    assert not exists(f"{shards}/{SHARD}.parquet")
-    assert task(shards, unseen, listed=False).do(whole, True, Told()) == 0
-    rows = read_list(f"{shards}/_staging/{SHARD}.clips").to_pylist()
+    assert task(folder, unseen).do(whole, False, told) == 1
+    assert not exists(f"{folder}/{SHARD}.parquet")
+    assert task(folder, unseen, listed=False).do(whole, True, Told()) == 0
+    rows = read_list(f"{folder}/_staging/{SHARD}.clips").to_pylist()
     assert [row["error_class"] for row in rows] == [None, "FileNotFound", None]
 
 
-def test_parts_are_joined_by_a_task_that_does_no_clips(shards):
+def test_parts_are_joined_by_a_task_that_does_no_clips(folder):
     for part in (clips(6).slice(0, 4), clips(6).slice(4)):
-        assert task(shards).do(Unit(SHARD, part, False, True), False, Told()) == 0
-    assert task(shards, None).do(Unit(SHARD, clips(7), True, False), True, Told()) == 1  # one was never staged
-    assert not exists(f"{shards}/{SHARD}.parquet")
-    assert task(shards, None).do(Unit(SHARD, clips(6), True, False), True, Told()) == 0
-    other = f"{shards}-other"
+        assert task(folder).do(Unit(SHARD, part, False, True), False, Told()) == 0
+    assert task(folder, None).do(Unit(SHARD, clips(7), True, False), True, Told()) == 1  # one was never staged
+    assert not exists(f"{folder}/{SHARD}.parquet")
+    assert task(folder, None).do(Unit(SHARD, clips(6), True, False), True, Told()) == 0
+    other = f"{folder}-other"
     make_folder(f"{other}/_staging")
     task(other).do(Unit(SHARD, clips(6), True, True), False, Told())
-    assert read_bytes(f"{shards}/{SHARD}.parquet") == read_bytes(f"{other}/{SHARD}.parquet")
+    assert read_bytes(f"{folder}/{SHARD}.parquet") == read_bytes(f"{other}/{SHARD}.parquet")
 
 
 def test_a_halted_task_stops_before_its_next_clip(tmp_path):
