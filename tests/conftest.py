@@ -67,10 +67,13 @@ def store(_store: Store) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The session's one Ray cluster: four logical CPUs, so that two trials fit on two cores."""
+    """The session's one Ray cluster: four logical CPUs, so that two trials fit on two cores.
+
+    It has a dashboard as a user's has: without it, Ray Train does not free the place of a trial that Tune stops.
+    """
     set_variables(local=True)
     with forked_workers(tmp_path_factory.mktemp("ray")):
-        ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+        ray.init("local", num_cpus=4, logging_level="ERROR", log_to_driver=False)
         yield
         ray.shutdown()
 

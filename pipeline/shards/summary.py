@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from pipeline.escaping import MESSAGE, one_line
 from pipeline.shards.classes import comparison
-from pipeline.shards.manifest import labels_of, read_catalog, read_manifest, summarise
+from pipeline.shards.manifest import MANIFEST, labels_of, read_catalog, read_manifest, summarise
 from pipeline.shards.overlaps import by_split
 from pipeline.shards.verify import Verification
 from pipeline.table import table
@@ -14,8 +14,9 @@ CROP = 112  # side of the crop in the folder recipes, in pixels
 
 def inspected(shards: str, verification: Verification, shown: int = 10) -> str:
     """Format the counts of each split as a table, then the notes on the set and its first problems, a line each."""
-    clips, stored = read_catalog(shards), read_manifest(shards)
-    manifest = summarise(clips, {}, classes=labels_of(clips, stored["labels"]))
+    clips, manifest = read_catalog(shards), read_manifest(shards)
+    if any(where == MANIFEST for where, _ in verification.problems):  # the table shows what is there
+        manifest = summarise(clips, {}, classes=labels_of(clips, manifest["labels"]))
     rows: list[list[object]] = [["split", "expected", "present", "failed", "frames", "classes"]]
     for split, counts in manifest["splits"].items():
         failed = counts["expected"] - counts["present"]

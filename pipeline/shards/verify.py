@@ -125,8 +125,11 @@ def verify(
 
     astray = {name: found.strangers for name, found in results.items() if found.strangers}
     homes = _homes(good, astray)
+    astray = {name: rows for name, rows in astray.items() if any(clip in homes for _, clip in rows)}
+    progress = Progress("verify shards with clips of others", len(astray), write=write)
     for found in each(check_shard, _second_tasks(shards, good, astray, homes, decode), _died):
         problems += found.problems
+        progress.advance()
     return _settled(results, homes, problems)
 
 
@@ -206,9 +209,9 @@ def _second_tasks(
 ) -> Iterator[Task]:
     """Yield a task for each shard that has clips of other shards, with the rows of these clips."""
     for name, rows in astray.items():
-        if groups := tuple(group for group, clip in rows if clip in homes):
-            listed = good.take(sorted({homes[clip].row for _, clip in rows if clip in homes}))
-            yield Task(shards, name, listed, decode, groups)
+        groups = tuple(group for group, clip in rows if clip in homes)
+        listed = good.take(sorted({homes[clip].row for _, clip in rows if clip in homes}))
+        yield Task(shards, name, listed, decode, groups)
 
 
 def _in_threads(

@@ -15,9 +15,10 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
-from pipeline.training.failures import EndAtOnce, explained
+from pipeline.training.failures import EndAtOnce, TrainingError, explained
 from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
+from pipeline.training.old_controller import SignFolder, StillThereError, ended, wait_for_its_end
 from pipeline.training.wait_for_workers import WaitForRoom
 
 RESIZE_S = 600.0  # seconds between checks for room for more workers; adding them loses the steps since the checkpoint
@@ -80,6 +81,7 @@ def train_stream(
             checkpoint_config=_keep(config.training),
             callbacks=[
                 _Heard(console.label()),
+                SignFolder(f"{folder}/{stream}"),
                 KeepCopy(f"{folder}/{stream}"),
                 *callbacks,
                 EndAtOnce(),
@@ -88,6 +90,10 @@ def train_stream(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
+    try:
+        wait_for_its_end(f"{folder}/{stream}")
+    except StillThereError as error:
+        raise TrainingError(f"{stream}: {error}") from error
     tidy(f"{folder}/{stream}")
     try:
         with address_handed_on():
@@ -96,8 +102,10 @@ def train_stream(
         trainer.end()
         raise
     except ray.train.TrainingFailedError as error:
+        ended(f"{folder}/{stream}")
         tidy(f"{folder}/{stream}")
         raise explained(error, config, stream, folder) from error
+    ended(f"{folder}/{stream}")
     kept = result.best_checkpoints  # in the order of training
     best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
     return Trained(stream, best.path, metrics, result.return_value or [metrics])

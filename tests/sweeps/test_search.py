@@ -1,9 +1,11 @@
 """A real Tune run: intermediate results reach ASHA, every trial is a child run, the parent has table and picture."""
 
 import csv
+import time
 from pathlib import Path
 
 import pytest
+import ray
 
 from pipeline.cluster import connect
 from pipeline.command_line import override
@@ -75,3 +77,7 @@ def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_pa
     assert str(best["seconds"]) in swept(sweep, result)
     winner = load(Config, Path(keep_winner(base, result)))
     assert winner == trial_config(base, best, name="")
+    end = time.monotonic() + 60
+    while any(group["state"] != "REMOVED" for group in ray.util.placement_group_table().values()):
+        assert time.monotonic() < end, "the workers of a trial that Tune stopped keep their place"
+        time.sleep(0.5)
