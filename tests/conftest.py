@@ -1,6 +1,7 @@
 """What the tests share: the folders of real input, one Ray cluster, one small shard set of motion shapes."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def real_input(variable: str, name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no {folder}: set {variable} to the folder of real input")
     return folder
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose contents end with the test, so that the whole suite fits on a small disk.
+
+    The folder itself stays, and so its name is not used again: MLflow remembers a database by its path.
+    """
+    yield tmp_path
+    for entry in tmp_path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)

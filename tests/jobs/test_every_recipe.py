@@ -7,6 +7,7 @@ last epoch, where two parts met for the first time.
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,8 @@ def walk(script: str, name: str, wanted: dict[str, str], video: Path, capsys) ->
     assert (again.digest, again.protocol, again.labels) == (first.digest, first.protocol, first.labels)
     for stream, logits in first.logits.items():
         assert again.logits[stream] == pytest.approx(logits, rel=1e-3, abs=1e-3)
+    for kept in (f"runs/{name}", "evaluations"):  # half a GB of checkpoints
+        shutil.rmtree(f"{wanted['storage']}/{kept}")
 
 
 def artifacts(client: MlflowClient, run_id: str, folder: str) -> list[str]:
