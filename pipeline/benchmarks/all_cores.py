@@ -1,4 +1,7 @@
-"""Loader speed on all cores, by the clock: Ray tasks against a torch DataLoader whose workers read with a peer."""
+"""Loader speed on all cores, by the clock.
+
+Ray tasks race a torch DataLoader whose workers read with a peer, or one shard set races another that lies elsewhere.
+"""
 
 import time
 from collections import deque
@@ -16,7 +19,8 @@ from pipeline.benchmarks.peer import PeerWindows
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import load_batches
 from pipeline.clips.sampling import TrainingSampler
-from pipeline.config import IngestConfig
+from pipeline.config import ClipsConfig, IngestConfig
+from pipeline.masking import masked
 
 TAKEN = 0.8  # share of the loader's windows that a training uses while its waiting time is measured
 
@@ -76,6 +80,44 @@ def compare(
                 dataloader=windows / peer_s if peer_s else None,
                 ratio=peer_s / ray_s if peer_s else None,
             )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Loader speed from one shard set, in windows a second of all cores together, by the clock."""
+
+    shards: str
+    window: str
+    windows: float
+    ratio: float
+    """Speed relative to the first set."""
+
+
+def places(
+    sets: Sequence[str], split: str, clips: ClipsConfig, windows: int, batch_size: int, repeats: int
+) -> list[Place]:
+    """Measure random windows of RGB from shard sets in turn, such as one set on a disk and its copy in a store.
+
+    Args:
+        sets: folders or URIs of the sets.
+        split: the split whose clips are read.
+        clips: size of the windows.
+        windows: number of windows in a pass, taken from all clips in turn.
+        batch_size: number of windows in a batch.
+        repeats: number of passes over each set; the fastest counts.
+    """
+    batches = [np.arange(start, min(start + batch_size, windows)) for start in range(0, windows, batch_size)]
+    indices = [ClipIndex.load(shards, split) for shards in sets]
+    passes = [
+        partial(
+            load_batches, taken(index, np.arange(windows) % len(index)), ("rgb",), batches,
+            TrainingSampler(clips, 0, 0), cpus=1,
+        )
+        for index in indices
+    ]  # fmt: skip
+    turns = [[_fastest(1, load) for load in passes] for _ in range(repeats)]  # in turn, as a machine's speed changes
+    rates = (windows / np.min(turns, axis=0)).tolist()
+    return [Place(masked(uri), name(clips), rate, rate / rates[0]) for uri, rate in zip(sets, rates, strict=True)]
 
 
 def _fastest(repeats: int, load: Callable[[], Iterable[object]]) -> float:

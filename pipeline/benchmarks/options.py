@@ -8,13 +8,15 @@ TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 
 def add_pieces(whole: argparse.ArgumentParser) -> None:
     """Add a subcommand with its own options for each benchmark."""
-    pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,train}")
-    flow, ingest, loader, train = (pieces.add_parser(name) for name in ("flow", "ingest", "loader", "train"))
+    pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,sets,train}")
+    flow, ingest, loader, sets, train = (
+        pieces.add_parser(name) for name in ("flow", "ingest", "loader", "sets", "train")
+    )
     for piece in (flow, ingest, loader):
         piece.add_argument("files", nargs="+", type=Path, metavar="CLIP", help="video files of any kind")
     for piece in (flow, ingest):
         piece.add_argument("--pairs", type=int, default=4, help="neighbouring pairs of each clip for flow")
-    for piece in (flow, ingest, loader, train):
+    for piece in (flow, ingest, loader, sets, train):
         piece.add_argument("--repeats", type=int, default=2, help="turns of each; the fastest counts")
         piece.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     flow.add_argument("--processes", type=int, default=1, help="also measure as many processes of cpu at once")
@@ -24,6 +26,13 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
     loader.add_argument("--seconds", type=float, default=4.0, help="length of the clips with flow")
     ingest.add_argument("--lengths", default="", help="only measure memory, on copies of so many seconds: 10,30,60")
     ingest.add_argument("--tiny", type=int, default=3000, help="tiny clips of the run whose memory is measured")
+    sets.add_argument(
+        "sets", nargs="+", metavar="SHARDS", help="folders or URIs of shard sets; the first is the measure"
+    )
+    sets.add_argument("--split", default="train", help="split whose clips are read (%(default)s)")
+    sets.add_argument("--windows", type=int, default=256, help="windows of a turn, from all clips in turn")
+    sets.add_argument("--frames", type=int, default=16, help="of a window")
+    sets.add_argument("--crop", type=int, default=112, help="side of a window in pixels")
     train.add_argument("--networks", default=",".join(TRAIN), help="names, with commas between (%(default)s)")
     train.add_argument("--frames", type=int, help="of a clip; the paper's, unless given")
     train.add_argument("--crop", type=int, help="side of a clip; the paper's, unless given")

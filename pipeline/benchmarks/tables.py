@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, long_clips, peer, throughput, train
-from pipeline.config import IngestConfig, TrainingConfig
+from pipeline.config import ClipsConfig, IngestConfig, TrainingConfig
 
 Tables = Iterator[tuple[Iterable[Any], str]]
 
@@ -54,6 +54,13 @@ def of_loader(given: Namespace) -> Tables:
         yield all_cores.compare(files, rgb, peers, 4 * given.clips, 8, turns), note
 
 
+def of_sets(given: Namespace) -> Tables:
+    """Measure windows of RGB on all cores from shard sets that are there; Ray must be running."""
+    clips = ClipsConfig(frames=given.frames, crop=given.crop)
+    note = "windows a second of all cores; ratio: to the first set"
+    yield all_cores.places(given.sets, given.split, clips, given.windows, 8, given.repeats), note
+
+
 def of_train(given: Namespace) -> Tables:
     """Measure training steps; if a shard set is given, also training from it, for which Ray must be running."""
     names = given.networks.split(",")
@@ -72,7 +79,7 @@ def needs_ray(given: Namespace) -> bool:
     """Return whether a benchmark needs Ray."""
     if getattr(given, "lengths", ""):
         return False
-    return given.what in ("ingest", "loader") or bool(getattr(given, "shards", None))
+    return given.what in ("ingest", "loader", "sets") or bool(getattr(given, "shards", None))
 
 
-TABLES = {"flow": of_flow, "ingest": of_ingest, "loader": of_loader, "train": of_train}
+TABLES = {"flow": of_flow, "ingest": of_ingest, "loader": of_loader, "sets": of_sets, "train": of_train}

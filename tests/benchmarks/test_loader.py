@@ -1,6 +1,7 @@
 """The benchmark of the loader measures the same windows both ways; its figures are not looked at."""
 
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -86,3 +87,13 @@ def test_all_cores_are_measured(files, index, monkeypatch):
     assert (line.window, line.cores) == ("8x224x224", 4)
     assert line.ray > 0
     assert line.wait < 100
+
+
+@pytest.mark.ray
+def test_a_set_on_a_disk_and_its_copy_are_measured_side_by_side(index, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(index.shards, copy)
+    lines = all_cores.places([index.shards, str(copy)], "train", SMALL[0], windows=4, batch_size=2, repeats=1)
+    assert [(line.shards, line.window) for line in lines] == [(index.shards, "8x224x224"), (str(copy), "8x224x224")]
+    assert lines[0].ratio == 1
+    assert lines[1].ratio == lines[1].windows / lines[0].windows > 0
