@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.rows import ARCHIVES, CATALOG_SCHEMA
-from pipeline.shards.overlaps import video_of
+from pipeline.shards.overlaps import videos_of
 
 LAYOUT = "videos together"
 """What the plan of a set says about its layout. Sets of before have no word on it: they cut a video between shards."""
@@ -82,7 +82,8 @@ def layout_of(catalog: pa.Table, size: int) -> Layout:
     splits = sorted(pc.unique(catalog["split"]).to_pylist())
     split = pc.index_in(catalog["split"], pa.array(splits, pa.string())).to_numpy().astype(np.int64)
     ids = catalog["clip_id"].to_pylist()
-    video = pa.array(map(video_of, ids), pa.string()).dictionary_encode().indices.to_numpy().astype(np.int64)
+    videos = videos_of(catalog["clip_id"]).combine_chunks()
+    video = videos.dictionary_encode().indices.to_numpy().astype(np.int64)
     video += split * (int(video.max(initial=0)) + 1)
     order = np.lexsort((*_digests(ids), split))
     _, first, member = np.unique(video[order], return_index=True, return_inverse=True)

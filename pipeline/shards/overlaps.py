@@ -26,11 +26,6 @@ def videos_of(clip_ids: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-def video_of(clip_id: str) -> str:
-    """Return the video of one clip, as `videos_of` does for many."""
-    return str(videos_of(pa.chunked_array([[clip_id]]))[0].as_py())
-
-
 def overlaps(a: str, b: str) -> pa.Table:
     """Find pairs of readable clips, one from each set, that come from the same video, in the order of their ids.
 

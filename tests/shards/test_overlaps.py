@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.shards import CLIPS_SCHEMA, overlaps
 from pipeline.shards.manifest import summarise, write_manifest
-from pipeline.shards.overlaps import video_of, videos_of
+from pipeline.shards.overlaps import videos_of
 
 PACKETS = pa.field("packets_sha256", pa.string())
 
@@ -48,7 +48,6 @@ def listed(folder: Path, clips: list[tuple[str, str]], failed: str = "", packets
     ],
 )
 def test_a_youtube_id_is_one_video_everywhere_other_names_only_in_their_data_set(clip, video):
-    assert video_of(clip) == video
     assert videos_of(pa.chunked_array([[clip, clip], [clip]])).to_pylist() == [video] * 3
 
 
