@@ -295,18 +295,21 @@ def test_mlflow_predicts_from_a_process_of_its_own(trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_job_submitted_to_a_head_runs_there_and_needs_absolute_paths(tiny, tmp_path):
-    submit = [str(CHECKOUT / "infra" / "local" / "submit.sh"), "python", "jobs/ingest.py"]
+    """Three commands in one job, since a head takes half a minute of a processor to start."""
     small = override(tiny, {"storage": str(tmp_path), "ingest.shards": str(tmp_path / "shards"), "catalog.limit": "3"})
     save(small, tmp_path / "config.yaml")
-    done = subprocess.run([*submit, "--config", str(tmp_path / "config.yaml")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "shards" / "_manifest.json").exists()
+    commands = [
+        ["python", "jobs/ingest.py", "--config", str(tmp_path / "config.yaml")],
+        ["python", "-c", "from pipeline.tracking.source import source_tags; print(source_tags())"],
+        ["python", "jobs/ingest.py", "--recipe", "demo", "--storage", "outputs"],
+    ]
+    submit = [str(CHECKOUT / "infra" / "local" / "submit.sh"), "sh", "-c", " && ".join(map(shlex.join, commands))]
+    done = subprocess.run(submit, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert (tmp_path / "shards" / "_manifest.json").exists(), said
     assert f"  .venv/bin/python jobs/inspect_shards.py {tmp_path}/shards" in done.stdout  # as it can be copied here
-    asked = [submit[0], "python", "-c", "from pipeline.tracking.source import source_tags; print(source_tags())"]
-    told = subprocess.run(asked, capture_output=True, text=True)
-    tags = ast.literal_eval(next(line for line in told.stdout.splitlines() if line.startswith("{")))
+    tags = ast.literal_eval(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     assert tags["mlflow.source.git.commit"] == commit(CHECKOUT / "pipeline" / "__init__.py")  # though it has no .git
     assert (tags["mlflow.source.type"], tags["code_digest"]) == ("JOB", code_digest())
-    refused = subprocess.run([*submit, "--recipe", "demo", "--storage", "outputs"], capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "--storage outputs: a submitted job needs an absolute path or a URI" in refused.stdout + refused.stderr
+    assert done.returncode != 0
+    assert "--storage outputs: a submitted job needs an absolute path or a URI" in said
