@@ -62,7 +62,7 @@ def ended(folder: str) -> None:
 def _alive(actor: str) -> bool:
     """Return whether an actor of this cluster is alive; an actor of another cluster is not."""
     try:
-        state = get_actor(actor)
+        state = get_actor(actor, address=ray.get_runtime_context().gcs_address)
     except (RayStateApiException, RayError, OSError):  # a cluster without a dashboard does not say
         return False
     return state is not None and state.state != "DEAD"
