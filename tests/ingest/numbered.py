@@ -44,6 +44,7 @@ def numbered(
     sound: tuple[float, float] | None = None,
     form: str | None = None,
     first: int = 0,
+    sound_first: bool = False,
 ) -> Path:
     """A video at 25 a second.
 
@@ -58,12 +59,18 @@ def numbered(
         sound: first and last second of noise beside it; none where it is left out.
         form: the muxer, where the name's ending does not say it.
         first: number of the first picture.
+        sound_first: whether the sound is the file's first stream, as in many files from phones and websites.
     """
     voices = {".avi": "pcm_s16le", ".webm": "libopus", ".ts": "mp2", ".mpg": "mp2", ".vob": "mp2"}
     with av.open(str(path), "w", format=form, options=container or {}) as output:
+
+        def voice_of_output() -> av.AudioStream | None:
+            return output.add_stream(voices.get(path.suffix, "aac"), rate=48000, layout="stereo") if sound else None
+
+        voice = voice_of_output() if sound_first else None
         stream = output.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
-        voice = output.add_stream(voices.get(path.suffix, "aac"), rate=48000, layout="stereo") if sound else None
+        voice = voice or voice_of_output()
         packets = []
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(first + index), format="rgb24").reformat(format=pixels)

@@ -131,7 +131,7 @@ class Reader:
     def _of_stream(self) -> Iterator[av.Packet]:
         """Yield the stream's packets, and note where the other streams end."""
         for packet in _demuxed(self._container):
-            if packet.stream_index == self._stream.index:
+            if packet.stream.index == self._stream.index:  # `stream_index` of the packets that flush is 0
                 yield packet
             elif packet.size:
                 self.signs.others_cut = packet.is_corrupt

@@ -148,6 +148,15 @@ def test_sound_may_be_longer_or_shorter_or_begin_later(tmp_path, suffix, codec, 
 
 
 @pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mkv", "libx264"), (".mp4", "libx264"), (".ts", "libx264"), (".avi", "mpeg4")]
+)
+def test_the_last_frames_are_there_where_the_video_is_not_the_first_stream(tmp_path, suffix, codec):
+    """The decoder holds frames back for B-frames until it is flushed."""
+    path = numbered(tmp_path / f"v{suffix}", codec, options={"bf": "2"}, sound=(0, 4.0), sound_first=True)
+    assert decode(path) == (ALL, "")
+
+
+@pytest.mark.parametrize(
     ("name", "codec"), [("v.mkv", "libx264"), ("v.webm", "libvpx-vp9"), ("v.flv", "libx264"), ("v.mp4", "libx264")]
 )
 def test_the_first_frame_may_come_late(tmp_path, name, codec):
