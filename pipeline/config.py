@@ -27,7 +27,7 @@ Stream = Literal["rgb", "flow"]
 Auto = Literal["auto"]
 Dataset = Literal[
     "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
-    "youtube8m", "youtube8m_segments", "folder", "motion_shapes",
+    "youtube8m", "youtube8m_segments", "folder", "webdataset", "motion_shapes",
 ]  # fmt: skip
 
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # pydantic's name of a union member, which follows the field
@@ -77,7 +77,10 @@ class CatalogConfig:
     archives: dict[str, str] = field(default_factory=dict)
     """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
     prefix, or a list (.txt) of paths or addresses. Members of --catalog.archives.replacements WHERE override those of
-    the same name."""
+    the same name. webdataset: the same, without replacements."""
+    label: str = "auto"
+    """webdataset: the member that holds the label of each clip: cls, txt, or json:KEY; auto takes the first of cls,
+    json:label and txt that every clip has."""
     groups: str = ""
     """folder: a CSV or TSV with columns file and group; clips of one group show one source and stay on one side of the
     split; empty for none."""
@@ -85,11 +88,11 @@ class CatalogConfig:
     """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; empty
     for none."""
     split_seed: NonNegativeInt = 0
-    """folder: seed of the random split, which is drawn if there are no folders train, val and test."""
+    """folder, webdataset: seed of the random split, which is drawn if there are clips of train alone."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips to draw for validation; 0 for none."""
+    """folder, webdataset: share of the clips to draw for validation; 0 for none."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips to draw for the test; 0 to test on the validation clips."""
+    """folder, webdataset: share of the clips to draw for the test; 0 to test on the validation clips."""
     splits: tuple[str, ...] = ()
     """Splits to use; empty for all."""
     limit: PositiveInt | None = None
@@ -102,6 +105,8 @@ class CatalogConfig:
             raise ConfigError(
                 f"val_fraction: {self.val_fraction:g} and test_fraction {self.test_fraction:g} leave no training clip"
             )
+        if not re.fullmatch(r"auto|cls|txt|json:.+", self.label):
+            raise ConfigError(f"label: {self.label}; give auto, cls, txt or json:KEY")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
 

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import CatalogError, read_catalog
-from pipeline.catalog.drawn_split import Draw, draw_split
+from pipeline.catalog.drawn_split import Draw, draw_clips, draw_split
 from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
+from pipeline.ingest.fetch.samples import read_samples
 
 
 def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
@@ -55,6 +56,8 @@ def _read(config: Config, plan: bool) -> pa.Table:
         case "folder":
             draw = Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction, wanted.groups, wanted.fold)
             return draw_split(read_catalog("folder", root=wanted.videos), wanted.videos, draw)
+        case "webdataset":
+            return _webdataset(config)
         case "ucf101" | "hmdb51":
             if set(wanted.annotations) != {"splits"}:
                 raise CatalogError(
@@ -84,6 +87,20 @@ def _read(config: Config, plan: bool) -> pa.Table:
                 videos=wanted.videos or None,
                 archives=wanted.archives,
             )
+
+
+def _webdataset(config: Config) -> pa.Table:
+    """Read every archive once for the names of its clips and for their labels; ingest reads it again for the clips."""
+    wanted = config.catalog
+    if not wanted.archives:
+        raise CatalogError(
+            "catalog.archives: empty; give the archives of each split, as --catalog.archives.train WHERE"
+        )
+    if "replacements" in wanted.archives:
+        raise CatalogError("catalog.archives.replacements: webdataset has none; put the good clips into the archives")
+    samples = {split: read_samples(where, config.ingest.fetch) for split, where in wanted.archives.items()}
+    catalog = read_catalog("webdataset", samples=samples, archives=wanted.archives, label=wanted.label)
+    return draw_clips(catalog, Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction))
 
 
 def _youtube8m(config: Config, plan: bool) -> pa.Table:
