@@ -27,7 +27,7 @@ Stream = Literal["rgb", "flow"]
 Auto = Literal["auto"]
 Dataset = Literal[
     "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
-    "youtube8m", "youtube8m_segments", "folder", "webdataset", "motion_shapes",
+    "youtube8m", "youtube8m_segments", "folder", "rawframes", "webdataset", "motion_shapes",
 ]  # fmt: skip
 
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # pydantic's name of a union member, which follows the field
@@ -67,8 +67,11 @@ class CatalogConfig:
     """The data set, which decides how the annotation files are read."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: the folder of split
-    files, as --catalog.annotations.splits FOLDER. YouTube-8M: the records of each split; also ids, the file that keeps
-    the YouTube ids found, and lookup, the URL that they are requested from."""
+    files, as --catalog.annotations.splits FOLDER. rawframes: the list of each split, and classes, the file of class
+    names. YouTube-8M: the records of each split; also ids, the file that keeps the YouTube ids found, and lookup, the
+    URL that they are requested from."""
+    frames_fps: PositiveInt = 25
+    """rawframes: frames per second at which the JPEGs were extracted from their videos."""
     split_number: Literal[1, 2, 3] = 1
     """UCF-101, HMDB-51: number of the published split to use, of three."""
     videos: str = ""

@@ -1,5 +1,6 @@
 """Comparison of exported files with the network that they come from, on real clips of several shapes."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,9 @@ class Agreement:
         """Compare logits, (N, classes) each."""
         self.batches, self.clips = self.batches + 1, self.clips + len(expected)
         self.same += int((expected.argmax(axis=1) == found.argmax(axis=1)).sum())
-        self.difference = float(np.fmax(self.difference, np.nan_to_num(np.abs(expected - found), nan=np.inf).max()))
+        differences = np.abs(expected - found)
+        worst = float(differences.max()) if np.isfinite(differences).all() else math.inf
+        self.difference = max(self.difference, worst)
         self.largest = max(self.largest, float(np.abs(expected).max()))
 
     @property

@@ -24,9 +24,9 @@ def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
         CatalogError: the lists or folders do not exist or are not of the right kind.
     """
     wanted = config.catalog
-    if wanted.dataset in ("ucf101", "hmdb51", "folder") and not wanted.videos:
+    if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
-    if wanted.dataset in ("ucf101", "hmdb51", "folder") and "://" in wanted.videos:
+    if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and "://" in wanted.videos:
         raise CatalogError(
             f"catalog.videos: {wanted.videos}: {wanted.dataset} is read from a local folder, since its names are its "
             "labels; copy or mount it, and give that folder"
@@ -56,6 +56,9 @@ def _read(config: Config, plan: bool) -> pa.Table:
         case "folder":
             draw = Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction, wanted.groups, wanted.fold)
             return draw_split(read_catalog("folder", root=wanted.videos), wanted.videos, draw)
+        case "rawframes":
+            lists, rate = wanted.annotations, wanted.frames_fps
+            return read_catalog("rawframes", root=wanted.videos, annotations=lists, fps=rate)
         case "webdataset":
             return _webdataset(config)
         case "ucf101" | "hmdb51":
