@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -18,7 +19,7 @@ def write_onnx(
         names: names of the open axes of each input, from `pipeline.export.dimensions.axis_names`.
         about: texts that become metadata of the file, by their names.
     """
-    made = torch.onnx.export(
+    made: Any = torch.onnx.export(
         program, (), dynamo=True, output_names=["logits"], dynamic_shapes=_each_once(names), verbose=False
     )
     made.model.metadata_props.update(about)

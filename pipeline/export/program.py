@@ -45,7 +45,7 @@ def exported(network: nn.Module, name: str, streams: Sequence[str], frames: int,
         size: height and width of a clip in pixels if they are not open.
     """
     # No size is treated apart from the others: otherwise a map of one step, as 3D ResNets have in time, would not do.
-    with torch.no_grad(), shapes_config.patch(backed_size_oblivious=True):
+    with torch.no_grad(), shapes_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         clips = _traced(name, streams, frames, size)
         program = torch.export.export(Uint8Network(network), (), clips, dynamic_shapes=dynamic_shapes(name, streams))
     program.example_inputs = None  # they would be stored with the program

@@ -8,7 +8,9 @@ def text(done: Exported) -> str:
     """Return what was written, what each input takes, and how far the files agree with their networks."""
     lines = [f"exported to {done.folder}"]
     facts = {file: one for network in done.report["networks"].values() for file, one in network["files"].items()}
-    rows = [("file", "size", "clips checked", "same action", "largest difference", "largest logit")]
+    rows: list[tuple[object, ...]] = [
+        ("file", "size", "clips checked", "same action", "largest difference", "largest logit")
+    ]
     rows += [
         (
             each.file,

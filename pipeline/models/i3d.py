@@ -291,10 +291,11 @@ class I3D(Inception):
 
 def _pooling_shares(length: int, kernel: int, like: Tensor) -> Tensor:
     """Return the share, (length,), of each step of an axis in the mean of its average pooling with stride 1."""
-    kernel = torch.sym_min(kernel, length)
+    reach = torch.sym_min(kernel, length)
     step = torch.arange(length, device=like.device)
-    windows = step.clamp(max=length - kernel) - (step - kernel + 1).clamp(min=0) + 1  # that hold this step
-    return windows.to(like.dtype) / (kernel * (length - kernel + 1))
+    windows = step.clamp(max=length - reach) - (step - reach + 1).clamp(min=0) + 1  # that hold this step
+    shares = windows.to(like.dtype)
+    return shares / shares.sum()
 
 
 class TwoStreamI3D(nn.Module):
