@@ -27,7 +27,7 @@ Stream = Literal["rgb", "flow"]
 Auto = Literal["auto"]
 Dataset = Literal[
     "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
-    "youtube8m", "youtube8m_segments", "folder", "motion_shapes",
+    "youtube8m", "youtube8m_segments", "folder", "rawframes", "webdataset", "motion_shapes",
 ]  # fmt: skip
 
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")  # pydantic's name of a union member, which follows the field
@@ -67,8 +67,11 @@ class CatalogConfig:
     """The data set, which decides how the annotation files are read."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: the folder of split
-    files, as --catalog.annotations.splits FOLDER. YouTube-8M: the records of each split; also ids, the file that keeps
-    the YouTube ids found, and lookup, the URL that they are requested from."""
+    files, as --catalog.annotations.splits FOLDER. rawframes: the list of each split, and classes, the file of class
+    names. YouTube-8M: the records of each split; also ids, the file that keeps the YouTube ids found, and lookup, the
+    URL that they are requested from."""
+    frames_fps: PositiveInt = 25
+    """rawframes: frames per second at which the JPEGs were extracted from their videos."""
     split_number: Literal[1, 2, 3] = 1
     """UCF-101, HMDB-51: number of the published split to use, of three."""
     videos: str = ""
@@ -77,7 +80,10 @@ class CatalogConfig:
     archives: dict[str, str] = field(default_factory=dict)
     """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
     prefix, or a list (.txt) of paths or addresses. Members of --catalog.archives.replacements WHERE override those of
-    the same name."""
+    the same name. webdataset: the same, without replacements."""
+    label: str = "auto"
+    """webdataset: the member that holds the label of each clip: cls, txt, or json:KEY; auto takes the first of cls,
+    json:label and txt that every clip has."""
     groups: str = ""
     """folder: a CSV or TSV with columns file and group; clips of one group show one source and stay on one side of the
     split; empty for none."""
@@ -85,11 +91,11 @@ class CatalogConfig:
     """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; empty
     for none."""
     split_seed: NonNegativeInt = 0
-    """folder: seed of the random split, which is drawn if there are no folders train, val and test."""
+    """folder, webdataset: seed of the random split, which is drawn if there are clips of train alone."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips to draw for validation; 0 for none."""
+    """folder, webdataset: share of the clips to draw for validation; 0 for none."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """folder: share of the clips to draw for the test; 0 to test on the validation clips."""
+    """folder, webdataset: share of the clips to draw for the test; 0 to test on the validation clips."""
     splits: tuple[str, ...] = ()
     """Splits to use; empty for all."""
     limit: PositiveInt | None = None
@@ -102,6 +108,8 @@ class CatalogConfig:
             raise ConfigError(
                 f"val_fraction: {self.val_fraction:g} and test_fraction {self.test_fraction:g} leave no training clip"
             )
+        if not re.fullmatch(r"auto|cls|txt|json:.+", self.label):
+            raise ConfigError(f"label: {self.label}; give auto, cls, txt or json:KEY")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
 

@@ -25,6 +25,8 @@ JOBS = {
     "transfer": "transfer_youtube8m",
     "evaluate": "evaluate",
     "predict": "predict",
+    "export": "export",
+    "webdataset": "write_webdataset",
     "sweep": "sweep",
     "reproduce": "reproduce",
     "benchmark": "benchmark",

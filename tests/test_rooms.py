@@ -25,13 +25,14 @@ ROOMS = {
     "training": {"clips", "models", "shards", "tracking"},
     "evaluation": {"clips", "figures", "models", "shards", "tracking", "training"},
     "registry": {"cards", "clips", "evaluation", "flow", "ingest", "models", "tracking", "training"},
+    "export": {"clips", "evaluation", "ingest", "models", "registry", "tracking"},
     "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
     | {"training"},
     "sweeps": {"figures", "shards", "tracking", "training"},
     "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
-    "commands": {"benchmarks", "cards", "catalog", "ingest", "registry", "runs", "shards", "studies", "sweeps"}
-    | {"tracking"},
+    "commands": {"benchmarks", "cards", "catalog", "export", "ingest", "registry", "runs", "shards", "studies"}
+    | {"sweeps", "tracking"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
@@ -66,6 +67,7 @@ USES = {
     "training": {"cluster", "config", "console", "networks", "progress", "storage"},
     "evaluation": {"cluster", "config", "console", "networks", "progress", "storage", "table"},
     "registry": {"config", "console", "escaping", "masking", "networks", "plain_yaml", "table"},
+    "export": {"config", "console", "progress", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "sqlite", "storage", "table", "workers"},
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
@@ -91,6 +93,7 @@ FORBIDDEN = {
     "tracking": {"pyarrow", "cv2", "av", "ray"},
     "clips": {"mlflow"},
     "evaluation": {"mlflow"},
+    "export": {"ray", "pyarrow", "cv2", "av"},
     "training": {"mlflow"},
     "networks": CLUSTER | {"cv2", "av"},
     "storage": CLUSTER | {"torch", "cv2", "av"},

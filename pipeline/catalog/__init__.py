@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.catalog import folder, hmdb51, kinetics, motion_shapes, ucf101, youtube8m
+from pipeline.catalog import folder, hmdb51, kinetics, motion_shapes, rawframes, ucf101, webdataset, youtube8m
 from pipeline.catalog.rows import (
     CATALOG_SCHEMA,
     ERROR_CLASSES,
@@ -40,7 +40,9 @@ READERS: dict[str, Callable[..., pa.Table]] = {
     "hmdb51": hmdb51.hmdb51,
     "kinetics": kinetics.kinetics,
     "motion_shapes": motion_shapes.motion_shapes,
+    "rawframes": rawframes.rawframes,
     "ucf101": ucf101.ucf101,
+    "webdataset": webdataset.webdataset,
     "youtube8m": youtube8m.youtube8m,
 }
 

@@ -91,6 +91,27 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
     return with_split(catalog, made, record, [*catalog_notes(catalog), _said(places, units, draw)])
 
 
+def draw_clips(catalog: pa.Table, draw: Draw) -> pa.Table:
+    """Draw `val` and `test` from a catalog that has `train` alone, each clip for itself; leave other catalogs alone.
+
+    Args:
+        catalog: a catalog of any data set.
+        draw: the settings of the split; groups and folds are not used.
+
+    Raises:
+        CatalogError: a class has one clip only.
+    """
+    good = [row for row in catalog.select(["clip_id", "split", "label", "error_class"]).to_pylist()
+            if row["error_class"] is None and row["label"] is not None]  # fmt: skip
+    if {row["split"] for row in good} != {"train"} or not (draw.val or draw.test):
+        return catalog
+    units = {row["clip_id"]: Counter([row["label"]]) for row in good}
+    places = assign(units, {"val": draw.val, "test": draw.test}, draw.seed, grouped=False)
+    record = {"seed": draw.seed, "val_fraction": draw.val, "test_fraction": draw.test}
+    made = [places.get(name, "train") for name in catalog["clip_id"].to_pylist()]
+    return with_split(catalog, made, record, [*catalog_notes(catalog), _said(places, units, draw)])
+
+
 def assign(units: Units, shares: Mapping[str, float], seed: int, grouped: bool = True) -> dict[str, str]:
     """Choose the side of each group; the result depends only on the seed, the names and the numbers of clips.
 

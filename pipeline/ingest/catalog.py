@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import CatalogError, read_catalog
-from pipeline.catalog.drawn_split import Draw, draw_split
+from pipeline.catalog.drawn_split import Draw, draw_clips, draw_split
 from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
+from pipeline.ingest.fetch.samples import read_samples
 
 
 def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
@@ -23,9 +24,9 @@ def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
         CatalogError: the lists or folders do not exist or are not of the right kind.
     """
     wanted = config.catalog
-    if wanted.dataset in ("ucf101", "hmdb51", "folder") and not wanted.videos:
+    if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
-    if wanted.dataset in ("ucf101", "hmdb51", "folder") and "://" in wanted.videos:
+    if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and "://" in wanted.videos:
         raise CatalogError(
             f"catalog.videos: {wanted.videos}: {wanted.dataset} is read from a local folder, since its names are its "
             "labels; copy or mount it, and give that folder"
@@ -55,6 +56,11 @@ def _read(config: Config, plan: bool) -> pa.Table:
         case "folder":
             draw = Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction, wanted.groups, wanted.fold)
             return draw_split(read_catalog("folder", root=wanted.videos), wanted.videos, draw)
+        case "rawframes":
+            lists, rate = wanted.annotations, wanted.frames_fps
+            return read_catalog("rawframes", root=wanted.videos, annotations=lists, fps=rate)
+        case "webdataset":
+            return _webdataset(config)
         case "ucf101" | "hmdb51":
             if set(wanted.annotations) != {"splits"}:
                 raise CatalogError(
@@ -84,6 +90,20 @@ def _read(config: Config, plan: bool) -> pa.Table:
                 videos=wanted.videos or None,
                 archives=wanted.archives,
             )
+
+
+def _webdataset(config: Config) -> pa.Table:
+    """Read every archive once for the names of its clips and for their labels; ingest reads it again for the clips."""
+    wanted = config.catalog
+    if not wanted.archives:
+        raise CatalogError(
+            "catalog.archives: empty; give the archives of each split, as --catalog.archives.train WHERE"
+        )
+    if "replacements" in wanted.archives:
+        raise CatalogError("catalog.archives.replacements: webdataset has none; put the good clips into the archives")
+    samples = {split: read_samples(where, config.ingest.fetch) for split, where in wanted.archives.items()}
+    catalog = read_catalog("webdataset", samples=samples, archives=wanted.archives, label=wanted.label)
+    return draw_clips(catalog, Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction))
 
 
 def _youtube8m(config: Config, plan: bool) -> pa.Table:

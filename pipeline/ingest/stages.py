@@ -19,6 +19,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.convert import Stopwatch, convert
 from pipeline.ingest.decode.child_process import SLICE_PICTURES, Slice, slices_from_child
+from pipeline.ingest.frames import is_frames, joined
 from pipeline.ingest.second_try import persistently
 
 Row = dict[str, Any]
@@ -49,6 +50,9 @@ def make_convert(config: IngestConfig, compute: Callable[..., NDArray[np.float32
         content, watch = row.pop("content", None), Stopwatch()
 
         def read() -> Iterator[Slice]:
+            nonlocal content
+            if content is None and is_frames(row["source"]):
+                content = joined(row["source"], config.fetch.max_mib << 20)
             return slices_from_child(
                 row["source"] if content is None else content,
                 row["start_s"],

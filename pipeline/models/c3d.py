@@ -8,6 +8,7 @@ uses SAME padding, as in I3D.
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -97,7 +98,8 @@ class C3D(nn.Module):
         if (-(-height // STRIDE), -(-width // STRIDE)) != (self.side, self.side):
             raise ValueError(f"c3d: made for {self.size}x{self.size}, got {height}x{width}: use the option size")
         x = self.features(x)
-        x = x.transpose(1, 2).flatten(2)  # (N, T', C * H' * W')
+        x = x.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # before `flatten`, for export of any T'
+        x = x.flatten(2)  # (N, T', C * H' * W')
         x = self.dropout(F.relu(_over_steps(self.fc6_norm, self.fc6(x)), inplace=True))
         return self.dropout(F.relu(_over_steps(self.fc7_norm, self.fc7(x)), inplace=True))
 

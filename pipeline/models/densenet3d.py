@@ -186,7 +186,8 @@ class HaraDenseNet3D(DenseNet3D):
     def pool(self, x: Tensor, clip: Tensor) -> Tensor:
         """Average the last map (N, C, T', H', W') to (N, C), by default over the same places as the published code."""
         if not self.pool_all:
-            x = x[..., : max(clip.shape[3] // 32, 1), : max(clip.shape[4] // 32, 1)]
+            rows, columns = (torch.sym_max(side // 32, 1) for side in clip.shape[3:])
+            x = x[..., :rows, :columns]
         return super().pool(x, clip)
 
 

@@ -252,7 +252,20 @@ class I3D(Inception):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (N, num_classes), averaged over time, of a clip (N, C, T, H, W) in [-1, 1]."""
+        if torch.compiler.is_exporting():
+            return self._logits_at_any_size(x)
         return self.logits_over_time(x).mean(dim=2)
+
+    def _logits_at_any_size(self, x: Tensor) -> Tensor:
+        """Compute the logits of `forward` by operators that take a clip of any size.
+
+        The kernel of the average pooling depends on the size of the map, so the pooling and the mean over its places
+        are written as one weighted mean over the map. The classifier is linear, so it may follow the mean.
+        """
+        x = super().forward(x)
+        for axis, kernel in reversed(list(enumerate(AVERAGE_POOL, start=2))):
+            x = x.movedim(axis, -1) @ _pooling_shares(x.shape[axis], kernel, x)
+        return self.logits(self.dropout(x[..., None, None, None]))[..., 0, 0, 0]
 
     def logits_over_time(self, x: Tensor) -> Tensor:
         """Compute logits (N, num_classes, T') of a clip (N, C, T, H, W).
@@ -274,6 +287,15 @@ class I3D(Inception):
         x = super().forward(x)
         kernel = [min(paper, axis) for paper, axis in zip(AVERAGE_POOL, x.shape[2:], strict=True)]
         return F.avg_pool3d(x, kernel, stride=1)
+
+
+def _pooling_shares(length: int, kernel: int, like: Tensor) -> Tensor:
+    """Return the share, (length,), of each step of an axis in the mean of its average pooling with stride 1."""
+    reach = torch.sym_min(kernel, length)
+    step = torch.arange(length, device=like.device)
+    windows = step.clamp(max=length - reach) - (step - reach + 1).clamp(min=0) + 1  # that hold this step
+    shares = windows.to(like.dtype)
+    return shares / shares.sum()
 
 
 class TwoStreamI3D(nn.Module):

@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import yaml
 from mlflow.entities import LoggedModelStatus, RunStatus
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE, MLFLOW_USER
 
 import pipeline
-from pipeline import plain_yaml
-from pipeline.config import VERSION, Config, ConfigError, from_dict
+from pipeline.config import Config, ConfigError, from_dict
 from pipeline.masking import masked
-from pipeline.models.weights import read_weights
+from pipeline.registry.model_folder import (
+    DESCRIPTION,
+    MLMODEL,
+    ModelFolderError,
+    StoredClassifier,
+    describe,
+    read_model_folder,
+)
 from pipeline.registry.requirements import requirements
 from pipeline.registry.video_classifier import Asked, VideoClassifier
 from pipeline.tracking.moved import as_read, follow_storage
@@ -49,7 +54,7 @@ def load_classifier(tracking_uri: str, model_uri: str) -> VideoClassifier:
     with tempfile.TemporaryDirectory() as folder:
         stored = fetch(tracking_uri, model_uri, Path(folder))
         try:
-            return VideoClassifier.load(stored.labels, from_dict(Config, stored.config), stored.weights)
+            return VideoClassifier.from_weights(stored.labels, from_dict(Config, stored.config), stored.weights)
         except ConfigError as error:
             raise RegistryError(f"{model_uri}: registered by another version of this package: {error}") from None
 
@@ -69,24 +74,7 @@ def newest(tracking_uri: str, alias: str = "candidate") -> str:
     return f"models:/{max(versions, key=lambda version: version.creation_timestamp).name}@{alias}"
 
 
-@dataclass(frozen=True)
-class Registered:
-    """The parts of a registered video classifier.
-
-    Attributes:
-        labels: class names in the order of the logits.
-        config: the config of its training, as a dict.
-        weights: local state dict file of each stream.
-        version: version of this package that logged the model; empty if it is not known.
-    """
-
-    labels: tuple[str, ...]
-    config: dict[str, Any]
-    weights: dict[str, Path]
-    version: str = ""
-
-
-def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
+def fetch(tracking_uri: str, model_uri: str, folder: Path) -> StoredClassifier:
     """Download a model that `log_classifier` stored, and read what it says of itself; no code of it is run.
 
     Args:
@@ -102,37 +90,21 @@ def fetch(tracking_uri: str, model_uri: str, folder: Path) -> Registered:
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         local = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
-        if not (local / "MLmodel").is_file():
+        if not (local / MLMODEL).is_file():
             raise mlflow.MlflowException(NO_FILES)
-        stored = plain_yaml.parse((local / "MLmodel").read_text())["flavors"]["python_function"]["artifacts"]
-        described = json.loads(_inside(local, stored["model"]["path"]).read_text())
-        weights = {stream: _inside(local, stored[stream]["path"]) for stream in described["streams"]}
-        if gone := [path.relative_to(local.resolve()) for path in weights.values() if not path.is_file()]:
-            raise RegistryError(f"{model_uri}: {gone[0]} is missing among its files in the registry's artifacts")
-        return Registered(tuple(described["labels"]), described["config"], weights, described.get("version", ""))
+        return read_model_folder(local)
     except mlflow.MlflowException as error:
         lost = "its files are not where the registry says; move mlflow.db and mlartifacts together"
         why = lost if error.message.startswith(NO_FILES) else error.message
         said = f"{model_uri}: {why} (registry {masked(tracking_uri)}{_known(tracking_uri)})"
         raise RegistryError(said) from None
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
+    except ModelFolderError as error:
+        said = str(error).removeprefix(f"{local}: ")
+        if said.endswith("is missing"):
+            raise RegistryError(f"{model_uri}: {said} among its files in the registry's artifacts") from None
         raise RegistryError(
-            f"{model_uri}: not a video classifier of this package: {said}; MLflow would run the code in it, and this "
-            "package does not"
+            f"{model_uri}: {said}; MLflow would run the code in it, and this package does not"
         ) from None
-
-
-def _inside(folder: Path, path: str) -> Path:
-    """Return the path of a file in a folder.
-
-    Raises:
-        ValueError: the path leads out of the folder.
-    """
-    file = (folder / path).resolve()
-    if not file.is_relative_to(folder.resolve()):
-        raise ValueError(f"{path!r} leads out of it")
-    return file
 
 
 def author(tracking_uri: str, model_uri: str) -> str:
@@ -187,10 +159,8 @@ def log_classifier(
     use(run.uri)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as folder:
-        described = Path(folder) / "model.json"
-        known = {stream: read_weights(file).provenance.to_dict() for stream, file in weights.items()}
-        about = {"version": VERSION, "labels": list(labels), "streams": list(weights), "networks": known}
-        described.write_text(json.dumps({**about, "config": masked(dict(config))}))
+        described = Path(folder) / DESCRIPTION
+        described.write_text(json.dumps(describe(labels, config, weights)))
         stored = from_dict(Config, config)
         files = {  # MLflow reads some paths as URIs, and takes copies in a folder with a plain name as they are
             stream: path if as_read(path) == path else str(shutil.copy(path, Path(folder) / f"{stream}.pt"))

@@ -57,7 +57,7 @@ class VideoModel(Answering, mlflow.pyfunc.PythonModel):
         """Load the classifier that `pipeline.registry.model_versions` stored."""
         stored = json.loads(Path(context.artifacts["model"]).read_text())
         weights: Mapping[str, str] = {stream: context.artifacts[stream] for stream in stored["streams"]}
-        self.classifier = VideoClassifier.load(stored["labels"], from_dict(Config, stored["config"]), weights)
+        self.classifier = VideoClassifier.from_weights(stored["labels"], from_dict(Config, stored["config"]), weights)
 
 
 def _listed(model_input: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """The classifier behind a registered model, without MLflow: encoded video in, actions out.
 
-    classifier = VideoClassifier.load(labels, config, {"rgb": "rgb.pt", "flow": "flow.pt"})
+    classifier = VideoClassifier.load("model")  # a folder, see `pipeline.registry.model_folder`
+    print(classifier("clip.mp4"))
     for actions in classifier.classify([Path("clip.mp4"), content_of_another]):
         ...
 
@@ -21,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.config import Config, ConfigError, IngestConfig
+from pipeline.config import Config, ConfigError, IngestConfig, from_dict
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scoring import mean_scores, score_views
 from pipeline.evaluation.view_cuts import ViewCuts
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.networks import load_network, network_inputs
+from pipeline.registry.model_folder import ModelFolderError, read_model_folder
 from pipeline.registry.videos import Arrays, Reader, Video
 
 TOP = 5
@@ -93,7 +95,22 @@ class VideoClassifier:
         self._scoring = threading.Lock()  # threads of a server score one video at a time, to save memory
 
     @classmethod
-    def load(cls, labels: Sequence[str], config: Config, weights: Mapping[str, str | Path]) -> "VideoClassifier":
+    def load(cls, folder: str | Path) -> "VideoClassifier":
+        """Load a classifier from the folder of a downloaded model, or from one that `jobs/export.py` has written.
+
+        Raises:
+            ModelFolderError: the folder holds no classifier that this version of the package can read.
+        """
+        stored = read_model_folder(folder)
+        try:
+            return cls.from_weights(stored.labels, from_dict(Config, stored.config), stored.weights)
+        except ConfigError as error:
+            raise ModelFolderError(f"{folder}: stored by another version of this package: {error}") from None
+
+    @classmethod
+    def from_weights(
+        cls, labels: Sequence[str], config: Config, weights: Mapping[str, str | Path]
+    ) -> "VideoClassifier":
         """Load a classifier from stored weights and warm it up.
 
         Args:
@@ -105,6 +122,21 @@ class VideoClassifier:
         classifier = cls(labels, config, networks)
         classifier._reader.warm_up()
         return classifier
+
+    def __call__(self, video: str | Video, asked: Asked = Asked()) -> Actions:
+        """Return the most likely actions of one video.
+
+        Args:
+            video: the path or the content of a file of any container and codec.
+            asked: the number of actions, and the views to score.
+
+        Raises:
+            ClipError: the video cannot be used; `classify` returns such an error as the answer instead.
+            ConfigError: the networks cannot take the requested views.
+        """
+        cuts = self._cuts(asked)
+        arrays = self._reader.read(Path(video) if isinstance(video, str) else video, cuts)
+        return self._best(arrays, cuts, asked.top_k)
 
     def classify(self, videos: Iterable[Video], asked: Asked = Asked()) -> Iterator[Actions]:
         """Yield the most likely actions of each video, in order; an error with one video does not affect the others.
@@ -153,13 +185,16 @@ class VideoClassifier:
         try:
             if isinstance(arrays, Exception):
                 raise arrays
-            with self._scoring:
-                scores = self.scores(arrays, cuts)
+            return self._best(arrays, cuts, top_k)
         except ClipError as error:
             return failed(error)
         except Exception as error:  # of any kind, so that the other videos get their answers
             _log.exception("a video was not classified")
             return failed(error)
+
+    def _best(self, arrays: Arrays, cuts: ViewCuts, top_k: int) -> Actions:
+        with self._scoring:
+            scores = self.scores(arrays, cuts)
         probabilities = np.exp(scores - np.logaddexp.reduce(scores))
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         return Actions(labels=[self.labels[i] for i in best], probabilities=probabilities[best].tolist())

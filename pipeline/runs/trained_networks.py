@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config, ConfigError, load, stored
+from pipeline.config import Config, ConfigError, load, stored, to_dict
 from pipeline.evaluation.scores import FUSED
+from pipeline.models.weights import read_weights
+from pipeline.registry.model_folder import StoredClassifier
 from pipeline.registry.model_versions import fetch
 from pipeline.runs.run_name import in_storage, read_run
 from pipeline.sqlite import file_of
@@ -45,6 +47,18 @@ def registered(tracking_uri: str, model_uri: str, folder: Path, stream: str = ""
     name = model_uri.removeprefix("models:/")
     config = _beside(stored(Config, model.config, f"model.json of {model_uri}", model.version), tracking_uri)
     return Source(name, model_uri, config, _only(model.weights, stream, model_uri), model.labels)
+
+
+def classifier_of(source: Source) -> StoredClassifier:
+    """Return trained networks as the parts of a video classifier.
+
+    Raises:
+        ConfigError: the class names are stored neither beside the weights nor in them.
+    """
+    labels = source.labels or read_weights(next(iter(source.weights.values()))).provenance.labels
+    if not labels:
+        raise ConfigError(f"{source.origin}: its weights do not name their classes; take a model, run or checkpoint")
+    return StoredClassifier(labels, to_dict(source.config), source.weights)
 
 
 def _beside(config: Config, tracking_uri: str) -> Config:

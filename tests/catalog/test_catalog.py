@@ -75,7 +75,16 @@ def test_the_schema_is_the_contract():
 
 
 def test_every_reader_is_reached_by_name(tmp_path):
-    assert sorted(READERS) == ["folder", "hmdb51", "kinetics", "motion_shapes", "ucf101", "youtube8m"]
+    assert sorted(READERS) == [
+        "folder",
+        "hmdb51",
+        "kinetics",
+        "motion_shapes",
+        "rawframes",
+        "ucf101",
+        "webdataset",
+        "youtube8m",
+    ]
     (tmp_path / "pouring").mkdir()
     (tmp_path / "pouring" / "a.mp4").touch()
     assert read_catalog("folder", root=tmp_path).schema == CATALOG_SCHEMA
@@ -88,7 +97,8 @@ def test_every_reader_is_reached_by_name(tmp_path):
         (
             "zzz",
             {},
-            r"dataset 'zzz': no such reader; choose one of folder, hmdb51, kinetics, motion_shapes, ucf101, youtube8m",
+            r"dataset 'zzz': no such reader; choose one of folder, hmdb51, kinetics, motion_shapes, rawframes, ucf101, "
+            r"webdataset, youtube8m",
         ),
         ("kinetics", {"video": "x"}, r"dataset 'kinetics' has no option 'video'; did you mean 'videos'\?"),
         ("kinetics", {"videos": "x"}, r"dataset 'kinetics' needs the option 'annotations'"),

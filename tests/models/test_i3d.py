@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.models import create_model
-from pipeline.models.i3d import TABLE
+from pipeline.models.i3d import I3D, TABLE
 
 
 def test_scale_of_batch_norm_can_be_left_out_as_in_tensorflow():
@@ -65,3 +65,12 @@ def test_short_run_learns_and_keeps_usable_statistics():
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
     assert torch.isfinite(model.eval()(clips)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 32, 33), (9, 97, 33), (17, 33, 225), (3, 260, 40)])
+def test_an_exported_network_pools_as_the_network_does_at_any_size(size):
+    torch.manual_seed(0)
+    network = I3D(num_classes=3).eval()
+    clip = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        torch.testing.assert_close(network._logits_at_any_size(clip), network(clip), atol=1e-6, rtol=1e-4)

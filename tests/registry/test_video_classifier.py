@@ -50,7 +50,7 @@ def classifier(tmp_path, fields, *networks):
             next(p for n, p in network.named_parameters() if n.endswith(f"{network.head}.weight")).mul_(1e3)
         torch.save(network.state_dict(), tmp_path / f"{name}.pt")
         weights[name] = str(tmp_path / f"{name}.pt")
-    return VideoClassifier.load(["a", "b", "c"], config, weights)
+    return VideoClassifier.from_weights(["a", "b", "c"], config, weights)
 
 
 def by_the_test(model, tmp_path, index):
