@@ -27,11 +27,22 @@ ROOMS = {
     "registry": {"cards", "clips", "evaluation", "flow", "ingest", "models", "tracking", "training"},
     "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
     | {"training"},
-    "features": {"catalog", "clips", "evaluation", "flow", "ingest", "models", "runs", "shards", "training"},
+    "features": {"catalog", "clips", "evaluation", "figures", "flow", "ingest", "models", "runs", "shards", "training"},
     "sweeps": {"figures", "shards", "tracking", "training"},
     "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
     "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
-    "commands": {"benchmarks", "cards", "catalog", "features", "ingest", "registry", "runs", "shards", "studies", "sweeps"}
+    "commands": {
+        "benchmarks",
+        "cards",
+        "catalog",
+        "features",
+        "ingest",
+        "registry",
+        "runs",
+        "shards",
+        "studies",
+        "sweeps",
+    }
     | {"tracking"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pipeline.command_line import check_fields, fail, one_line_errors, override, overrides, planning
 from pipeline.commands.evaluate import find
-from pipeline.commands.words import parser
+from pipeline.commands.words import parsed, parser
 from pipeline.config import Config
 from pipeline.next_command import command, next_steps
 from pipeline.submission import resolve
@@ -52,7 +52,7 @@ def options() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments, load the networks, compute the features, and print what was made."""
     words, plan = planning(argv)
-    given, rest = options().parse_known_args(words)
+    given, rest = parsed(options(), words)
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         fields = overrides(rest)
         check_fields(Config, fields)

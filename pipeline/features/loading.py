@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from pipeline.clips.streams import CHANNELS
@@ -50,6 +52,11 @@ class Loaded:
         taken = {stream for inputs in self.inputs.values() for stream in inputs}
         return tuple(stream for stream in ("rgb", "flow") if stream in taken)
 
+    @cached_property
+    def _known(self) -> dict[tuple[str, tuple[tuple[str, Clip], ...]], dict[str, tuple[int, ...]]]:
+        """Shapes that were asked for before."""
+        return {}
+
     def clips(self, name: str, frames: int, clips: ClipsConfig) -> dict[str, Clip]:
         """Return the shape, (C, T, H, W), of each input of a network for a window of so many frames."""
         both = len(self.inputs[name]) > 1
@@ -76,8 +83,11 @@ class Loaded:
 
     def _shapes(self, name: str, windows: Windows, clips: ClipsConfig) -> dict[str, tuple[int, ...]]:
         network, wanted = self.networks[name], self.clips(name, windows.frames, clips)
+        key = name, tuple(wanted.items())
         try:
-            return layer_shapes(network, wanted)
+            if key not in self._known:
+                self._known[key] = layer_shapes(network, wanted)
+            return self._known[key]
         except LayerError as error:
             least = least_frames(network, wanted)
             hint = f"give --frames {least} or more" if least and least > windows.frames else "see --clips.crop"
@@ -96,7 +106,7 @@ def load_trained(source: Source) -> Loaded:
     for name, path in source.weights.items():
         stored = known_provenance(str(path))
         labels = labels or stored.labels
-        classes = classes_in(build_network(model, name, 1), path)
+        classes = classes_in(_on_meta(model, name), path)
         networks[name] = load_network(model, name, classes or len(labels) or 1, path, labels)
     inputs = {name: inputs for name, inputs in network_inputs(model).items() if name in networks}
     return _loaded(model, networks, inputs, tuple(labels), source.origin)
@@ -126,7 +136,7 @@ def load_named(model: ModelConfig) -> Loaded:
                 raise ConfigError(
                     f"--model.weights.{name}: {path} is of {known.model}; give --model.name {known.model}"
                 )
-            classes = classes_in(build_network(model, name, 1), path)
+            classes = classes_in(_on_meta(model, name), path)
             network = build_network(model, name, classes or 1)
             report = load_published(network, path, replace_classifier=classes is None)
         except (WeightsError, ValueError) as error:
@@ -151,6 +161,12 @@ def read_labels(file: Path, classes: int) -> tuple[str, ...]:
     if len(labels) != classes:
         raise ConfigError(f"--labels {file}: {len(labels)} names for {classes} classes")
     return labels
+
+
+def _on_meta(model: ModelConfig, name: str) -> nn.Module:
+    """Build a network without values, in no time."""
+    with torch.device("meta"):
+        return build_network(model, name, 1)
 
 
 def _loaded(

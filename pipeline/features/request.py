@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.command_line import override
 from pipeline.config import CatalogConfig, Config, ConfigError, absolute
-from pipeline.evaluation.protocols import protocol_of
+from pipeline.evaluation.protocols import Average, protocol_of
 from pipeline.features.layers import named
 from pipeline.features.loading import Loaded
 from pipeline.features.plan import Wanted
@@ -132,6 +132,11 @@ def wanted_of(
         raise ConfigError("--form npy_joined: joins the streams of one layer, without maps")
     whole_side = protocol_of(config.evaluation, loaded.model).whole_side
     return Wanted(cut, names, pool, crops, form, batch_size, whole_side)
+
+
+def average_of(config: Config, loaded: Loaded) -> Average:
+    """Return what the network's test averages over windows: logits or probabilities."""
+    return protocol_of(config.evaluation, loaded.model).average
 
 
 def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan: bool = False) -> Clips:

@@ -217,7 +217,7 @@ class Joiner:
                 row["files"] = f"{shard}.parquet"
         else:
             for row, file in zip(here, good, strict=True):
-                if row["files"] is None:  # of a clip that is tried with others, whose own files are there
+                if row["files"] is None:  # otherwise they are there, and a neighbour was tried again
                     row["files"] = ",".join(self._write(folder, row, file))
         write_table(pa.Table.from_pylist(rows, schema=VIDEOS), list_of(folder, shard))
         remove_many(staged)
@@ -254,6 +254,23 @@ def read_staged(file: str) -> Row:
         return dict(read_json(file))
     with opened(file) as source:
         return dict(json.loads(pq.read_metadata(source).metadata[_ABOUT]))
+
+
+def staged_of(row: Row, target: Any, file: pq.ParquetFile | None = None, groups: Sequence[int] = ()) -> None:
+    """Write the staged file of a good clip again.
+
+    Args:
+        row: the row of the clip for `_videos.parquet`.
+        target: the open file.
+        file: the file that has the clip's windows; None if the clip has files of its own, which stay.
+        groups: numbers of the clip's row groups.
+    """
+    schema = file.schema_arrow.remove_metadata() if file else pa.schema(WINDOW)
+    with pq.ParquetWriter(target, schema, **_how(schema)) as writer:
+        for group in groups:
+            table = file.read_row_group(group).replace_schema_metadata(None)  # type: ignore[union-attr]
+            writer.write_table(table, row_group_size=max(1, len(table)))
+        writer.add_key_value_metadata({_ABOUT: json.dumps(_videos_row(row))})
 
 
 def opened(uri: str) -> Any:

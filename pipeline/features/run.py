@@ -28,6 +28,7 @@ from pipeline.features.frames import decoded, stored
 from pipeline.features.loading import Loaded
 from pipeline.features.plan import Wanted, claim, plan_of
 from pipeline.features.results import Joiner, Row, Spool, file_name, make_store, read_videos, schema_of
+from pipeline.features.retry import recorded_classes, reopen
 from pipeline.features.scorer import Networks, Score, scorer
 from pipeline.ingest.clip_errors import ClipError, verdict_of
 from pipeline.ingest.convert import Stopwatch
@@ -35,6 +36,7 @@ from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.layout import Layout, layout_of
 from pipeline.ingest.plan import gpus, with_backend
 from pipeline.ingest.product import Product, flow_of
+from pipeline.ingest.retry import chosen_by
 from pipeline.ingest.run import Write, make_shards
 from pipeline.ingest.run_errors import IngestError, explained
 from pipeline.ingest.second_try import persistently
@@ -99,13 +101,15 @@ def compute_features(
         ingest = ingest if shards[0] else with_backend(ingest, config.resources)
         config = replace(config, ingest=ingest)
         plan = plan_of(config, wanted, loaded, catalog, shards[1])
-        done = exists(f"{folder}/{MANIFEST}")
+        chosen = chosen_by(config.retry, lambda: recorded_classes(folder))
         make_folder(folder)
         with only_ingest(folder):
             remove_unfinished(folder)
             claim(folder, plan)
-            if not done:
-                layout = layout_of(catalog, ingest.clips_per_shard)
+            layout = layout_of(catalog, ingest.clips_per_shard)
+            if config.retry:
+                reopen(folder, layout, VIDEOS_TABLE, chosen)
+            if not exists(f"{folder}/{MANIFEST}"):
                 product = _product(config, wanted, loaded, shapes, layout, shards[0])
                 tally = make_shards(config, layout, write, product, KIND)
                 rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}

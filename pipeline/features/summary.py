@@ -1,8 +1,9 @@
 """Text that a run prints before it begins, with `--plan`, and at its end."""
 
+import io
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +14,15 @@ from pipeline.config import IngestConfig
 from pipeline.escaping import MESSAGE, one_line
 from pipeline.features.layers import SPECIAL
 from pipeline.features.plan import Wanted
+from pipeline.features.predictions import ACTIONS, SEGMENTS, WINDOWS, Timeline
 from pipeline.features.results import read_videos
 from pipeline.features.run import FeaturesError
+from pipeline.figures.timelines import Bar, timelines
 from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.estimate import estimate
 from pipeline.ingest.summary import stage_table
 from pipeline.masking import masked
+from pipeline.storage import write_bytes
 from pipeline.table import size, table
 
 SHOWN = 10
@@ -61,13 +65,12 @@ def computed(folder: str, manifest: Mapping[str, Any]) -> str:
     failed = counts["expected"] - counts["present"]
     rows: list[list[object]] = [["videos", "with features", "failed", "windows", "frames"]]
     rows.append([counts["expected"], counts["present"], failed, manifest["windows"], manifest["frames"]])
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in manifest["columns"].items())
     cut = plan["windows"]
     lines = [
         "",
         f"features of {plan['network']['name']}, digest {manifest['digest']}: {folder}",
         table(rows),
-        f"  of each window: {shapes}",
+        f"  of each window: {_columns(manifest['columns'])}",
         f"  windows of {cut['frames']} frames at stride {cut['stride']}, every {cut['step']} at "
         f"{plan['settings']['fps']} a second; ends: {cut['ends']}",
     ]
@@ -106,7 +109,7 @@ def planned(wanted: Wanted, columns: Mapping[str, tuple[int, ...]], ingest: Inge
         "",
         f"into {ingest.shards}; nothing has been done",
         table(rows),
-        f"  of each window: {', '.join(f'{name} {shape}' for name, shape in columns.items())}",
+        f"  of each window: {_columns(columns)}",
         f"  core-hours: {cost.rgb_core_hours / 3:,.2f} decoding, "
         + ("cuda's flow not known yet" if flow is None else f"{flow:,.2f} flow")
         + f", and the networks; there are {os.cpu_count()} cores",
@@ -114,6 +117,36 @@ def planned(wanted: Wanted, columns: Mapping[str, tuple[int, ...]], ingest: Inge
     ]
     lines += [f"  unusable: {name}: {message}" for name, why in cost.reasons.items() for message in why.messages]
     return masked("\n".join(lines))
+
+
+def predicted(folder: str, model: str, form: str, drawn: Sequence[Timeline], videos: int) -> str:
+    """Draw the timelines, and return the text that says what a prediction has written.
+
+    Args:
+        folder: folder or URI of the tables.
+        model: the model.
+        form: csv or parquet.
+        drawn: the timelines of the first videos; none if there are no timelines.
+        videos: number of videos that have an answer.
+    """
+    lines = [f"  model {model}", f"  {folder}/{ACTIONS}.{form}: the likeliest actions of {videos} videos"]
+    if drawn:
+        lines.append(f"  {folder}/{SEGMENTS}.{form}: what happens when; {WINDOWS}.{form} there: window by window")
+        picture = io.BytesIO()
+        shown = [(each.video, _bars(each)) for each in drawn]
+        more = f", the first {len(drawn)} of {videos} videos" if videos > len(drawn) else ""
+        timelines(shown, f"{model}{more}").savefig(picture, format="png", dpi=120)
+        write_bytes(f"{folder}/{SEGMENTS}.png", picture.getvalue())
+        lines.append(f"  {folder}/{SEGMENTS}.png: the same as a picture{more}")
+    return masked("\n".join(lines))
+
+
+def _bars(timeline: Timeline) -> list[Bar]:
+    return [Bar(one.start_s, one.end_s, timeline.labelled(one), one.confidence) for one in timeline.segments]
+
+
+def _columns(shapes: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
 def _product(shape: tuple[int, ...]) -> int:
