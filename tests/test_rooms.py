@@ -30,7 +30,7 @@ ROOMS = {
     "features": {"catalog", "clips", "evaluation", "figures", "flow", "ingest", "models", "runs", "shards", "training"},
     "sweeps": {"figures", "shards", "tracking", "training"},
     "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
-    "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
+    "benchmarks": {"catalog", "clips", "features", "flow", "ingest", "models", "shards", "training"},
     "commands": {
         "benchmarks",
         "cards",
