@@ -1,4 +1,4 @@
-"""Speed of feature extraction beside the loop that people write: PyAV, OpenCV's TV-L1 and the network, video by video."""
+"""Speed of extraction beside the loop that people write: PyAV, OpenCV's TV-L1 and the network, video by video."""
 
 import multiprocessing
 import time

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pipeline.command_line import check_fields, fail, one_line_errors, override, overrides, planning
 from pipeline.commands.evaluate import find
-from pipeline.commands.words import parsed, parser
+from pipeline.commands.words import add_trained, parsed, parser
 from pipeline.config import Config
 from pipeline.next_command import command, next_steps
 from pipeline.submission import resolve
@@ -31,10 +31,7 @@ def options() -> argparse.ArgumentParser:
     words = parser("extract", __doc__)
     words.add_argument("videos", nargs="*", metavar="VIDEOS", help="files, folders, addresses or lists; or a shard set")
     words.add_argument("--out", default="", metavar="DIR", help="folder or address of the features")
-    what = words.add_mutually_exclusive_group()
-    what.add_argument("--model", metavar="URI", help="of a registered model, such as models:/NAME@ALIAS")
-    what.add_argument("--run", metavar="NAME", help="of a training in --storage: its best checkpoints")
-    what.add_argument("--checkpoint", metavar="FOLDER", type=Path, help="one checkpoint")
+    add_trained(words.add_mutually_exclusive_group())
     words.add_argument("--stream", default="", help="rgb or flow: this network alone")
     words.add_argument("--frames", type=int, default=0, help="frames of a window; the default is that of training")
     words.add_argument("--stride", type=int, default=0, help="step between them; the default is that of training")
@@ -55,10 +52,12 @@ def main(argv: list[str] | None = None) -> None:
     given, rest = parsed(options(), words)
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         fields = overrides(rest)
+        if "recipe" in fields:
+            fail("--recipe: a trained network brings its own config; set single fields of it")
         check_fields(Config, fields)
         if not given.out and not given.list_layers:
             fail("--out: give the folder of the features")
-        base = resolve(override(Config(), {key: fields[key] for key in fields.keys() & {"storage", "tracking.uri"}}))
+        base = resolve(override(Config(), {key: fields[key] for key in fields if key in ("storage", "tracking.uri")}))
         from pipeline.cluster import connect
         from pipeline.features import request, run, summary
         from pipeline.features.loading import load_named, load_trained

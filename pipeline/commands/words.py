@@ -17,6 +17,13 @@ def parser(verb: str, doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def add_trained(what: argparse._ActionsContainer) -> None:
+    """Add the options that name trained networks."""
+    what.add_argument("--model", metavar="URI", help="of a registered model, such as models:/NAME@ALIAS")
+    what.add_argument("--run", metavar="NAME", help="of a training in --storage: its best checkpoints")
+    what.add_argument("--checkpoint", metavar="FOLDER", type=Path, help="one checkpoint")
+
+
 def parsed(words: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the parsed options, and the arguments that set fields of the config: `--FIELD VALUE` or `--FIELD=VALUE`.
 

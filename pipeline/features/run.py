@@ -48,6 +48,8 @@ from pipeline.storage import exists, make_folder, read_json, remove, remove_unfi
 
 VIDEOS_TABLE = "_videos.parquet"
 KIND = "features"
+SHARED_GPU = 0.5
+"""Share of a GPU that networks and flow reserve each if both compute there."""
 AT_ONCE = 8
 """Lists that are read at the same time."""
 
@@ -193,14 +195,14 @@ def _product(
 ) -> Product:
     ingest, devices = config.ingest, gpus(config.resources)
     computes = "flow" in loaded.streams and not shards
-    flow = flow_of(config) if computes else None
+    flow = flow_of(config, SHARED_GPU) if computes else None
 
     def compute(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         made: NDArray[np.float32] = flow(frames, ingest.flow.backend, **ingest.flow.parameters)  # type: ignore[misc]
         return made
 
     networks = Networks(loaded.networks, loaded.inputs, wanted.layers, wanted.pool)
-    score = scorer(networks, devices, computes and ingest.flow.backend == "cuda")
+    score = scorer(networks, devices, SHARED_GPU if computes and ingest.flow.backend == "cuda" else 1.0)
     cutting = wanted.cutting(config.clips, ingest.fps, loaded.streams)
     work = Work(ingest, cutting, score, compute if computes else None, schema_of(shapes), shards)
     return Product(work, make_store, Joiner(wanted.form, _renamed(layout)))

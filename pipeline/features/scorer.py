@@ -132,32 +132,33 @@ class OnGpus:
         return lambda: ray.get(answer)
 
 
-def scorer(networks: Networks, gpus: int, shared: bool) -> Shared | OnGpus:
+def scorer(networks: Networks, gpus: int, gpus_each: float = 1.0, device: str = "cuda") -> Shared | OnGpus:
     """Return the scorer of a run on this cluster.
 
     Args:
         networks: the networks.
         gpus: number of GPUs to use; without one, the workers compute on their CPUs.
-        shared: whether the GPUs also compute flow, so that a scorer may have half of each.
+        gpus_each: share of each GPU to reserve.
+        device: the device of an actor.
     """
     stored = ray.put(networks)
     if not gpus:
         return Shared(stored)
     actor = ray.remote(
-        num_gpus=0.5 if shared else 1.0,
+        num_gpus=gpus_each,
         num_cpus=0,
         max_restarts=ATTEMPTS,
         max_task_retries=ATTEMPTS,
         scheduling_strategy="SPREAD",
     )(_GpuScorer)
-    return OnGpus(tuple(actor.remote(stored) for _ in range(gpus)))
+    return OnGpus(tuple(actor.remote(stored, device) for _ in range(gpus)))
 
 
 class _GpuScorer:
     """An actor that holds the networks on one GPU."""
 
-    def __init__(self, networks: Networks) -> None:
-        self._score = Local(networks, "cuda")
+    def __init__(self, networks: Networks, device: str) -> None:
+        self._score = Local(networks, device)
 
     def score(self, views: list[View]) -> Features:
         """Return the features of views."""

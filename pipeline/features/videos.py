@@ -46,7 +46,7 @@ def stored_catalog(shards: str) -> pa.Table:
     Raises:
         ShardError: the set is not complete, or cannot be read.
     """
-    clips = read_catalog(shards, [*CATALOG_SCHEMA.names, "status", "shard", "row_group"])
+    clips = read_catalog(shards)
     place = pc.binary_join_element_wise(
         pa.scalar(STORED), clips["shard"].cast(pa.string()), pa.scalar("#"), clips["row_group"].cast(pa.string()), ""
     )

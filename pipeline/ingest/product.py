@@ -40,8 +40,13 @@ def encoded_clips(config: Config) -> Product:
     return Product(make_convert(config.ingest, flow_of(config)))
 
 
-def flow_of(config: Config) -> Callable[..., Any]:
-    """Return `pipeline.flow.tvl1`, or a function with the same arguments that computes the flow on the GPUs."""
+def flow_of(config: Config, gpus_each: float = 1.0) -> Callable[..., Any]:
+    """Return `pipeline.flow.tvl1`, or a function with the same arguments that computes the flow on the GPUs.
+
+    Args:
+        config: a resolved config.
+        gpus_each: share of each GPU that the flow reserves.
+    """
     settings, resources = config.ingest, config.resources
     devices = gpus(resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
-    return on_gpus(devices, resources.flow_gpu_gib) if devices else flow.tvl1
+    return on_gpus(devices, resources.flow_gpu_gib, gpus_each) if devices else flow.tvl1

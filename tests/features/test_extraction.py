@@ -18,7 +18,7 @@ from pipeline.ingest.convert import Stopwatch
 from pipeline.models import create_model
 from tests.ingest.videos import make_video
 
-SIDE = 32
+SIDE = 24
 CHEAP = {"nscales": 1, "warps": 1, "outerIterations": 1, "innerIterations": 5}
 
 
@@ -95,7 +95,7 @@ def cutting(windows: Windows, **changes) -> Cutting:
         (Windows(16, 1, 16, "drop"), {}),
         (Windows(8, 2, 5, "pad"), {"crops": 5}),
         (Windows(8, 1, 20, "centred"), {"short_side": 36}),
-        (Windows(64, 1, 64, "loop"), {"crops": 10}),
+        (Windows(48, 1, 48, "loop"), {"crops": 10}),
     ],
 )
 def test_a_stream_gives_what_a_plain_loop_gives(networks, frames, windows, changes):
@@ -119,6 +119,18 @@ def test_neither_parts_nor_batches_nor_a_second_start_change_a_bit(networks, fra
         extract(parts(frames, size, again), changed, Local(only), kept, Stopwatch())
         made.append(kept.column("rgb_avg_pool"))
     assert all(np.array_equal(made[0], each) for each in made)
+
+
+def test_windows_of_both_streams_are_those_of_video_features(networks, frames):
+    """v-iashin/video_features keeps frames until there is one more than a stack has, and then drops `step` of them."""
+    kept, starts = [], []
+    for number in range(len(frames)):
+        kept.append(number)
+        if len(kept) - 1 == 16:
+            starts.append(kept[0])
+            kept = kept[12:]
+    windows = Windows(16, 1, 12)
+    assert starts == [windows.first(number) for number in range(windows.count(len(frames) - 1))]
 
 
 def test_a_video_shorter_than_a_window_says_what_to_do(networks, frames):

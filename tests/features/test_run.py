@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -21,6 +22,7 @@ from pipeline.features.layers import LayerError
 from pipeline.features.loading import load_named
 from pipeline.features.results import read_videos, values_of
 from pipeline.features.run import FeaturesError, compute_features
+from pipeline.features.scorer import Local, Networks, scorer
 from pipeline.features.videos import named_catalog
 from pipeline.ingest.run_errors import IngestError
 from pipeline.models import create_model
@@ -38,7 +40,7 @@ def silent(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Weights of small networks; nine good videos, one too short for a window, two broken ones."""
+    """Weights of small networks; seven good videos, one too short for a window, two broken ones."""
     top = tmp_path_factory.mktemp("features")
     for stream, channels in (("rgb", 3), ("flow", 2)):
         torch.manual_seed(channels)
@@ -47,7 +49,7 @@ def home(tmp_path_factory) -> Path:
         save_weights(network.state_dict(), known, top / f"{stream}.pt")
     (top / "videos" / "more").mkdir(parents=True)
     draw = np.random.default_rng(0)
-    for number in range(9):
+    for number in range(7):
         pictures = [draw.integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(20 + number)]
         make_video(top / "videos" / f"v{number}.mp4", frames=len(pictures), arrays=pictures)
     make_video(top / "videos" / "more" / "v1.mp4", frames=5)
@@ -59,7 +61,7 @@ def home(tmp_path_factory) -> Path:
 def config_of(home: Path, out: Path, **fields: str) -> Config:
     given = {
         "model.name": "resnet3d18", "model.levels": "signed", "ingest.short_side": "40", "clips.crop": "32",
-        "ingest.max_failed": "0.3", "clips.frames": "8", "ingest.clips_per_shard": "5",
+        "ingest.max_failed": "0.4", "clips.frames": "8", "ingest.clips_per_shard": "5",
         **{f"ingest.flow.{name}": value for name, value in FLOW.items()}, **fields,
     }  # fmt: skip
     if not any(name.startswith("model.weights") for name in given):
@@ -92,7 +94,7 @@ def whole(cluster, home) -> Path:
 
 def test_every_fault_has_its_row_and_costs_no_other(whole):
     rows = {Path(row["source"]).name: row for row in read_videos(f"{whole}/_videos.parquet").to_pylist()}
-    assert len(rows) == 11  # v1.mp4 is there twice
+    assert len(rows) == 9  # v1.mp4 is there twice
     videos = read_videos(f"{whole}/_videos.parquet").to_pylist()
     failed = {
         row["source"].removeprefix(str(whole.parent / "videos")): row["error_class"]
@@ -113,7 +115,7 @@ def test_the_same_command_has_nothing_to_do_and_another_is_refused(whole, home):
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
     with pytest.raises(IngestError, match=r"made with windows\.ends = drop, now asked for pad; give another folder"):
         made(home, whole, ends="pad")
-    with pytest.raises(FeaturesError, match=r"3 of 12 videos failed, more than ingest\.max_failed = 0\.1 allows"):
+    with pytest.raises(FeaturesError, match=r"3 of 10 videos failed, more than ingest\.max_failed = 0\.1 allows"):
         made(home, whole, **{"ingest.max_failed": "0.1"})
 
 
@@ -126,19 +128,13 @@ def test_files_of_each_video_have_the_values_of_the_table(whole, home):
     made(home, home / "npy", form="npy")
     table = pq.read_table(whole)
     for row in read_videos(f"{home}/npy/_videos.parquet").to_pylist():
-        for name in (row["files"] or "").split(",") if row["files"] else ():
-            own = table.filter(pq.ParquetFile and (pq_field("clip_id") == row["clip_id"]))
+        for name in row["files"].split(",") if row["files"] else ():
+            own = table.filter(pc.field("clip_id") == row["clip_id"])
             column = f"{name.removesuffix('.npy').rpartition('_')[2]}_avg_pool"
             assert np.array_equal(np.load(home / "npy" / name), values_of(own, column))
     names = {path.name for path in (home / "npy").glob("*.npy")}
-    assert {"v0_rgb.npy", "v0_flow.npy", "v8_rgb.npy"} <= names
+    assert {"v0_rgb.npy", "v0_flow.npy", "v6_rgb.npy"} <= names
     assert len([name for name in names if name.startswith("v1~")]) == 2  # another video has this name too
-
-
-def pq_field(name: str):
-    import pyarrow.compute as pc
-
-    return pc.field(name)
 
 
 @pytest.mark.parametrize("form", ["parquet", "npz"])
@@ -161,6 +157,22 @@ def test_a_failure_that_is_tried_again_leaves_no_trace(cluster, home, tmp_path, 
 
 def weights(home: Path) -> dict[str, str]:
     return {"model.weights.rgb": str(home / "rgb.pt")}
+
+
+def test_actors_give_what_a_worker_gives(cluster, home):
+    """The actors of GPUs, here on a CPU: batches come back in their order."""
+    loaded = load_named(config_of(home, home).model)
+    networks = Networks(loaded.networks, loaded.inputs, ("avg_pool",), "mean")
+    draw = np.random.default_rng(0)
+    sizes = {"rgb": 3, "flow": 2}
+    views = [{name: draw.integers(0, 256, (8, 32, 32, c), np.uint8) for name, c in sizes.items()} for _ in range(3)]
+    actors, here = scorer(networks, 2, 0.0, "cpu"), Local(networks)
+    answers = [actors([view]) for view in views]
+    for view, answer in zip(views, answers, strict=True):
+        expected, found = here([view])(), answer()
+        assert {name: values.tolist() for name, values in found.items()} == {
+            name: values.tolist() for name, values in expected.items()
+        }
 
 
 def test_a_video_that_nobody_finds_is_a_row(cluster, home):
@@ -205,7 +217,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(home, whole
         "--storage", str(home / "storage"), *(
             word for name, value in {
                 "model.name": "resnet3d18", "model.levels": "signed", "ingest.short_side": "40", "clips.crop": "32",
-                "ingest.max_failed": "0.3", "clips.frames": "8", "ingest.clips_per_shard": "5",
+                "ingest.max_failed": "0.4", "clips.frames": "8", "ingest.clips_per_shard": "5",
                 **{f"ingest.flow.{name}": value for name, value in FLOW.items()},
                 **{f"model.weights.{stream}": str(home / f"{stream}.pt") for stream in ("rgb", "flow")},
             }.items() for word in (f"--{name}", value)
