@@ -33,6 +33,7 @@ def predict_many(given: argparse.Namespace, rest: Sequence[str], registry_of: Ca
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         fields = overrides(rest)
         check_fields(Config, fields)
+        fields.setdefault("ingest.max_failed", "1")  # a video without an answer costs the others none
         if given.views:
             fail("--views: with --out, windows cover the whole video; give --step N to look at fewer of them")
         from pipeline.cluster import connect
