@@ -24,6 +24,7 @@ JOBS = {
     "finetune": "finetune",
     "transfer": "transfer_youtube8m",
     "evaluate": "evaluate",
+    "extract": "extract_features",
     "predict": "predict",
     "export": "export",
     "webdataset": "write_webdataset",

@@ -28,11 +28,24 @@ ROOMS = {
     "export": {"clips", "evaluation", "ingest", "models", "registry", "tracking"},
     "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
     | {"training"},
+    "features": {"catalog", "clips", "evaluation", "figures", "flow", "ingest", "models", "runs", "shards", "training"},
     "sweeps": {"figures", "shards", "tracking", "training"},
     "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
-    "benchmarks": {"catalog", "clips", "flow", "ingest", "models", "shards", "training"},
-    "commands": {"benchmarks", "cards", "catalog", "export", "ingest", "registry", "runs", "shards", "studies"}
-    | {"sweeps", "tracking"},
+    "benchmarks": {"catalog", "clips", "features", "flow", "ingest", "models", "shards", "training"},
+    "commands": {
+        "benchmarks",
+        "cards",
+        "catalog",
+        "export",
+        "features",
+        "ingest",
+        "registry",
+        "runs",
+        "shards",
+        "studies",
+        "sweeps",
+    }
+    | {"tracking"},
 }
 # Modules at the top of pipeline/: what each may import, and which rooms import it.
 TOP = {
@@ -72,6 +85,7 @@ USES = {
     "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
     "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
     | {"sqlite", "table", "workers"},
+    "features": {"command_line", "config", "escaping", "masking", "networks", "storage", "table"},
     "recipes": {"config"},
     "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "sqlite"}
     | {"spread", "submission"}

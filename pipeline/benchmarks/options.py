@@ -8,19 +8,18 @@ TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 
 def add_pieces(whole: argparse.ArgumentParser) -> None:
     """Add a subcommand with its own options for each benchmark."""
-    pieces = whole.add_subparsers(dest="what", required=True, metavar="{flow,ingest,loader,sets,train}")
-    flow, ingest, loader, sets, train = (
-        pieces.add_parser(name) for name in ("flow", "ingest", "loader", "sets", "train")
-    )
-    for piece in (flow, ingest, loader):
+    names = ("flow", "ingest", "loader", "sets", "train", "features")
+    pieces = whole.add_subparsers(dest="what", required=True, metavar="{" + ",".join(names) + "}")
+    flow, ingest, loader, sets, train, features = (pieces.add_parser(name) for name in names)
+    for piece in (flow, ingest, loader, features):
         piece.add_argument("files", nargs="+", type=Path, metavar="CLIP", help="video files of any kind")
     for piece in (flow, ingest):
         piece.add_argument("--pairs", type=int, default=4, help="neighbouring pairs of each clip for flow")
-    for piece in (flow, ingest, loader, sets, train):
+    for piece in (flow, ingest, loader, sets, train, features):
         piece.add_argument("--repeats", type=int, default=2, help="turns of each; the fastest counts")
         piece.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     flow.add_argument("--processes", type=int, default=1, help="also measure as many processes of cpu at once")
-    for piece in (ingest, loader):
+    for piece in (ingest, loader, features):
         piece.add_argument("--clips", type=int, default=32, help="clips of a turn; the files take turns")
     ingest.add_argument("--seconds", type=float, default=4.0, help="length of a clip of a turn")
     loader.add_argument("--seconds", type=float, default=4.0, help="length of the clips with flow")
@@ -33,6 +32,11 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
     sets.add_argument("--windows", type=int, default=256, help="windows of a turn, from all clips in turn")
     sets.add_argument("--frames", type=int, default=16, help="of a window")
     sets.add_argument("--crop", type=int, default=112, help="side of a window in pixels")
+    features.add_argument("--seconds", type=float, default=6.0, help="length of a video of a turn")
+    features.add_argument("--streams", default="rgb,flow", help="rgb, flow or both (%(default)s)")
+    features.add_argument("--network", default="i3d", help="the network (%(default)s)")
+    features.add_argument("--frames", type=int, default=64, help="frames of a window (%(default)s)")
+    features.add_argument("--crop", type=int, default=224, help="side of a crop (%(default)s)")
     train.add_argument("--networks", default=",".join(TRAIN), help="names, with commas between (%(default)s)")
     train.add_argument("--frames", type=int, help="of a clip; the paper's, unless given")
     train.add_argument("--crop", type=int, help="side of a clip; the paper's, unless given")

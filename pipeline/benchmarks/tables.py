@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmarks import all_cores, devices, flow, ingest, loader, long_clips, peer, throughput, train
+from pipeline.benchmarks import all_cores, devices, features, flow, ingest, loader, long_clips, peer, throughput, train
 from pipeline.config import ClipsConfig, IngestConfig, TrainingConfig
 
 Tables = Iterator[tuple[Iterable[Any], str]]
@@ -75,11 +75,27 @@ def of_train(given: Namespace) -> Tables:
         yield [train.supply(name, setting, given.shards, device) for name in names], note
 
 
+def of_features(given: Namespace) -> Tables:
+    """Measure the extraction of features beside a plain loop and a process pool; Ray must be running."""
+    setting = features.Setting(given.network, given.frames, given.crop, given.clips, given.seconds, given.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        for rate, shares in features.compare(given.files, given.streams.split(","), setting, Path(folder)):
+            yield [rate], "windows a second; plain: PyAV, OpenCV and the network, one video after the other"
+            yield shares, "core-seconds of each stage on Ray; share in %"
+
+
 def needs_ray(given: Namespace) -> bool:
     """Return whether a benchmark needs Ray."""
     if getattr(given, "lengths", ""):
         return False
-    return given.what in ("ingest", "loader", "sets") or bool(getattr(given, "shards", None))
+    return given.what in ("ingest", "loader", "sets", "features") or bool(getattr(given, "shards", None))
 
 
-TABLES = {"flow": of_flow, "ingest": of_ingest, "loader": of_loader, "sets": of_sets, "train": of_train}
+TABLES = {
+    "flow": of_flow,
+    "ingest": of_ingest,
+    "loader": of_loader,
+    "sets": of_sets,
+    "train": of_train,
+    "features": of_features,
+}

@@ -5,12 +5,14 @@
     video-actions benchmark loader a.mp4 b.avi --clips 64
     video-actions benchmark sets /data/k400/shards s3://bucket/k400/shards
     video-actions benchmark train --networks i3d,resnet3d18 --batch 24 --json train.json
+    video-actions benchmark features a.mp4 b.avi --clips 8 --streams rgb
 
 `flow`: every TV-L1 backend against OpenCV on the same pairs of frames, at short side 256 and at 224x224.
 `ingest`: each stage; random windows of stored clips; Ray Data against a plain process pool; memory.
 `loader`: random windows a second, on one core and on all (there against a torch DataLoader).
 `sets`: random windows a second on all cores from complete shard sets: what it costs to train from an object store.
 `train`: our training step against a plain PyTorch loop, for each network; on one core if there is no GPU.
+`features`: windows a second on Ray, in a process pool, and in a plain loop of PyAV, OpenCV's TV-L1 and the network.
 
 `ingest` and `loader` also measure decord and torchcodec, each if it is installed (torchcodec: with the version that is
 made for the installed torch, and FFmpeg's shared libraries).

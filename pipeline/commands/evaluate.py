@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.command_line import check_fields, fail, one_line_errors, override, overrides
 from pipeline.commands.pages import pages
-from pipeline.commands.words import parser
+from pipeline.commands.words import add_trained, parser
 from pipeline.config import Config
 from pipeline.masking import masked
 from pipeline.next_command import command, next_steps
@@ -30,9 +30,7 @@ def options() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     words = parser("evaluate", __doc__)
     what = words.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", metavar="URI", help="of a registered model, such as models:/NAME@ALIAS")
-    what.add_argument("--run", metavar="NAME", help="of a training in --storage: its best checkpoints")
-    what.add_argument("--checkpoint", metavar="FOLDER", type=Path, help="one checkpoint")
+    add_trained(what)
     what.add_argument("--fuse", metavar="SCORES", nargs="+", help="scores.parquet files of earlier tests")
     words.add_argument("--stream", default="", help="rgb or flow: this network alone")
     words.add_argument("--average", choices=("logits", "softmax"), default="logits", help="what a fusion averages")

@@ -3,10 +3,14 @@
 video-actions predict clip.mp4
 video-actions predict folder/of/videos --top 3 --output csv > actions.csv
 video-actions predict a.mp4 b.avi --model models:/video-i3d-two-stream@champion --tracking http://mlflow:5000
+video-actions predict VIDEOS --out DIR --timeline
 
 A folder stands for all videos in it and its subfolders. If a video cannot be read, or is not there, the others are
 still classified; the exit status is then 1. --views 3 classifies three windows of each video instead of all that the
 model's test uses, which is faster for long videos. --tracking takes an address, a storage folder, or its mlflow.db.
+
+With --out, any number of videos of any length are done on Ray, window by window, also addresses and lists of names (a
+.txt file). DIR then has a table of the likeliest actions, and with --timeline also what happens when, and a picture.
 """
 
 import argparse
@@ -15,7 +19,8 @@ import sys
 from pathlib import Path
 
 from pipeline.command_line import fail, one_line_errors
-from pipeline.commands.words import parser
+from pipeline.commands.many_videos import add_options, predict_many
+from pipeline.commands.words import file_word, parsed, parser
 from pipeline.escaping import MESSAGE, one_line
 from pipeline.sqlite import address_of
 
@@ -23,18 +28,23 @@ from pipeline.sqlite import address_of
 def options() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     words = parser("predict", __doc__)
-    words.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files of any kind, or folders")
+    words.add_argument("videos", nargs="+", metavar="VIDEO", help="video files of any kind, or folders")
     words.add_argument("--model", default="", help="MLflow model URI; the default is the newest candidate")
     words.add_argument("--tracking", default="", help="MLflow tracking URI; the default is outputs/mlflow.db")
     words.add_argument("--top", type=int, default=5, help="actions of each video; the default is 5")
     words.add_argument("--views", type=int, default=0, help="windows of each video; the default is those of the test")
     words.add_argument("--output", choices=["table", "json", "csv"], default="table", help="form of the answers")
+    add_options(words)
     return words
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments, load the model, and print the likeliest actions of each video as soon as they are known."""
-    arguments = options().parse_args([_file(word) for word in (sys.argv[1:] if argv is None else argv)])
+    words = [file_word(word) for word in (sys.argv[1:] if argv is None else argv)]
+    if any(word.partition("=")[0] == "--out" for word in words):
+        predict_many(*parsed(options(), words), _registry)
+        return
+    arguments = options().parse_args(words)
     with one_line_errors():
         from pipeline.catalog.files import named_videos
 
@@ -65,18 +75,6 @@ def main(argv: list[str] | None = None) -> None:
                 print(shown, flush=True)
     if failed:
         raise SystemExit(1)
-
-
-def _file(word: str) -> str:
-    """Return a command-line argument with ./ before a file name that begins with dashes, as YouTube ids may."""
-    section, dot, _ = word.removeprefix("--").partition("=")[0].partition(".")
-    if word in ("-", "--", "-h") or word[1:].isdecimal() or not word.startswith("-"):
-        return word
-    if word.startswith("--") and not Path(word).exists():
-        from pipeline.config import Config  # an option of another command, such as --training.epochs, is no file
-
-        return word if not dot or section in Config.__dataclass_fields__ else f"./{word}"
-    return f"./{word}"
 
 
 def _registry(tracking: str) -> str:

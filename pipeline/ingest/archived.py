@@ -26,7 +26,7 @@ from pipeline.ingest.ray_pipeline import Pipeline, dataset
 from pipeline.ingest.remaining import Remaining
 from pipeline.ingest.run_errors import check
 from pipeline.ingest.stages import Row
-from pipeline.ingest.staging import STAGING, folder_of, make_store, read_mark
+from pipeline.ingest.staging import STAGING, folder_of, read_mark
 from pipeline.ingest.videos import Video, clips_of, failed, make_unpack
 from pipeline.storage import make_folder, write_json
 
@@ -116,7 +116,7 @@ def _stage_candidates(
 def _candidates(pipeline: Pipeline, archives: list[str], wanted: pa.Table) -> Generator[Row]:
     """Yield the status row of each candidate in archives, and a row without a clip id for each broken archive."""
     shards = pipeline.config.ingest.shards
-    convert, ledger = pipeline.convert(), pipeline.ledger
+    product, ledger = pipeline.product, pipeline.ledger
     unpack = make_unpack(pipeline.config.ingest.fetch, ray.put(Wanted(wanted)), f"{shards}/{STAGING}")
 
     def ingest_clips(video: Video) -> Iterator[Row]:
@@ -125,7 +125,7 @@ def _candidates(pipeline: Pipeline, archives: list[str], wanted: pa.Table) -> Ge
             folder = folder_of(shards, clip["shard"] or "")
             if clip["shard"]:
                 make_folder(folder)
-            yield counted(clip, convert, make_store(folder), reporter)
+            yield counted(clip, product.work, product.store(folder), reporter)
             reporter.flush()
 
     listed: list[Video] = [{"source": archive, "number": number} for number, archive in enumerate(archives)]

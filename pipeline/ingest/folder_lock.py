@@ -144,4 +144,4 @@ def _held(shards: str, text: str) -> IngestError:
         holder = f"process {words['pid']} on {words['host']}, since {words['since']}"
     except (ValueError, TypeError, KeyError):  # it has just begun
         holder = "another process"
-    return IngestError(f"{shards}: another ingest works there: {holder}; wait for its end, or give --ingest.shards")
+    return IngestError(f"{shards}: another run works there: {holder}; wait for its end, or give another folder")

@@ -64,7 +64,7 @@ def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),
         **({"split": drawn} if (drawn := drawn_split(catalog)) else {}),
-        "catalog_digest": _digest(catalog),
+        "catalog_digest": catalog_digest(catalog),
         "settings": settings,
         "layout": LAYOUT,
         "encoding": ENCODING,
@@ -77,7 +77,7 @@ def write_plan(shards: str, plan: dict[str, Any]) -> None:
     write_json(f"{shards}/{PLAN}", masked(plan))
 
 
-def _digest(catalog: pa.Table) -> str:
+def catalog_digest(catalog: pa.Table) -> str:
     """Return the digest of the clips of a catalog with their splits and labels, in any order."""
     columns = (catalog[name].cast(pa.large_string()).fill_null("None") for name in ("clip_id", "split", "label"))
     total = hashlib.sha256()

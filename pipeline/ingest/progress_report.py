@@ -8,7 +8,7 @@ from ray.util import metrics
 
 from pipeline.progress import Progress
 
-STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames"}
+STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames", "network": "windows"}
 """Every stage, and the unit in which its work is counted."""
 
 
@@ -31,8 +31,9 @@ class Figures:
         self.clips[row["status"], row["error_class"] or ""] += counts
         frames, pairs = row["num_frames"] or 0, row["num_flow"] or 0
         work = {"fetch": (row["fetched"] or 0) / 1e6, "decode": frames, "flow": pairs, "encode": frames}
+        work["network"] = row.get("windows") or 0
         for stage in STAGES:
-            if seconds := row[f"{stage}_s"]:
+            if seconds := row.get(f"{stage}_s"):
                 self.seconds[stage] += seconds
                 self.work[stage] += work[stage]
 
@@ -40,23 +41,24 @@ class Figures:
 class Tally:
     """The sums of a run, which prints the progress and updates the metrics of Ray's dashboard."""
 
-    def __init__(self, total: int, before: int, write: Callable[[str], object] | None) -> None:
+    def __init__(self, total: int, before: int, write: Callable[[str], object] | None, what: str = "ingest") -> None:
         """Start to count.
 
         Args:
             total: number of clips.
             before: number of clips that an earlier run has done.
             write: function that takes the lines of progress; if None, they go to the console.
+            what: name of the run, in its lines and metrics.
         """
         self.clips = total - before
         self.failed: Counter[str] = Counter()
         self._sums = Figures()
-        self._progress = Progress("ingest", total, before=before, write=write)
+        self._progress = Progress(what, total, before=before, write=write)
         self._counters = {
-            "clips": metrics.Counter("ingest_clips", "Clips ingested.", tag_keys=("status", "error_class")),
-            "seconds": metrics.Counter("ingest_seconds", "Seconds of work in a stage, over all workers.", ("stage",)),
+            "clips": metrics.Counter(f"{what}_clips", "Clips done.", tag_keys=("status", "error_class")),
+            "seconds": metrics.Counter(f"{what}_seconds", "Seconds of work in a stage, over all workers.", ("stage",)),
             "work": metrics.Counter(
-                "ingest_work", "MB fetched, frames decoded and encoded, pairs of flow.", ("stage",)
+                f"{what}_work", "MB fetched, frames decoded and encoded, pairs of flow, windows.", ("stage",)
             ),
         }
 

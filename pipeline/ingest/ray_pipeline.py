@@ -14,20 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from pipeline import flow
 from pipeline.catalog.rows import CATALOG_SCHEMA
 from pipeline.config import Config
 from pipeline.ingest.fetch.limiter import cluster_limiter
-from pipeline.ingest.gpu_flow import on_gpus
 from pipeline.ingest.layout import Layout
 from pipeline.ingest.ledger import start_ledger
 from pipeline.ingest.nodes import NODE_LABEL, another, named
-from pipeline.ingest.plan import gpus
+from pipeline.ingest.product import Product, encoded_clips
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.remaining import Remaining
 from pipeline.ingest.run_errors import IngestError, check
 from pipeline.ingest.shard_task import ShardTask
-from pipeline.ingest.stages import Row, Stage, make_convert
+from pipeline.ingest.stages import Row
 from pipeline.ingest.units import Unit, bundles, cut, of_clips
 from pipeline.ingest.videos import make_fetch
 from pipeline.ingest.watch import Watch, watched
@@ -49,13 +47,14 @@ class Pipeline:
     Attributes:
         config: a resolved config.
         tally: what counts the figures of the run.
+        product: what is made of the clips.
         ledger: actor to which tasks report.
         slots: number of tasks that run at the same time.
     """
 
-    def __init__(self, config: Config, tally: Tally) -> None:
-        """Start the ledger of the run."""
-        self.config, self.tally = config, tally
+    def __init__(self, config: Config, tally: Tally, product: Product | None = None) -> None:
+        """Start the ledger of the run; without a product, encoded clips are made."""
+        self.config, self.tally, self.product = config, tally, product or encoded_clips(config)
         self.ledger = start_ledger()
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 1) / config.resources.ingest_cpus))
 
@@ -129,16 +128,11 @@ class Pipeline:
             "out of the cluster; what is finished stays, and the same command goes on from there"
         )
 
-    def convert(self) -> Stage:
-        """Return the stage from a clip to what is stored of it."""
-        settings, resources = self.config.ingest, self.config.resources
-        devices = gpus(resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
-        return make_convert(settings, on_gpus(devices, resources.flow_gpu_gib) if devices else flow.tvl1)
-
     def _task(self, fetches: bool = False) -> ShardTask:
         settings = self.config.ingest
         fetch = make_fetch(settings.fetch, cluster_limiter(settings.fetch)) if fetches else None
-        return ShardTask(settings.shards, self.convert(), fetch, self.ledger)
+        product = self.product
+        return ShardTask(settings.shards, product.work, fetch, self.ledger, store=product.store, join=product.join)
 
     def _run(self, task: ShardTask, rows: list[Row], node: str | None = None) -> Generator[Row]:
         """Do rows of units and yield what `ShardTask.run` returns for each, in any order.

@@ -30,6 +30,7 @@ from pipeline.ingest.layout import Layout, layout_of
 from pipeline.ingest.leaks import check_contents, check_videos
 from pipeline.ingest.lists import read_lists
 from pipeline.ingest.plan import claim, plan_of, with_backend
+from pipeline.ingest.product import Product
 from pipeline.ingest.progress_report import Tally
 from pipeline.ingest.ray_pipeline import Pipeline
 from pipeline.ingest.remaining import Remaining
@@ -102,7 +103,7 @@ def _complete(
         reopen(shards, layout, plan, chosen, _changed(config), cpus)
     if exists(f"{shards}/{MANIFEST}"):
         return
-    tally = _make_shards(config, layout, write)
+    tally = make_shards(config, layout, write)
     clips = read_lists(shards, layout.names, cpus)
     rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
     made = summarise(clips, plan, rate, catalog_notes(catalog), catalog_classes(catalog))
@@ -115,17 +116,27 @@ def _changed(config: Config) -> list[str]:
     return replaced(shards) if CHANGED in config.retry and exists(f"{shards}/{MANIFEST}") else []
 
 
-def _make_shards(config: Config, layout: Layout, write: Write | None) -> Tally:
-    """Make every shard that is not finished, and return the counts."""
+def make_shards(
+    config: Config, layout: Layout, write: Write | None, product: Product | None = None, what: str = "ingest"
+) -> Tally:
+    """Make every shard that is not finished, and return the counts.
+
+    Args:
+        config: a resolved config; `config.ingest.shards` is the folder or URI, whose lock this process holds.
+        layout: the layout of the set.
+        write: see `ingest`.
+        product: what is made of the clips; encoded clips if it is None.
+        what: name of the run in its lines of progress.
+    """
     shards, staged = config.ingest.shards, list_staging(config.ingest.shards)
     (write or console.say)(f"decoders are jailed by: {jail_in_force()} (pipeline/threats.md)")
     remaining = Remaining(layout, staged)
-    tally = Tally(len(layout), before=remaining.done(), write=write)
+    tally = Tally(len(layout), before=remaining.done(), write=write, what=what)
     open_ = {layout.names[shard] for shard in remaining.shards}
     if not open_:
         return tally
     with _says_what_stays(shards, tally):
-        pipeline = Pipeline(config, tally)
+        pipeline = Pipeline(config, tally, product)
         tally.add(remaining.unusable())
         open_ -= pipeline.make_shards(remaining)
         stage_archived(pipeline, remaining)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.ingest.attempts import counted
 from pipeline.ingest.ledger import HaltedError, Reporter
+from pipeline.ingest.product import Join
 from pipeline.ingest.run_errors import stopped
 from pipeline.ingest.stages import Row, Stage
 from pipeline.ingest.staging import finished, folder_of, list_shard, make_store, part_name
@@ -35,6 +36,8 @@ class ShardTask:
         fetch: function that adds its content to a remote video; None if there are no remote videos.
         ledger: actor of `pipeline.ingest.ledger`.
         listed: whether a local file that is not found may be seen on another node, so that its failure is provisional.
+        store: see `pipeline.ingest.product.Product`.
+        join: see `pipeline.ingest.product.Product`.
     """
 
     shards: str
@@ -42,6 +45,8 @@ class ShardTask:
     fetch: Callable[[Video], Video] | None
     ledger: Any
     listed: bool = True
+    store: Callable[[str], Callable[[Row], Row]] = make_store
+    join: Join = write_shard
 
     def run(self, row: Row) -> Row:
         """Do the units of a row of `pipeline.ingest.units.packed`.
@@ -71,7 +76,7 @@ class ShardTask:
         if unit.whole and again and finished(self.shards, unit.shard):
             return 0
         folder, there = folder_of(self.shards, unit.shard), list_shard(self.shards, unit.shard) if again else {}
-        store, rows = make_store(folder), unit.clips.to_pylist()
+        store, rows = self.store(folder), unit.clips.to_pylist()
         names = [part_name(row["clip_id"]) for row in rows]
         left = {
             name: self._begun(row)
@@ -93,7 +98,7 @@ class ShardTask:
                 except HaltedError:
                     return len(left)
         if unit.whole and not left:
-            write_shard(
+            self.join(
                 self.shards,
                 unit.shard,
                 [there.get(name, row) for name, row in zip(names, rows, strict=True)],

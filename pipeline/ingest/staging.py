@@ -71,6 +71,8 @@ def list_staging(shards: str) -> Staged:
     found = Staged(set(), {}, set())
     for entry in list_below(f"{shards}/{STAGING}"):
         folder, _, name = entry.name.rpartition("/")
+        if not entry.size and not name.endswith(_READ):  # a machine that lost its power may leave such a file
+            continue
         if folder and name.endswith((_GOOD, _FAILED)):
             found.files.setdefault(folder, []).append(name)
         elif not folder and name.endswith(_LIST):
@@ -82,7 +84,7 @@ def list_staging(shards: str) -> Staged:
 
 def list_shard(shards: str, name: str) -> dict[str, str]:
     """Return the files of the staged clips of a shard, as `by_clip` does."""
-    names = (entry.name for entry in list_below(folder_of(shards, name)))
+    names = (entry.name for entry in list_below(folder_of(shards, name)) if entry.size)
     return by_clip(name for name in names if name.endswith((_GOOD, _FAILED)))
 
 

@@ -41,11 +41,7 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
         f"  video {size(manifest['bytes']['video'])}, flow {size(manifest['bytes']['flow'])}",
     ]
     if stages := manifest["rate"].get("stages"):
-        work: list[list[object]] = [["stage", "core-seconds", "work", "a second and core"]]
-        for stage, of in stages.items():
-            unit = STAGES[stage]
-            work.append([stage, f"{of['seconds']:.1f}", f"{of[unit]:,.0f} {unit}", f"{of[f'{unit}_per_second']:.3g}"])
-        lines.append(table(work))
+        lines.append(stage_table(stages))
     lines += [
         f"  {manifest['duplicates'][where]['groups']} groups of clips with the same pictures {where.replace('_', ' ')}"
         for where in ("within_splits", "across_splits")
@@ -69,6 +65,15 @@ def ingested(shards: str, manifest: dict[str, Any], shown: int = 10) -> str:
     if changed := replaced(shards):
         lines.append(f"  {note(changed)}")
     return masked("\n".join(lines))
+
+
+def stage_table(stages: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the figures of `pipeline.ingest.progress_report.Tally.stages` as a table."""
+    work: list[list[object]] = [["stage", "core-seconds", "work", "a second and core"]]
+    for stage, of in stages.items():
+        unit = STAGES[stage]
+        work.append([stage, f"{of['seconds']:.1f}", f"{of[unit]:,.0f} {unit}", f"{of[f'{unit}_per_second']:.3g}"])
+    return table(work)
 
 
 @contextmanager

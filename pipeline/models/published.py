@@ -132,6 +132,23 @@ def load_published(
     return loading.report
 
 
+def classes_in(model: nn.Module, source: str | Path | Mapping[str, object]) -> int | None:
+    """Return the number of classes of a file's classifier; None if the file has none that the network could have.
+
+    Args:
+        model: a network of `create_model` with any number of classes; it is not changed.
+        source: see `load_published`.
+
+    Raises:
+        WeightsError: the file cannot be read, or is not recognised.
+    """
+    name, state = _read(source, verify=False)
+    state = {_strip(key): value for key, value in state.items()}
+    kind = _recognise(name, state, model)
+    names = {f"{kind.head}.weight"} if kind.head else classifier(model)
+    return next((len(value) for key, value in state.items() if kind.translate(key) in names and value.ndim), None)
+
+
 class _Loading:
     """One pass over a file, which finds what goes where and what is wrong; it does not change the network."""
 

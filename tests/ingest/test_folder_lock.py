@@ -47,7 +47,7 @@ def holder(folder: str, in_store: bool = False):
 
 def refused(pid: int) -> str:
     host = re.escape(socket.gethostname())
-    return rf"another ingest works there: process {pid} on {host}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00; wait"
+    return rf"another run works there: process {pid} on {host}, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00; wait"
 
 
 def test_the_second_ingest_names_the_first_and_goes_on_when_it_is_dead(tmp_path):

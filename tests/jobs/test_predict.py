@@ -80,6 +80,34 @@ def test_a_bad_video_among_good_ones_is_named_and_costs_no_answer(here, capsys):
     assert len(out.splitlines()) == 1 + 2 * (1 + 2 + 2)
 
 
+@pytest.mark.ray
+def test_many_videos_get_tables_and_a_timeline(cluster, here, capsys):
+    """What is answered for many videos is that of the test of such a network, to the digits of the averages."""
+    words = ["videos", "--out", "answers", "--timeline", "--output", "csv", "--step", "4", "--top", "2"]
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 1
+    out = capsys.readouterr().out
+    assert "1 NotAVideo (permanent)" in out
+    assert f"{here}/answers/actions.csv: the likeliest actions of 2 videos" in out
+    with (here / "answers" / "actions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["video"], row["rank"]) for row in rows] == [
+        (f"{here}/videos/{name}", rank) for name in ("-4wsuPCjDBc.mp4", "b/good.mkv") for rank in "12"
+    ]
+    main(["videos/b/good.mkv", "--output", "json", "--top", "1"])
+    alone = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (rows[2]["action"], float(rows[2]["probability"])) == (
+        alone["labels"][0],
+        pytest.approx(alone["probabilities"][0], abs=1e-5),
+    )
+    with (here / "answers" / "timeline.csv").open(newline="") as file:
+        segments = [row for row in csv.DictReader(file) if row["video"].endswith("good.mkv")]
+    assert (float(segments[0]["start_s"]), float(segments[-1]["end_s"])) == (0.0, 12 / 25)
+    assert sum(int(row["windows"]) for row in segments) == 3
+    assert (here / "answers" / "timeline.png").is_file()
+
+
 def test_names_that_cannot_be_read_cost_the_others_nothing(here, capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "link").mkdir()

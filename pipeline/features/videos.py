@@ -1,0 +1,104 @@
+"""A catalog of the videos that a user names: files, folders, addresses, lists of these, or the clips of a shard set."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.catalog.files import named_videos
+from pipeline.catalog.rows import CATALOG_SCHEMA, CatalogError, Clip, catalog_table, clip_id, shown
+from pipeline.config import ConfigError
+from pipeline.features.frames import STORED
+from pipeline.shards import read_catalog
+from pipeline.shards.manifest import MANIFEST
+from pipeline.storage import exists
+
+DATASET, SPLIT = "videos", "all"
+LISTS = (".txt", ".lst", ".list")
+
+
+def named_catalog(given: Sequence[str]) -> pa.Table:
+    """Return a catalog of videos without labels.
+
+    A video that a user names twice is one clip. A video that is not there is a row with an error. The ids of videos in
+    a single folder do not depend on where the folder is.
+
+    Args:
+        given: paths of files and folders, addresses (https, s3, gs, az), and text files with one of these a line.
+
+    Raises:
+        CatalogError: a list cannot be read, or no video is named.
+    """
+    clips: dict[str, Clip] = {}
+    root = Path(given[0]).absolute() if len(given) == 1 and Path(given[0]).is_dir() else None
+    for clip in itertools.chain.from_iterable(_clips(one, root) for one in given):
+        clips.setdefault(clip.clip_id, clip)
+    if not clips:
+        raise CatalogError(f"no video in {', '.join(given)}")
+    return catalog_table(DATASET, clips.values())
+
+
+def stored_catalog(shards: str) -> pa.Table:
+    """Return the clips of a complete shard set as a catalog; `pipeline.features.frames.stored` reads its sources.
+
+    Raises:
+        ShardError: the set is not complete, or cannot be read.
+    """
+    clips = read_catalog(shards)
+    place = pc.binary_join_element_wise(
+        pa.scalar(STORED), clips["shard"].cast(pa.string()), pa.scalar("#"), clips["row_group"].cast(pa.string()), ""
+    )
+    sources = pc.if_else(pc.equal(clips["status"], "ok"), place, pa.scalar(None, pa.string()))
+    clips = clips.set_column(clips.column_names.index("source"), "source", sources)
+    return pa.table([clips[name] for name in CATALOG_SCHEMA.names], schema=CATALOG_SCHEMA)
+
+
+def is_shard_set(given: str) -> bool:
+    """Return whether a folder or address is one of a shard set."""
+    return not given.lower().endswith(LISTS) and exists(f"{given}/{MANIFEST}")
+
+
+def _clips(given: str, root: Path | None = None) -> Iterator[Clip]:
+    if "://" in given:
+        yield Clip(clip_id(DATASET, given.partition("?")[0]), SPLIT, None, given)
+    elif given.lower().endswith(LISTS):
+        for number, line in enumerate(_lines(given), 1):
+            if line and not line.startswith("#"):
+                try:
+                    yield from _clips(str(Path(given).parent / line) if "://" not in line else line)
+                except RecursionError:
+                    raise CatalogError(f"{given}, line {number}: a list that names itself") from None
+    else:
+        for path, problem in named_videos(given):
+            video = Path(path).absolute()
+            name = (video.relative_to(root) if root and video != root else video).as_posix()
+            own = clip_id(DATASET, name.encode(errors="backslashreplace").decode())
+            if problem is None:
+                yield Clip(own, SPLIT, None, str(video))
+            else:
+                message = f"{shown(path, most=400)}: {problem}"
+                bad = "FileNotFound" if problem == "no such file" else "BadRow"
+                yield Clip(own, SPLIT, None, None, error_class=bad, error_message=message)
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{file}: {getattr(error, 'strerror', None) or 'a list is text in UTF-8'}") from None
+
+
+def check_named(given: Sequence[str], catalog_fields: Sequence[str]) -> None:
+    """Check that videos are named in one way only.
+
+    Raises:
+        ConfigError: there are none, or there are both names and a catalog.
+    """
+    if given and catalog_fields:
+        raise ConfigError(f"{given[0]} and --{catalog_fields[0]}: give videos, or the fields of a catalog")
+    if not given and not catalog_fields:
+        raise ConfigError(
+            "no videos: name files, folders, lists or addresses, or give --catalog.dataset and its fields"
+        )
