@@ -209,6 +209,8 @@ def test_what_cannot_be_is_said_before_anything_is_done(home, tmp_path):
         request.clips_of(config, [], [])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("WALK"), reason="WALK=1: two more Ray clusters; test_staged.py kills a worker")
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(home, whole):
     """kill -9 in the middle; a file of no bytes that a lost disk left; the same command."""
     out = home / "killed"
