@@ -69,7 +69,7 @@ TOP = {
     "networks": {"clips", "config", "models"},
 }
 USES = {
-    "benchmarks": {"config", "networks", "progress", "table", "workers"},
+    "benchmarks": {"config", "masking", "networks", "progress", "table", "workers"},
     "cards": {"escaping", "storage"},
     "catalog": {"progress"},
     "figures": {"escaping"},

@@ -37,7 +37,7 @@ def parsed(words: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argpars
             fields += [left.pop(0)] if "=" not in word and left else []
         else:
             own.append(word)
-    return words.parse_args(own), fields
+    return words.parse_intermixed_args(own), fields
 
 
 def file_word(word: str) -> str:
