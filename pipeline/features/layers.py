@@ -140,7 +140,10 @@ class Taps:
 
 
 def _pooled(output: Tensor) -> Tensor:
-    return output.mean(dim=tuple(range(2, output.ndim))) if output.ndim > 2 else output.clone()
+    """Average a map (N, C, T, H, W) over time and space, or a sequence (N, T, C) over time, to (N, C)."""
+    if output.ndim == 3:
+        return output.mean(dim=1)
+    return output.mean(dim=tuple(range(2, output.ndim))) if output.ndim > 3 else output.clone()
 
 
 def _classifier_width(network: nn.Module, place: str) -> int:
