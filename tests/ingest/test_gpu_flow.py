@@ -95,7 +95,7 @@ def test_auto_is_cuda_where_there_are_gpus(cluster, tiny, tmp_path, monkeypatch)
     """Ray is told that it has two; that an actor each cannot start there is not what is tested."""
     found = ray.cluster_resources()
     monkeypatch.setattr(ray, "cluster_resources", lambda: {**found, "GPU": 2.0})
-    monkeypatch.setattr("pipeline.ingest.ray_pipeline.on_gpus", lambda count, gib: on_gpus(count, gib, gpus_each=0))
+    monkeypatch.setattr("pipeline.ingest.product.on_gpus", lambda count, gib, each: on_gpus(count, gib, gpus_each=0))
     config = again(tiny, tmp_path)
     ingest(config, configured_catalog(config), silent)
     assert set(read_clips(config.ingest.shards)["flow_backend"].to_pylist()) == {"cuda"}

@@ -18,7 +18,7 @@ import ray
 
 from pipeline.command_line import override
 from pipeline.config import Config, IngestConfig, save
-from pipeline.ingest import ray_pipeline
+from pipeline.ingest import product
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.run import IngestError, LostClipsError, ingest
@@ -232,7 +232,7 @@ def test_a_clip_that_kills_its_worker_is_a_failed_row_and_costs_no_other(shards,
     config = override(shards, changes)
     catalog, found = configured_catalog(config), ray.cluster_resources()
     monkeypatch.setattr(ray, "cluster_resources", lambda: {**found, "CPU": 1.0})
-    bad, made = catalog["clip_id"][2].as_py(), ray_pipeline.make_convert
+    bad, made = catalog["clip_id"][2].as_py(), product.make_convert
 
     def make_deadly(settings, compute):
         convert = made(settings, compute)
@@ -246,7 +246,7 @@ def test_a_clip_that_kills_its_worker_is_a_failed_row_and_costs_no_other(shards,
 
         return deadly
 
-    monkeypatch.setattr(ray_pipeline, "make_convert", make_deadly)
+    monkeypatch.setattr(product, "make_convert", make_deadly)
     manifest = ingest(config, catalog, silent)
     assert (tmp_path / "attempts").read_text() == "xx"
     (failed,) = read_clips(config.ingest.shards, status="failed").to_pylist()
@@ -258,7 +258,7 @@ def test_a_clip_that_kills_its_worker_is_a_failed_row_and_costs_no_other(shards,
     stored = read_clips(config.ingest.shards).select(columns).to_pylist()
     assert stored == [row for row in expected if row["clip_id"] != bad]
     assert not (tmp_path / "shards" / "_staging").exists()
-    monkeypatch.setattr(ray_pipeline, "make_convert", made)
+    monkeypatch.setattr(product, "make_convert", made)
     ingest(replace(config, retry=("WorkerKilled",)), catalog, silent)
     assert read_clips(config.ingest.shards).select(columns).to_pylist() == expected
 
