@@ -91,6 +91,21 @@ def home(tmp_path, monkeypatch) -> Path:
     (youtube8m / "ids.tsv").write_text("".join(f"{name}\t{name}YouTube\n" for name in ("ab01", "Zx9Q", "k3Lm")))
     for stream in ("rgb", "flow"):
         (tmp_path / f"{stream}_imagenet.pt").touch()
+    for number in range(1, 4):
+        picture = tmp_path / "data" / "rawframes" / "a" / "one" / f"img_{number:05d}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(b"JPEG")
+    for split in ("train", "val"):
+        (tmp_path / f"{split}_list.txt").write_text("a/one 3 0\n")
+    (tmp_path / "label_map.txt").write_text("a class\n")
+    for number in range(9):
+        for member, content in (("mp4", b"video"), ("json", b'{"verb": "wash"}')):
+            (tmp_path / "data" / "samples" / f"{number}.{member}").parent.mkdir(exist_ok=True)
+            (tmp_path / "data" / "samples" / f"{number}.{member}").write_bytes(content)
+    with tarfile.open(tmp_path / "samples.tar", "w") as file:
+        for path in sorted((tmp_path / "data" / "samples").iterdir()):
+            file.add(path, path.name)
+    (tmp_path / "list_of_tars.txt").write_text(f"{tmp_path}/samples.tar\n")
     (tmp_path / "data" / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
     return tmp_path
 
