@@ -5,6 +5,7 @@ A prediction is a feature: `pipeline.features.run` computes the logits of every 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,8 @@ def _scored(table: pa.Table) -> Scored:
 
 
 def _write(folder: str, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], form: str) -> None:
+    """Write a table in the order of the videos' names, which are the first column."""
+    rows = sorted(rows, key=itemgetter(0))  # the rows of one video stay in their order
     if form == "csv":
         write_bytes(f"{folder}/{name}.csv", csv_text([columns, *rows]).encode())
         return

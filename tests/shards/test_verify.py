@@ -54,7 +54,8 @@ def relist(made: Made, clip: str, **values: object) -> None:
 def test_a_sound_set_has_no_problems_and_shows_its_progress(original):
     lines = []
     assert verify(original.path, write=lines.append) == Verification(4, [])
-    assert lines[-1].startswith("verify 4/4 (100 %)")
+    assert lines[-2].startswith("verify 4/4 (100 %)")
+    assert lines[-1].startswith("verify shards with clips of others 1/1 (100 %)")
 
 
 def test_a_set_without_flow_is_sound(tmp_path):
