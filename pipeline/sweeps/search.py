@@ -95,6 +95,7 @@ def search(sweep: SweepConfig) -> Swept:
         with may_fail(run, "sweep.png"):
             run.log_figure("sweep.png", figures.sweep(rows, METRIC, f"{base.model.name}, {sweep.stream}: {name}"))
         run.log_metrics({"best/top1": rows[0][METRIC], "trials": len(rows)}, step=0)
+        _end_children(run, rows, _most_epochs(sweep))  # a stopped trial may have called its run failed just now
     return Swept(name, folder, run, rows, manifest["digest"])
 
 
