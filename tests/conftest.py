@@ -19,6 +19,7 @@ from tests.forked_workers import forked_workers
 from tests.object_store import Store, object_store
 
 CHECKOUT = Path(__file__).parents[1]
+OF_THE_SESSION = {"mlflow", "ray", "storage"}  # folders that all modules use
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -44,7 +45,23 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
     The folder itself stays, and so its name is not used again: MLflow remembers a database by its path.
     """
     yield tmp_path
-    for entry in tmp_path.iterdir():
+    empty(tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def files_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the fixtures of a module wrote ends with the module, for the same reason."""
+    base = tmp_path_factory.getbasetemp()
+    before = set(base.iterdir())
+    yield
+    for folder in set(base.iterdir()) - before:
+        if folder.is_dir() and not folder.is_symlink() and folder.name.rstrip("0123456789") not in OF_THE_SESSION:
+            empty(folder)
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder, and keep the folder."""
+    for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
