@@ -60,8 +60,8 @@ def files_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 def empty(folder: Path) -> None:
-    """Remove what is in a folder, and keep the folder."""
-    for entry in folder.iterdir():
+    """Remove what is in a folder, and keep the folder; a test may have moved it."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
