@@ -31,6 +31,7 @@ from pipeline.features.windows import Times
 from pipeline.ingest.run_errors import stopped
 from pipeline.ingest.staging import folder_of, is_failure, list_of, part_name, provisional
 from pipeline.masking import masked
+from pipeline.shards.schema import CATALOG, SOURCE, STATUS
 from pipeline.shards.tables import write_table
 from pipeline.storage import object_path, open_store, read_json, remove_many, write_atomically, write_json
 
@@ -50,28 +51,12 @@ WINDOW = [
 ]
 VIDEOS = pa.schema(
     [
-        pa.field("clip_id", pa.string()),
-        pa.field("dataset", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("label_id", pa.int32()),
-        pa.field("source", pa.string()),
-        pa.field("start_s", pa.float64()),
-        pa.field("end_s", pa.float64()),
-        pa.field("status", pa.string()),  # ok or failed
-        pa.field("error_class", pa.string()),
-        pa.field("error_message", pa.string()),
+        *CATALOG,
+        *STATUS,
         pa.field("windows", pa.int32()),
         pa.field("num_frames", pa.int32()),
         pa.field("num_flow", pa.int32()),
-        pa.field("source_codec", pa.string()),
-        pa.field("source_width", pa.int32()),
-        pa.field("source_height", pa.int32()),
-        pa.field("source_fps", pa.float64()),
-        pa.field("source_frames", pa.int32()),
-        pa.field("source_bytes", pa.int64()),
-        pa.field("source_sha256", pa.string()),
-        pa.field("source_notes", pa.string()),
+        *(column for column in SOURCE if column.name != "packets_sha256"),
         pa.field("features_sha256", pa.string()),  # of all values of all windows, column after column
         pa.field("files", pa.string()),  # names of the clip's files, with commas between, or of the one it shares
     ]

@@ -9,7 +9,6 @@ Units of work, staging, resumption and what happens to killed workers are those 
 """
 
 import hashlib
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ from pipeline.features.plan import Wanted, claim, plan_of
 from pipeline.features.results import Joiner, Row, Spool, file_name, make_store, read_videos, schema_of
 from pipeline.features.retry import recorded_classes, reopen
 from pipeline.features.scorer import Networks, Score, scorer
-from pipeline.ingest.clip_errors import ClipError, verdict_of
+from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.convert import Stopwatch
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.layout import Layout, layout_of
@@ -38,7 +37,7 @@ from pipeline.ingest.plan import gpus, with_backend
 from pipeline.ingest.product import Product, flow_of
 from pipeline.ingest.retry import chosen_by
 from pipeline.ingest.run import Write, make_shards
-from pipeline.ingest.run_errors import IngestError, explained
+from pipeline.ingest.run_errors import IngestError, check_lost, explained
 from pipeline.ingest.second_try import persistently
 from pipeline.ingest.staging import STAGING, list_of
 from pipeline.masking import masked
@@ -52,18 +51,6 @@ SHARED_GPU = 0.5
 """Share of a GPU that networks and flow reserve each if both compute there."""
 AT_ONCE = 8
 """Lists that are read at the same time."""
-
-
-class FeaturesError(IngestError):
-    """More clips failed than `ingest.max_failed` allows; the features of the others are complete.
-
-    Attributes:
-        manifest: the manifest of the run.
-    """
-
-    def __init__(self, message: str, manifest: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.manifest = manifest
 
 
 def compute_features(
@@ -90,7 +77,7 @@ def compute_features(
     Raises:
         IngestError: the catalog is empty; another run works in the folder, or it holds results of another plan; or the
             disk, the store or the cluster failed.
-        FeaturesError: more clips failed than `ingest.max_failed` allows.
+        LostClipsError: more clips failed than `ingest.max_failed` allows.
         LayerError: the networks cannot take such windows, or have no classifier and its output is wanted.
     """
     start, folder = time.monotonic(), config.ingest.shards
@@ -242,17 +229,13 @@ def _counts(videos: pa.Table) -> dict[str, Any]:
 
 def _check_failures(folder: str, manifest: dict[str, Any], allowed: float) -> None:
     counts = manifest["videos"]
-    lost = counts["expected"] - counts["present"]
-    if lost <= allowed * counts["expected"]:
-        return
-    reasons = ", ".join(f"{name} {count}" for name, count in counts["failed"].items())
-    tries = (
-        "--retry retryable" if any(verdict_of(name) == "retryable" for name in counts["failed"]) else "--retry CLASS"
-    )
-    enough = math.ceil(100 * lost / counts["expected"]) / 100
-    raise FeaturesError(
-        f"{folder}: {lost} of {counts['expected']} videos failed, more than ingest.max_failed = {allowed:g} allows: "
-        f"{reasons}; the features of the other {counts['present']} are complete; --ingest.max_failed {enough:g} "
-        f"accepts that, {tries} tries again; {VIDEOS_TABLE} there has every reason",
+    check_lost(
+        folder,
         manifest,
+        allowed,
+        expected=counts["expected"],
+        failed=counts["failed"],
+        what="videos",
+        complete="the features of the other {} are complete",
+        table=VIDEOS_TABLE,
     )

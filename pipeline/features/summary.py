@@ -16,10 +16,10 @@ from pipeline.features.layers import SPECIAL
 from pipeline.features.plan import Wanted
 from pipeline.features.predictions import ACTIONS, SEGMENTS, WINDOWS, Timeline
 from pipeline.features.results import read_videos
-from pipeline.features.run import FeaturesError
 from pipeline.figures.timelines import Bar, timelines
 from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.estimate import estimate
+from pipeline.ingest.run_errors import LostClipsError
 from pipeline.ingest.summary import stage_table
 from pipeline.masking import masked
 from pipeline.storage import write_bytes
@@ -33,7 +33,7 @@ def summarised(folder: str) -> Iterator[None]:
     """Print the text for a finished run before the error that says that too many videos failed."""
     try:
         yield
-    except FeaturesError as error:
+    except LostClipsError as error:
         print(computed(folder, error.manifest), flush=True)
         raise
 

@@ -9,7 +9,6 @@ A clip counts as done when its file, or its shard, exists under its final name (
 at any time, the same command does the remaining work, and the result is the same as that of an uninterrupted run.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from pipeline import console
 from pipeline.catalog import catalog_classes, catalog_notes
 from pipeline.config import Config
 from pipeline.ingest.archived import stage_archived
-from pipeline.ingest.clip_errors import verdict_of
 from pipeline.ingest.decode.child_process import jail_in_force
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.layout import Layout, layout_of
@@ -36,12 +34,12 @@ from pipeline.ingest.ray_pipeline import Pipeline
 from pipeline.ingest.remaining import Remaining
 from pipeline.ingest.replaced import CHANGED, replaced
 from pipeline.ingest.retry import Chosen, chosen_by, recorded_classes, reopen
-from pipeline.ingest.run_errors import IngestError, LostClipsError, explained
+from pipeline.ingest.run_errors import IngestError, LostClipsError, check_lost, explained
 from pipeline.ingest.staging import STAGING, list_staging
 from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.progress import Progress
-from pipeline.shards.manifest import MANIFEST, read_manifest, summarise, write_manifest
+from pipeline.shards.manifest import CLIPS, MANIFEST, read_manifest, summarise, write_manifest
 from pipeline.storage import exists, make_folder, remove, remove_unfinished
 
 __all__ = ["IngestError", "LostClipsError", "ingest"]
@@ -163,17 +161,13 @@ def _says_what_stays(shards: str, tally: Tally) -> Iterator[None]:
 
 def _check_failures(shards: str, manifest: dict[str, Any], allowed: float) -> None:
     splits = manifest["splits"].values()
-    expected, present = (sum(split[key] for split in splits) for key in ("expected", "present"))
-    lost = expected - present
-    if lost <= allowed * expected:
-        return
-    classes: Counter[str] = sum((Counter(split["failed"]) for split in splits), Counter())
-    reasons = ", ".join(f"{name} {count}" for name, count in classes.most_common())
-    tries = "--retry retryable" if any(verdict_of(name) == "retryable" for name in classes) else "--retry CLASS"
-    enough = math.ceil(100 * lost / expected) / 100
-    raise LostClipsError(
-        f"{shards}: {lost} of {expected} clips failed, more than ingest.max_failed = {allowed:g} allows: {reasons}; "
-        f"the set is complete with the other {present}; --ingest.max_failed {enough:g} accepts it, {tries} tries again "
-        "once the cause is mended; _clips.parquet there has every reason",
+    check_lost(
+        shards,
         manifest,
+        allowed,
+        expected=sum(split["expected"] for split in splits),
+        failed=sum((Counter(split["failed"]) for split in splits), Counter()),
+        what="clips",
+        complete="the set is complete with the other {}",
+        table=CLIPS,
     )

@@ -1,12 +1,13 @@
 """Errors that stop a whole ingest (full disk, unreachable store, cluster out of memory), as one-line messages."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ray.exceptions
 
-from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.clip_errors import ClipError, verdict_of
 
 
 class IngestError(RuntimeError):
@@ -36,15 +37,55 @@ def check(stop: str | None) -> None:
 
 
 class LostClipsError(IngestError):
-    """More clips failed than `ingest.max_failed` allows; the shard set is complete with the others.
+    """More clips failed than `ingest.max_failed` allows; what was made of the others is complete.
 
     Attributes:
-        manifest: the manifest of the set.
+        manifest: the manifest of the run.
     """
 
     def __init__(self, message: str, manifest: dict[str, Any]) -> None:
         super().__init__(message)
         self.manifest = manifest
+
+
+def check_lost(
+    folder: str,
+    manifest: dict[str, Any],
+    allowed: float,
+    *,
+    expected: int,
+    failed: Mapping[str, int],
+    what: str,
+    complete: str,
+    table: str,
+) -> None:
+    """Check that no more clips failed than a run allows.
+
+    Args:
+        folder: folder or URI of the run.
+        manifest: the manifest of the run, for the error.
+        allowed: largest share of the clips that may fail.
+        expected: number of clips.
+        failed: number of failures by error class.
+        what: word for the clips.
+        complete: words that say what is complete, with {} for the number of the other clips.
+        table: name of the file that has the reason of each failure.
+
+    Raises:
+        LostClipsError: more clips failed.
+    """
+    lost = sum(failed.values())
+    if lost <= allowed * expected:
+        return
+    reasons = ", ".join(f"{name} {count}" for name, count in sorted(failed.items(), key=lambda item: -item[1]))
+    tries = "--retry retryable" if any(verdict_of(name) == "retryable" for name in failed) else "--retry CLASS"
+    enough = math.ceil(100 * lost / expected) / 100
+    raise LostClipsError(
+        f"{folder}: {lost} of {expected} {what} failed, more than ingest.max_failed = {allowed:g} allows: {reasons}; "
+        f"{complete.format(expected - lost)}; --ingest.max_failed {enough:g} accepts it, {tries} tries again once the "
+        f"cause is mended; {table} there has every reason",
+        manifest,
+    )
 
 
 @contextmanager

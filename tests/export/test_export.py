@@ -1,6 +1,5 @@
 """Exports of networks: files that agree with the original, a folder that holds all or nothing."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -27,19 +26,10 @@ from pipeline.registry.model_folder import ModelFolderError, StoredClassifier, r
 from pipeline.registry.video_classifier import VideoClassifier
 from pipeline.shards import encode_video
 
-WITH_ONNX = importlib.util.find_spec("onnxruntime") is not None and importlib.util.find_spec("onnxscript") is not None
 EVERY = os.environ.get("EVERY_EXPORT")
 CHEAP = ("resnet3d18",)
 SMALL = {"model.name": "resnet3d18", "model.streams": "rgb", "clips.frames": "4", "clips.crop": "80",
          "clips.short_side": "80", "ingest.short_side": "80", "ingest.max_seconds": "2"}  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", [info.name for info in list_models()] if EVERY else CHEAP)
@@ -53,10 +43,8 @@ def test_a_program_and_an_onnx_file_agree_with_the_network_at_any_open_length(na
     frames = 3 if name == "convnet_lstm" else 18
     program = exported(network, name, streams, frames, 64)
     torch.export.save(program, tmp_path / "a.pt2")
-    runs = [program_file(tmp_path / "a.pt2")]
-    if WITH_ONNX:
-        write_onnx(program, tmp_path / "a.onnx", axis_names(name, streams), {"labels": "[]"})
-        runs.append(onnx_file(tmp_path / "a.onnx"))
+    write_onnx(program, tmp_path / "a.onnx", axis_names(name, streams), {"labels": "[]"})
+    runs = [program_file(tmp_path / "a.pt2"), onnx_file(tmp_path / "a.onnx")]
     rng = np.random.default_rng(0)
     lengths = {"rgb": 2, "flow": 20} if name in ("two_stream", "fused_two_stream") else dict.fromkeys(streams, frames)
     size = 64 if name == "c3d" else 80

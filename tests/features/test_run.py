@@ -21,10 +21,10 @@ from pipeline.features import request
 from pipeline.features.layers import LayerError
 from pipeline.features.loading import load_named
 from pipeline.features.results import read_videos, values_of
-from pipeline.features.run import FeaturesError, compute_features
+from pipeline.features.run import compute_features
 from pipeline.features.scorer import Local, Networks, scorer
 from pipeline.features.videos import named_catalog
-from pipeline.ingest.run_errors import IngestError
+from pipeline.ingest.run_errors import IngestError, LostClipsError
 from pipeline.models import create_model
 from pipeline.models.weights import Provenance, save_weights
 from tests.ingest.videos import make_video
@@ -115,7 +115,7 @@ def test_the_same_command_has_nothing_to_do_and_another_is_refused(whole, home):
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
     with pytest.raises(IngestError, match=r"made with windows\.ends = drop, now asked for pad; give another folder"):
         made(home, whole, ends="pad")
-    with pytest.raises(FeaturesError, match=r"3 of 10 videos failed, more than ingest\.max_failed = 0\.1 allows"):
+    with pytest.raises(LostClipsError, match=r"3 of 10 videos failed, more than ingest\.max_failed = 0\.1 allows"):
         made(home, whole, **{"ingest.max_failed": "0.1"})
 
 
