@@ -5,7 +5,6 @@ the work, and how to continue it, re-raises this as `Interrupted`.
 """
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -59,7 +58,7 @@ def again() -> None:
     if _active:
         with contextlib.suppress(ValueError):
             for number in SIGNALS:
-                signal.signal(number, _interrupt)
+                signal.signal(number, _interrupt if _received is None else signal.SIG_DFL)
 
 
 def status() -> int:
@@ -69,9 +68,9 @@ def status() -> int:
 
 def _interrupt(number: int, _frame: Any) -> None:
     global _received
-    if _received is not None:
-        os._exit(128 + number)
     _received = number
+    for each in SIGNALS:  # the operating system ends the process, even where Python waits and would not see a signal
+        signal.signal(each, signal.SIG_DFL)
     with contextlib.suppress(RuntimeError):  # the signal came while a line was being written
         console.say("interrupted: ending; Ctrl-C again ends it at once")
     raise KeyboardInterrupt
