@@ -1,5 +1,6 @@
 """What the tests share: the folders of real input, one Ray cluster, one small shard set of motion shapes."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -28,6 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         on_ray = "cluster" in item.fixturenames or item.get_closest_marker("ray")
         item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
+
+
+def pytest_collection_finish() -> None:
+    """From now on the search for garbage passes over what the tests' modules hold."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Otherwise extension modules would report at the end what the search passed over as leaks."""
+    gc.unfreeze()
 
 
 def real_input(variable: str, name: str) -> Path:
@@ -144,3 +156,12 @@ def shards(cluster: None, tiny: Config) -> Config:
     """The tiny config with its shard set made: 16 training, 101 validation and 8 test clips."""
     ingest(tiny, configured_catalog(tiny), write=lambda line: None)
     return tiny
+
+
+@pytest.fixture(scope="session")
+def few(cluster: None, tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The first 40 of these clips in a shard set of their own."""
+    folder = str(tmp_path_factory.mktemp("storage"))
+    config = override(tiny, {"catalog.limit": "16", "storage": folder, "ingest.shards": f"{folder}/shards"})
+    ingest(config, configured_catalog(config), write=lambda line: None)
+    return config

@@ -4,10 +4,14 @@ A worker that trains imports torch, Ray Train and MLflow before its first step: 
 times in a run of all tests. `forked_workers` starts a server that imports these once. The raylet then starts this file
 as a script where it would start Ray's own `setup_worker.py`; the script asks the server for a worker, and lives as long
 as that. The worker is Ray's `default_worker.py` in a process of its own, with the environment, working directory and
-output that the raylet gave to the script. Nothing else of Ray is changed, and jobs that tests start as a user would,
-in a process of their own, start Ray's usual workers.
+output that the raylet gave to the script. Nothing else of Ray is changed.
+
+A job with a Ray of its own, in a process of its own, forks its workers from the same server if it is started
+as `python -m tests.forked_workers job jobs/ingest.py ...`. Started without that it has Ray's usual workers.
 """
 
+import atexit
+import gc
 import json
 import os
 import runpy
@@ -16,34 +20,51 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ADDRESS = "FORKED_WORKERS"  # the environment variable with the path of the server's socket
-IMPORTED = ("ray.data", "ray.train.torch", "torch._dynamo", "mlflow", "pipeline.training.loop")
+JOB = (sys.executable, "-m", "tests.forked_workers", "job")
+IMPORTED = ("ray.data", "ray.train.torch", "torch._dynamo", "mlflow", "pipeline.features.run", "pipeline.training.loop")
 
 
 @contextmanager
 def forked_workers(folder: Path) -> Iterator[None]:
-    """Let every Ray node that starts inside the context fork its workers.
+    """Let every Ray node that this process starts inside the context fork its workers.
 
     Args:
-        folder: where the server's socket is created.
+        folder: where the server's socket is created, unless a process above this one has a server.
     """
     from ray._private import ray_constants
 
     ours, before = str(Path(__file__).resolve()), ray_constants.SETUP_WORKER_FILENAME
-    os.environ[ADDRESS] = str(folder / "workers")
-    server = subprocess.Popen([sys.executable, ours, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdout.readline() == "ready\n"
+    server = None if ADDRESS in os.environ else start_server(folder / "workers")
     ray_constants.SETUP_WORKER_FILENAME = ours  # Ray joins it to a folder, which an absolute path replaces
     try:
         yield
     finally:
         ray_constants.SETUP_WORKER_FILENAME = before
-        del os.environ[ADDRESS]
-        server.communicate()  # the end of its input ends it
+        if server:
+            del os.environ[ADDRESS]
+            server.communicate()  # the end of its input ends it
+
+
+def start_server(socket_path: Path) -> subprocess.Popen:
+    """Start the server, and name its socket to all processes below."""
+    os.environ[ADDRESS] = str(socket_path)
+    serve = [sys.executable, str(Path(__file__).resolve()), "serve"]
+    server = subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "ready\n"
+    return server
+
+
+def run_job(argv: list[str]) -> None:
+    """Run a job's script with its arguments as `python SCRIPT ...` does, but let its Ray fork its workers."""
+    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    with tempfile.TemporaryDirectory() as folder, forked_workers(Path(folder)):
+        runpy.run_path(argv[0], run_name="__main__")
 
 
 def ask() -> None:
@@ -71,7 +92,7 @@ def serve() -> None:
         while True:
             ready, _, _ = select.select([door, sys.stdin], [], [])
             if sys.stdin in ready:
-                return
+                os._exit(0)  # a usual end would report the modules that `gc.freeze` keeps as leaks
             asker, _ = door.accept()
             size, streams, _, _ = socket.recv_fds(asker, 8, 3)
             with asker.makefile("rb") as told:
@@ -103,10 +124,13 @@ def import_all() -> None:
     for module in IMPORTED:
         __import__(module)
     ray.actor.ActorClassID = before
+    gc.freeze()  # no worker looks through all these modules for garbage, nor copies their memory by that
 
 
 def work(asked: dict, streams: list[int]) -> None:
-    """Become the worker that was asked for."""
+    """Become the worker that was asked for; at its end it does not take its modules apart, which costs 2.5 seconds."""
+    atexit.register(os._exit, 0)  # the first to be registered is the last to be called
+    os.setpgrp()  # Ray kills the process group of a worker
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -149,4 +173,9 @@ def threads_and_seeds() -> None:
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["serve"] else ask()
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    elif sys.argv[1] == "job":
+        run_job(sys.argv[2:])
+    else:
+        ask()

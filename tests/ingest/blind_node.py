@@ -21,6 +21,7 @@ from pipeline.config import Config, load
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import IngestError, ingest
 from pipeline.shards import read_manifest
+from tests.forked_workers import forked_workers
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -77,4 +78,5 @@ if __name__ == "__main__":
     if not shutil.which("unshare"):
         sys.exit(3)
     paths = dict(pair.split("=", 1) for pair in sys.argv[2:])
-    main({kind: load(Config, Path(path)) for kind, path in paths.items()}, Path(sys.argv[1]))
+    with forked_workers(Path(sys.argv[1])):
+        main({kind: load(Config, Path(path)) for kind, path in paths.items()}, Path(sys.argv[1]))

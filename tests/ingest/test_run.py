@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -23,6 +22,7 @@ from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.run import IngestError, LostClipsError, ingest
 from pipeline.shards import ShardError, Verification, read_clips, read_manifest, verify
+from tests.forked_workers import JOB
 
 pytestmark = pytest.mark.ray
 
@@ -146,7 +146,7 @@ def test_a_run_that_lost_a_tenth_of_its_clips_ends_with_an_error(kinetics):
 
 def test_the_exit_status_and_the_last_lines_say_that_clips_are_lost(kinetics, tmp_path):
     save(override(kinetics, {"ingest.max_failed": "0.05"}), tmp_path / "config.yaml")
-    arguments = [sys.executable, "jobs/ingest.py", "--config", str(tmp_path / "config.yaml")]
+    arguments = [*JOB, "jobs/ingest.py", "--config", str(tmp_path / "config.yaml")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {kinetics.ingest.shards}: 5 of 12 clips failed")
@@ -164,33 +164,33 @@ def test_a_clip_is_one_call_so_that_what_is_made_of_it_never_becomes_a_block(sha
     assert "Map(" not in stats.replace("FlatMap(", ""), stats
 
 
-def test_killed_at_any_time_it_ends_as_if_it_had_not_been(shards, tmp_path):
+def test_killed_at_any_time_it_ends_as_if_it_had_not_been(few, tmp_path):
     """A driver with a cluster of its own is killed with all its workers; the same command then ends its work."""
-    arguments = _arguments(shards, tmp_path)
+    arguments = _arguments(few, tmp_path)
     staging = tmp_path / "shards" / "_staging"
     job = subprocess.Popen(
-        [sys.executable, "jobs/ingest.py", *arguments],
+        [*JOB, "jobs/ingest.py", *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    _wait(lambda: len(list(staging.rglob("*.parquet"))) >= 20, job)
+    _wait(lambda: len(list(staging.rglob("*.parquet"))) >= 12, job)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     with pytest.raises(ShardError, match="ingest has not finished there"):
         read_clips(str(tmp_path / "shards"))
     (tmp_path / "shards" / f"_manifest.json.{'0' * 32}.tmp").touch()  # as a kill in the manifest's write leaves it
-    done = subprocess.run([sys.executable, "jobs/ingest.py", *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([*JOB, "jobs/ingest.py", *arguments], capture_output=True, text=True, check=True)
     assert "done before" in done.stderr
-    one, other = read_manifest(shards.ingest.shards), read_manifest(str(tmp_path / "shards"))
+    one, other = read_manifest(few.ingest.shards), read_manifest(str(tmp_path / "shards"))
     assert other["splits"] == one["splits"]  # every clip once
     columns = ["clip_id", "status", "error_message", "video_sha256", "flow_sha256"]
-    clips = [read_clips(str(folder)).select(columns) for folder in (shards.ingest.shards, tmp_path / "shards")]
+    clips = [read_clips(str(folder)).select(columns) for folder in (few.ingest.shards, tmp_path / "shards")]
     assert clips[1].to_pylist() == clips[0].to_pylist()  # the same bytes
     assert other["digest"] == one["digest"]
     names = {path.name for path in (tmp_path / "shards").iterdir()}
-    assert names == {path.name for path in Path(shards.ingest.shards).iterdir()}
+    assert names == {path.name for path in Path(few.ingest.shards).iterdir()}
     for name in names:
         if name.endswith(".parquet") and not name.startswith("_"):
-            assert (tmp_path / "shards" / name).read_bytes() == (Path(shards.ingest.shards) / name).read_bytes()
+            assert (tmp_path / "shards" / name).read_bytes() == (Path(few.ingest.shards) / name).read_bytes()
 
 
 def test_a_second_ingest_into_the_same_folder_names_the_first(shards, tmp_path):

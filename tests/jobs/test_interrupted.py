@@ -1,10 +1,9 @@
-"""A job that is interrupted, as its user sees it: a training on a Ray and in a process group of its own."""
+"""A job that is interrupted, as its user sees it: a training with a Ray and a process group of its own."""
 
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
+from tests.forked_workers import JOB
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def test_ctrl_c_in_a_training_leaves_a_checkpoint_a_killed_run_and_the_command_t
         "training.epochs": "500", "training.val_split": "test", "tracking.every_steps": "1", "resources.workers": "1",
     }  # fmt: skip
     save(override(shards, fields), tmp_path / "config.yaml")
-    command = [sys.executable, "jobs/pretrain_kinetics.py", "--config", str(tmp_path / "config.yaml")]
+    command = [*JOB, "jobs/pretrain_kinetics.py", "--config", str(tmp_path / "config.yaml")]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen(command, cwd=CHECKOUT, env=environment, **options) as job:

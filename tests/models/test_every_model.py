@@ -1,5 +1,7 @@
 """What holds for every network of the registry."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -61,6 +63,7 @@ def test_parameters_and_multiply_adds(info):
 
 @pytest.mark.parametrize("info", MODELS, ids=NAMES)
 def test_shapes_gradients_and_export(info):
+    """The deeper networks of a family differ from the first in their numbers of blocks, so one a family is exported."""
     size = 32 if info.name == "c3d" else 45  # fully connected layers are made for one size
     with torch.device("meta"):
         model = small_model(info, num_classes=7)
@@ -70,6 +73,8 @@ def test_shapes_gradients_and_export(info):
     logits.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.eval()(**others).shape == (1, 7)
+    if info.name not in FAMILIES and not os.environ.get("EVERY_EXPORT"):
+        return
     exported = torch.export.export(model, (), clips)
     (output,) = exported.graph_signature.user_outputs
     (node,) = (node for node in exported.graph.nodes if node.name == output)
