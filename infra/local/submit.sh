@@ -55,8 +55,11 @@ PY
 )
 
 address="http://127.0.0.1:$dashboard" job="local-$$-$RANDOM" submitted=no
-for _ in $(seq 60); do # until the dashboard and its agent are up
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+begin=$SECONDS
+while ((SECONDS - begin < 180)); do # until the dashboard and its agent are up
     kill -0 "$head" 2>/dev/null || { echo "error: Ray did not start:" >&2; tail -n 20 "$log" >&2; exit 1; }
+    answers "$dashboard" && answers "$agent" || { sleep 0.1; continue; }
     if ray job submit --address "$address" --submission-id "$job" --no-wait --working-dir . \
         --runtime-env-json "$environment" -- "$@" >"$log.job" 2>&1; then
         submitted=yes
