@@ -31,10 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
 
 
+gc.disable()  # while modules are imported and tests are collected, there is no garbage
+
+
 def pytest_collection_finish() -> None:
     """From now on the search for garbage passes over what the tests' modules hold."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
