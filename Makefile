@@ -7,10 +7,10 @@ BIN := $(CURDIR)/.venv/bin
 
 ELSEWHERE = $(if $(filter-out $(CURDIR)/outputs,$(STORAGE)), --tracking '$(STORAGE)')
 
-.PHONY: help install demo test ui lint lock clean
+.PHONY: help install demo test test-slow ui lint lock clean
 
 help: ## say what each command does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 install: .venv/.installed ## create .venv, install the locked versions, compile the flow kernels (or find it done)
 
@@ -29,8 +29,13 @@ demo: install ## the main job end to end on a local Ray: clips, flow, shards, tw
 	@echo "  (from here: make ui; .venv/bin/video-actions predict VIDEO$(ELSEWHERE))"
 
 # Threads that wait for work do not spin, so that they leave the cores to other processes.
-test: install ## every test that needs no GPU: those on Ray one after the other, the rest beside them
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test: install ## every test that needs no GPU but the slow ones: those on Ray one after the other, the rest beside them
+	@$(PYTEST) -m 'not slow'
+
+test-slow: install ## scenarios that kill nodes, jobs and disks, and recipes from shards to the registry and back
+	@$(PYTEST) -m slow
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
 	@echo "  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"

@@ -35,6 +35,7 @@ def test_a_node_that_sees_a_file_is_not_blind(cluster, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_path):
     """Two real nodes; in the second one's mount namespace, the folders of videos and archives are empty."""
     can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False)

@@ -164,6 +164,7 @@ def test_a_clip_is_one_call_so_that_what_is_made_of_it_never_becomes_a_block(sha
     assert "Map(" not in stats.replace("FlatMap(", ""), stats
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_it_ends_as_if_it_had_not_been(few, tmp_path):
     """A driver with a cluster of its own is killed with all its workers; the same command then ends its work."""
     arguments = _arguments(few, tmp_path)
@@ -226,6 +227,7 @@ def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
     assert verify(config.ingest.shards) == Verification(read_clips(shards.ingest.shards).num_rows, [])
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_its_worker_is_a_failed_row_and_costs_no_other(shards, tmp_path, monkeypatch):
     """The stage kills its process at one clip of a block of six; Ray repeats the block for as long as it is asked."""
     changes = {"ingest.shards": str(tmp_path / "shards"), "ingest.max_failed": "0.5", "catalog.limit": "8"}

@@ -40,6 +40,7 @@ def test_a_store_that_is_away_is_one_line(shards):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_keeps_what_was_finished(shards, tmp_path):
     """On a real file system of half a MB; then a larger one, and the same command ends with the same digest."""
     disk = tmp_path / "disk"

@@ -28,6 +28,7 @@ def done(cluster, tmp_path_factory):
     return study, run_study(study, write=lines.append), lines
 
 
+@pytest.mark.slow
 def test_it_runs_what_the_claim_needs_and_says_what_came_out(done):
     _, result, lines = done
     assert result.failed == {}
@@ -47,6 +48,7 @@ def test_it_runs_what_the_claim_needs_and_says_what_came_out(done):
     assert row["values"]["first"] == [verdict.first[0]]
 
 
+@pytest.mark.slow
 def test_what_a_training_starts_from_is_what_the_one_before_has_made(done):
     study, _, _ = done
     outcomes = {path.name.split("-seed")[0]: Outcome.load(str(path)) for path in Path(study.storage).glob("outcomes/*")}
@@ -56,6 +58,7 @@ def test_what_a_training_starts_from_is_what_the_one_before_has_made(done):
     assert json.loads(config)["config"]["model"]["weights"] == {"rgb": outcomes["i3d-taught"].weights["rgb"]}
 
 
+@pytest.mark.slow
 def test_runs_are_shown_below_one_that_holds_the_report(done):
     _, result, _ = done
     client = MlflowClient(result.run.uri)
@@ -73,6 +76,7 @@ def test_runs_are_shown_below_one_that_holds_the_report(done):
     assert {run.info.status for run in below} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(done):
     study, result, _ = done
     lines: list[str] = []
@@ -82,6 +86,7 @@ def test_what_is_done_is_not_done_again(done):
     assert again.run == result.run
 
 
+@pytest.mark.slow
 def test_what_fails_costs_only_what_starts_from_it(done):
     study, result, _ = done
     trainings = Trainings(study)

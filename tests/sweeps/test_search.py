@@ -41,6 +41,7 @@ def test_a_sweep_ingests_nothing(tiny, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_two_trials_of_two_epochs_compete_and_are_tracked(shards: Config, tmp_path: Path, capsys):
     base = override(
         shards,

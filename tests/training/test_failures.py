@@ -59,6 +59,7 @@ def driver(config: Config, folder: Path) -> None:
     fit(config, folder, callbacks=(KillAfter(1), KillAfter(6, os.getpid())))
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_is_the_run_that_was_not(config, whole, tmp_path):
     often = override(config, {"training.checkpoint_steps": "1", "tracking.every_steps": "1"})
     with pytest.raises(ray.exceptions.WorkerCrashedError):
@@ -143,6 +144,7 @@ def test_a_checkpoint_that_does_not_fit_is_a_full_disk(disk):
         save_tensors({"a": torch.zeros(80_000_000)}, disk / "large.pt")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(config, whole, tmp_path, disk):
     """On a real file system that holds one checkpoint, of 150 MB, and not two."""
     with pytest.raises(TrainingError, match=r"flow: no space left on the disk of .*disk.*--resume tiny continues"):
