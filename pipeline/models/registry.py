@@ -14,6 +14,7 @@ from pipeline.models.c3d import C3D
 from pipeline.models.convnet_lstm import ConvNetLSTM
 from pipeline.models.i3d import I3D, TwoStreamI3D
 from pipeline.models.i3d_resnet import I3DResNet50
+from pipeline.models.inflated import inflated
 from pipeline.models.two_stream import FusedTwoStream, TwoStream
 
 QUO_VADIS = "Quo Vadis, Action Recognition? (arXiv 1705.07750)"
@@ -122,6 +123,7 @@ MODELS: dict[str, ModelInfo] = {
             25.254,
             "two_stream",
         ),
+        ModelInfo("inflated", inflated, QUO_VADIS, "Section 2.4", {"x": RGB_64}, 47_018_576, 192.600, "views"),
         _t3d("t3d121", 29_876_880, 244.098),
         _t3d("t3d169", 38_519_184, 247.852),
         _densenet("densenet3d121", 11_658_896, 62.546),
