@@ -27,7 +27,15 @@ RESNETS: tuple[Recipe, ...] = (
     resnet3d.hara_densenet3d201_kinetics,
     resnet3d.resnext3d101_64f_kinetics,
 )
-T3DS: tuple[Recipe, ...] = (t3d.t3d121_kinetics, t3d.t3d169_kinetics, t3d.densenet3d121_kinetics)
+T3DS: tuple[Recipe, ...] = (
+    t3d.t3d121_kinetics,
+    t3d.t3d169_kinetics,
+    t3d.densenet3d121_kinetics,
+    t3d.resnet3d50_t3d_kinetics,
+    t3d.inception3d_t3d_kinetics,
+    t3d.resnet3d50_ttl_kinetics,
+    t3d.inception3d_ttl_kinetics,
+)
 ARCHITECTURES: tuple[Recipe, ...] = (  # of Quo Vadis, Table 4
     quo_vadis.i3d_kinetics,
     quo_vadis.i3d_imagenet_kinetics,
@@ -90,7 +98,12 @@ FINE_TUNE: dict[str, Recipe] = {
     for name, fine_tuning in fine_tunings.items()
 } | _named(folder.resnet3d18_folder_full, folder.i3d_folder_full)
 
-TRANSFER: dict[str, Recipe] = _named(t3d.t3d121_youtube8m)
+TRANSFER: dict[str, Recipe] = _named(
+    t3d.t3d121_youtube8m,
+    t3d.densenet3d121_youtube8m,
+    t3d.resnet3d50_t3d_youtube8m,
+    t3d.inception3d_t3d_youtube8m,
+)
 
 SWEEP: dict[str, Callable[[], SweepConfig]] = {
     "i3d_sweep": quo_vadis.i3d_sweep,

@@ -155,8 +155,9 @@ def test_a_supervision_transfer_ends_in_a_student_with_which_a_fine_tuning_begin
         ["--recipe", name, *(word for key, value in wanted.items() for word in (f"--{key}", value))]
     )
     student = re.search(r"--model\.weights\.rgb (\S+)", capsys.readouterr().out)[1]
-    wanted = tiny(FINE_TUNE, "t3d121_ucf101", shards, storage, imagenet) | {
-        "name": "taught",
+    tuned = name.replace("youtube8m", "ucf101")
+    wanted = tiny(FINE_TUNE, tuned, shards, storage, imagenet) | {
+        "name": f"taught_{name}",
         "model.weights.rgb": student,
     }
-    walk("finetune", "t3d121_ucf101", wanted, video, capsys)
+    walk("finetune", tuned, wanted, video, capsys)
