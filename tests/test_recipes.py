@@ -142,6 +142,7 @@ def test_table_4_of_quo_vadis_and_the_other_papers_transfer_are_whole():
     assert table_4 <= cells
     assert ("resnext3d101", "hmdb51", "last_block") in cells
     assert ("t3d121", "ucf101", "full") in cells
+    assert {("resnet3d18", "ucf101", "original"), ("resnet3d18", "hmdb51", "original")} <= cells
     backbones = {config.model.name for config in (TRANSFER[name]() for name in TRANSFER)}
     assert backbones == {"t3d121", "densenet3d121", "resnet3d50", "i3d"}  # T3D, Tables 4 and 8
     assert {name.replace("youtube8m", "ucf101") for name in TRANSFER} <= FINE_TUNE.keys()  # what a student is for
@@ -190,6 +191,8 @@ def test_3d_resnets_are_trained_as_their_code_says():
     wide = PRETRAIN["resnext3d101_64f_kinetics"]()
     for each in (config, wide):
         assert each.clips_of_a_step == 128
+    scratch = FINE_TUNE["resnet3d18_hmdb51_scratch"]()
+    assert (scratch.optimiser, scratch.training.epochs) == (PRETRAIN["resnet3d18_kinetics"]().optimiser, 200)
     tuned = FINE_TUNE["resnext3d101_ucf101"]()
     assert (tuned.optimiser.lr, tuned.optimiser.weight_decay, tuned.model.fine_tune) == (0.001, 1e-5, "last_block")
 

@@ -53,12 +53,14 @@ def _named(*recipes: Recipe) -> dict[str, Recipe]:
     return {recipe.__name__: recipe for recipe in recipes}
 
 
-def _fine_tunings(recipe: Recipe, fine_tuned: Callable[..., Config], *modes: str) -> dict[str, Recipe]:
+def _fine_tunings(
+    recipe: Recipe, fine_tuned: Callable[..., Config], *modes: str, suffix: str = ""
+) -> dict[str, Recipe]:
     """Return the recipes NETWORK_ucf101 and NETWORK_hmdb51, or one of each per mode, named NETWORK_DATASET_MODE."""
     found: dict[str, Recipe] = {}
     for dataset in ("ucf101", "hmdb51"):
         for mode in modes or (None,):
-            name = "_".join(filter(None, (recipe.__name__.removesuffix("_kinetics"), dataset, mode)))
+            name = "_".join(filter(None, (recipe.__name__.removesuffix("_kinetics"), dataset, mode or suffix)))
             found[name] = _recipe(
                 name, recipe, partial(fine_tuned, dataset=dataset, **({"mode": mode} if mode else {}))
             )
@@ -84,6 +86,7 @@ PRETRAIN: dict[str, Recipe] = _named(
     quo_vadis.i3d_flow_kinetics,
     *T3DS,
     *RESNETS,
+    resnet3d.resnet3d18_activitynet,
     modern.i3d_resnet50_modern,
 )
 
@@ -93,6 +96,7 @@ FINE_TUNE: dict[str, Recipe] = {
         [_fine_tunings(recipe, quo_vadis.fine_tuned, "original", "fixed", "full") for recipe in ARCHITECTURES],
         [_fine_tunings(recipe, t3d.fine_tuned) for recipe in T3DS],
         [_fine_tunings(recipe, resnet3d.fine_tuned) for recipe in RESNETS],
+        [_fine_tunings(resnet3d.resnet3d18_kinetics, resnet3d.from_scratch, suffix="scratch")],
     )
     for fine_tunings in paper
     for name, fine_tuning in fine_tunings.items()
