@@ -112,7 +112,7 @@ def walk(script: str, name: str, wanted: dict[str, str], video: Path, capsys) ->
     assert (again.digest, again.protocol, again.labels) == (first.digest, first.protocol, first.labels)
     for stream, logits in first.logits.items():
         assert again.logits[stream] == pytest.approx(logits, rel=1e-3, abs=1e-3)
-    for kept in (f"runs/{name}", "evaluations"):  # half a GB of checkpoints
+    for kept in (f"runs/{wanted['name']}", "evaluations"):  # half a GB of checkpoints
         shutil.rmtree(f"{wanted['storage']}/{kept}")
 
 
