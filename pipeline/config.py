@@ -375,6 +375,9 @@ class TrainingConfig:
     """Batches per worker on which batch norm statistics are computed again before every evaluation; 0 for none."""
     train_split: str = "train"
     """Split to train on."""
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the clips of each class of train_split to train on, chosen by the seed (T3D's FT-Transfer: half of
+    Kinetics); validation and test keep all clips."""
     val_split: str = "val"
     """Split of the validation loss, which controls a plateau schedule and chooses the best checkpoint."""
     checkpoint_steps: PositiveInt | None = None

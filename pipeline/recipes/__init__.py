@@ -85,6 +85,7 @@ PRETRAIN: dict[str, Recipe] = _named(
     quo_vadis.i3d_rgb_kinetics,
     quo_vadis.i3d_flow_kinetics,
     *T3DS,
+    t3d.t3d121_half_kinetics,
     *RESNETS,
     resnet3d.resnet3d18_activitynet,
     modern.i3d_resnet50_modern,
