@@ -217,6 +217,13 @@ def test_recipes_for_a_folder_suit_few_clips_and_two_cores(name):
     assert hours <= 2, f"{name}: {hours} core-hours for 300 clips"
 
 
+def test_non_local_steps_are_those_of_its_paper():
+    config = PRETRAIN["i3d_resnet50_non_local"]()
+    epoch = 240_000 // config.clips_of_a_step
+    assert config.training.epochs * epoch >= config.training.steps == 400_000
+    assert (config.schedule.milestones, config.optimiser.lr, config.clips_of_a_step) == ((150_000, 300_000), 0.01, 64)
+
+
 def test_published_steps_are_those_of_kinetics_i3d():
     rgb, flow = PRETRAIN["i3d_rgb_kinetics"](), PRETRAIN["i3d_flow_kinetics"]()
     assert (rgb.training.steps, flow.training.steps) == (115_000, 155_000)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeline.config import Config, SweepConfig
-from pipeline.recipes import demo, folder, modern, quo_vadis, resnet3d, t3d
+from pipeline.recipes import demo, folder, modern, non_local, quo_vadis, resnet3d, t3d
 
 Recipe = Callable[[], Config]
 
@@ -88,6 +88,7 @@ PRETRAIN: dict[str, Recipe] = _named(
     t3d.t3d121_half_kinetics,
     *RESNETS,
     resnet3d.resnet3d18_activitynet,
+    non_local.i3d_resnet50_non_local,
     modern.i3d_resnet50_modern,
 )
 
