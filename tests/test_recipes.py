@@ -125,10 +125,11 @@ def test_every_training_of_the_three_papers_has_its_recipe():
         "densenet3d169",  # of no table
         "i3d_resnet50",  # of a later paper
         "inflated",  # of any backbone
+        "single_stream",  # from ImageNet alone
     }
     # Quo Vadis, Table 3: with ImageNet all but the 3D ConvNet
     with_imagenet = {recipe().model.name for name, recipe in PRETRAIN.items() if name.endswith("_imagenet_kinetics")}
-    assert with_imagenet == {"i3d", "convnet_lstm", "two_stream", "fused_two_stream"}
+    assert with_imagenet == {"i3d", "convnet_lstm", "two_stream", "fused_two_stream", "single_stream"}
 
 
 def test_table_4_of_quo_vadis_and_the_other_papers_transfer_are_whole():
@@ -163,6 +164,10 @@ def test_every_recipe_shows_its_network_what_the_paper_did(name):
     config = ALL[name]()
     info = {info.name: info for info in list_models()}[config.model.name]
     if name == "demo" or "folder" in name or name.startswith("resnext3d101_64f"):  # of no paper, or another size
+        return
+    if config.model.name == "single_stream":  # one frame, or one stack of flow
+        frames = {("rgb",): 1, ("flow",): 10}[config.model.streams]
+        assert (config.clips.frames, config.clips.rgb_every, config.clips.crop) == (frames, 1, 224)
         return
     if "_t3d_" in name or "_ttl_" in name:  # a network of another paper under T3D's recipe
         assert (config.clips.frames, config.clips.crop, config.evaluation.protocol) == (32, 224, "t3d")

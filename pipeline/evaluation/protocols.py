@@ -123,7 +123,7 @@ def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
     if (name == "two_stream") != (published == "two_stream"):
         raise ConfigError(
             f"evaluation.protocol: {name} does not fit {model.name}: two_stream is that of the networks which "
-            f"take RGB and flow at once, and theirs only"
+            f"take snapshots, and theirs only"
         )
     if evaluation.frames is not None:
         if name != "i3d":

@@ -15,7 +15,7 @@ from pipeline.models.convnet_lstm import ConvNetLSTM
 from pipeline.models.i3d import I3D, TwoStreamI3D
 from pipeline.models.i3d_resnet import I3DResNet50
 from pipeline.models.inflated import inflated
-from pipeline.models.two_stream import FusedTwoStream, TwoStream
+from pipeline.models.two_stream import FusedTwoStream, SingleStream, TwoStream
 
 QUO_VADIS = "Quo Vadis, Action Recognition? (arXiv 1705.07750)"
 NON_LOCAL = "Non-local Neural Networks (arXiv 1711.07971)"
@@ -112,6 +112,9 @@ MODELS: dict[str, ModelInfo] = {
             12_073_120,
             3.664,
             "two_stream",
+        ),
+        ModelInfo(
+            "single_stream", SingleStream, QUO_VADIS, "Table 2 (c)", {"x": (3, 1, 224)}, 6_009_904, 1.498, "two_stream"
         ),
         ModelInfo(
             "fused_two_stream",

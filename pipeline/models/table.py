@@ -32,6 +32,7 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     "convnet_lstm": ("63.3", _I3D_TEST),
     "c3d": ("56.1", "Kinetics-400 test, from scratch; Tables 2, 3"),
     "two_stream": ("65.6", _I3D_TEST),
+    "single_stream": ("RGB 62.2, flow 52.4", _I3D_TEST),
     "fused_two_stream": ("67.2", _I3D_TEST),
     "inflated": ("", "`backbone` resnet50; see below"),
     "t3d121": ("62.2", "Kinetics-400, depth not stated; Table 9, as a survey quotes it"),
