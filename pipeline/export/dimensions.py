@@ -27,7 +27,7 @@ programs take no map of a single place."""
 
 _FRAMES: Mapping[str, int] = {
     "i3d_resnet50": 2,
-    "inflated": 8,  # with the default pacing
+    "inflated": 16,  # with the default pacing, the last map of any backbone then has two steps, as `LEAST_SIDE` says
     "two_stream": 2,  # snapshots: its classifier sees a single place for one, see `LEAST_SIDE`
     **{name: MINIMUM[0] for name in MODELS if "densenet3d" in name or name.startswith("t3d")},
 }

@@ -74,9 +74,13 @@ class Inflater:
     def network(self, network: nn.Module) -> nn.Module:
         """Inflate the whole network, without the layers that run in training alone (GoogLeNet's other classifiers)."""
         graph = self.traced("", network)
-        for node in graph.nodes:
+        for node in list(graph.nodes):
             if node.op == "call_module":
-                replace_module(network, node.target, self.module(node.target, network.get_submodule(node.target)))
+                module = self.module(node.target, network.get_submodule(node.target))
+                replace_module(network, node.target, module)
+                if isinstance(module, nn.Identity):  # such as the place of the classifier, which has the same name
+                    node.replace_all_uses_with(node.args[0])
+                    graph.erase_node(node)
         self.rewrite("", network, graph)
         return fx.GraphModule(network, graph)
 
@@ -207,6 +211,9 @@ class InflatedMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C, T', H', W')."""
+        if self.ceil_mode and torch.compiler.is_exporting():  # a program takes no ceiling of an unknown size
+            x = F.pad(x, (0, self.stride[2] - 1, 0, self.stride[1] - 1), value=float("-inf"))
+            return F.max_pool3d(x, self.kernel, self.stride, self.padding, self.dilation)
         steps = (x.shape[2] + 2 * self.padding[0] - self.kernel[0]) // self.stride[0] + 1
         x = F.max_pool3d(x, self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
         return x[:, :, :steps] if self.ceil_mode else x

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.export import Dim
 
 from pipeline.models import WeightsError, create_model, load_published
 from pipeline.models.activation import class_activation
 from pipeline.models.boring_video import BACKBONES, boring_video_error, shake
 from pipeline.models.cost import count_parameters
 from pipeline.models.inflated import image_classifier, inflate
-from pipeline.models.inflated_layers import InflationError
+from pipeline.models.inflated_layers import InflatedMaxPool, InflationError
 
 from .references import relative_error
 
@@ -104,6 +105,26 @@ def test_a_class_activation_map_is_of_its_last_stage_with_four_places():
     assert logits.shape == (1, 11)
     assert activation.layer == "network.features.8"
     assert min(activation.maps.shape[3:]) == 4
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_its_layers_are_found_by_name_and_its_classifier_is_one(name):
+    with torch.device("meta"):
+        model = create_model("inflated", num_classes=5, backbone=name).eval()
+    assert [key for key, _ in model.named_modules() if key.endswith("fc") or key == "network.fc"] == ["fc"]
+    shapes = {}
+    for key, module in model.named_modules():
+        module.register_forward_hook(lambda _module, _inputs, output, key=key: shapes.update({key: output.shape}))
+    model(torch.empty(1, 3, 8, 64, 64, device="meta"))
+    assert shapes[{"resnet18": "network.layer4", "mobilenet_v3_small": "network.features.12"}[name]][2:] == (1, 2, 2)
+
+
+def test_an_exported_pooling_is_the_same_at_any_size():
+    pool, axes = InflatedMaxPool((3, 3, 3), (2, 2, 2), (0, 0), (1, 1), ceil_mode=True), {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    program = torch.export.export(pool, (torch.rand(1, 2, 18, 14, 14),), dynamic_shapes={"x": axes}).module()
+    for shape in ((1, 2, 18, 14, 14), (1, 2, 9, 15, 14), (1, 2, 4, 8, 14)):
+        clip = torch.rand(shape)
+        assert torch.equal(program(clip), pool(clip))
 
 
 def test_flow_and_an_own_checkpoint_fit():
