@@ -27,6 +27,7 @@ Stream = Literal["rgb", "flow"]
 Auto = Literal["auto"]
 Dataset = Literal[
     "kinetics400", "kinetics600", "kinetics700", "kinetics700_2020", "ucf101", "hmdb51",
+    "activitynet",
     "youtube8m", "youtube8m_segments", "folder", "rawframes", "webdataset", "motion_shapes",
 ]  # fmt: skip
 
@@ -67,16 +68,16 @@ class CatalogConfig:
     """The data set, which decides how the annotation files are read."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Kinetics: the CSV of each split, as --catalog.annotations.train FILE. UCF-101, HMDB-51: the folder of split
-    files, as --catalog.annotations.splits FOLDER. rawframes: the list of each split, and classes, the file of class
-    names. YouTube-8M: the records of each split; also ids, the file that keeps the YouTube ids found, and lookup, the
-    URL that they are requested from."""
+    files, as --catalog.annotations.splits FOLDER. ActivityNet: its JSON, as --catalog.annotations.json FILE. rawframes:
+    the list of each split, and classes, the file of class names. YouTube-8M: the records of each split; also ids, the
+    file that keeps the YouTube ids found, and lookup, the URL that they are requested from."""
     frames_fps: PositiveInt = 25
     """rawframes: frames per second at which the JPEGs were extracted from their videos."""
     split_number: Literal[1, 2, 3] = 1
     """UCF-101, HMDB-51: number of the published split to use, of three."""
     videos: str = ""
-    """Folder of the video files, or for Kinetics the address of one (s3://, https://); motion_shapes: the folder to
-    render into. Kinetics and YouTube-8M: leave it empty to fetch the videos from YouTube."""
+    """Folder of the video files, or for Kinetics and ActivityNet the address of one (s3://, https://); motion_shapes:
+    the folder to render into. Kinetics, ActivityNet and YouTube-8M: leave it empty to fetch the videos from YouTube."""
     archives: dict[str, str] = field(default_factory=dict)
     """Kinetics: archives of each split, as --catalog.archives.train WHERE: a .tar.gz, a folder of them, an s3://
     prefix, or a list (.txt) of paths or addresses. Members of --catalog.archives.replacements WHERE override those of
@@ -374,6 +375,9 @@ class TrainingConfig:
     """Batches per worker on which batch norm statistics are computed again before every evaluation; 0 for none."""
     train_split: str = "train"
     """Split to train on."""
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the clips of each class of train_split to train on, chosen by the seed (T3D's FT-Transfer: half of
+    Kinetics); validation and test keep all clips."""
     val_split: str = "val"
     """Split of the validation loss, which controls a plateau schedule and chooses the best checkpoint."""
     checkpoint_steps: PositiveInt | None = None

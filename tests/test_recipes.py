@@ -124,10 +124,12 @@ def test_every_training_of_the_three_papers_has_its_recipe():
         "two_stream_i3d",  # its streams are trained apart, as i3d
         "densenet3d169",  # of no table
         "i3d_resnet50",  # of a later paper
+        "inflated",  # of any backbone
+        "single_stream",  # from ImageNet alone
     }
     # Quo Vadis, Table 3: with ImageNet all but the 3D ConvNet
     with_imagenet = {recipe().model.name for name, recipe in PRETRAIN.items() if name.endswith("_imagenet_kinetics")}
-    assert with_imagenet == {"i3d", "convnet_lstm", "two_stream", "fused_two_stream"}
+    assert with_imagenet == {"i3d", "convnet_lstm", "two_stream", "fused_two_stream", "single_stream"}
 
 
 def test_table_4_of_quo_vadis_and_the_other_papers_transfer_are_whole():
@@ -141,6 +143,10 @@ def test_table_4_of_quo_vadis_and_the_other_papers_transfer_are_whole():
     assert table_4 <= cells
     assert ("resnext3d101", "hmdb51", "last_block") in cells
     assert ("t3d121", "ucf101", "full") in cells
+    assert {("resnet3d18", "ucf101", "original"), ("resnet3d18", "hmdb51", "original")} <= cells
+    backbones = {config.model.name for config in (TRANSFER[name]() for name in TRANSFER)}
+    assert backbones == {"t3d121", "densenet3d121", "resnet3d50", "i3d"}  # T3D, Tables 4 and 8
+    assert {name.replace("youtube8m", "ucf101") for name in TRANSFER} <= FINE_TUNE.keys()  # what a student is for
 
 
 def transfers() -> list[Config]:
@@ -158,6 +164,13 @@ def test_every_recipe_shows_its_network_what_the_paper_did(name):
     config = ALL[name]()
     info = {info.name: info for info in list_models()}[config.model.name]
     if name == "demo" or "folder" in name or name.startswith("resnext3d101_64f"):  # of no paper, or another size
+        return
+    if config.model.name == "single_stream":  # one frame, or one stack of flow
+        frames = {("rgb",): 1, ("flow",): 10}[config.model.streams]
+        assert (config.clips.frames, config.clips.rgb_every, config.clips.crop) == (frames, 1, 224)
+        return
+    if "_t3d_" in name or "_ttl_" in name:  # a network of another paper under T3D's recipe
+        assert (config.clips.frames, config.clips.crop, config.evaluation.protocol) == (32, 224, "t3d")
         return
     for streams in network_inputs(config.model).values():
         for stream in streams:
@@ -183,6 +196,8 @@ def test_3d_resnets_are_trained_as_their_code_says():
     wide = PRETRAIN["resnext3d101_64f_kinetics"]()
     for each in (config, wide):
         assert each.clips_of_a_step == 128
+    scratch = FINE_TUNE["resnet3d18_hmdb51_scratch"]()
+    assert (scratch.optimiser, scratch.training.epochs) == (PRETRAIN["resnet3d18_kinetics"]().optimiser, 200)
     tuned = FINE_TUNE["resnext3d101_ucf101"]()
     assert (tuned.optimiser.lr, tuned.optimiser.weight_decay, tuned.model.fine_tune) == (0.001, 1e-5, "last_block")
 
@@ -205,6 +220,13 @@ def test_recipes_for_a_folder_suit_few_clips_and_two_cores(name):
     assert config.ingest.flow.bound == 20 * config.ingest.short_side / 256
     hours = plan_training(config, {"train": 180, "val": 60, "test": 60}, 2, gpu=False).core_hours
     assert hours <= 2, f"{name}: {hours} core-hours for 300 clips"
+
+
+def test_non_local_steps_are_those_of_its_paper():
+    config = PRETRAIN["i3d_resnet50_non_local"]()
+    epoch = 240_000 // config.clips_of_a_step
+    assert config.training.epochs * epoch >= config.training.steps == 400_000
+    assert (config.schedule.milestones, config.optimiser.lr, config.clips_of_a_step) == ((150_000, 300_000), 0.01, 64)
 
 
 def test_published_steps_are_those_of_kinetics_i3d():

@@ -13,7 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.catalog import folder, hmdb51, kinetics, motion_shapes, rawframes, ucf101, webdataset, youtube8m
+from pipeline.catalog import (
+    activitynet,
+    folder,
+    hmdb51,
+    kinetics,
+    motion_shapes,
+    rawframes,
+    ucf101,
+    webdataset,
+    youtube8m,
+)
 from pipeline.catalog.rows import (
     CATALOG_SCHEMA,
     ERROR_CLASSES,
@@ -36,6 +46,7 @@ __all__ = [
 ]
 
 READERS: dict[str, Callable[..., pa.Table]] = {
+    "activitynet": activitynet.activitynet,
     "folder": folder.folder,
     "hmdb51": hmdb51.hmdb51,
     "kinetics": kinetics.kinetics,

@@ -9,6 +9,7 @@ The lists of different mirrors and years differ in length, so a difference gives
 # kinetics600, 700  Carreira et al., "A Short Note on the Kinetics-700 Human Action Dataset", arXiv:1907.06987, Table 1:
 #                   training clips in total, 50 per class for validation and (700) 100 per class for test
 # kinetics700_2020  https://docs.voxel51.com/dataset_zoo, "original split stats"
+# activitynet       http://activity-net.org/download.html: segments of 10,024 and 4,926 videos; 5,044 videos for test
 # ucf101            counted in the lists: Soomro et al., CRCV-TR-12-01, "Three Train/Test Splits"
 # hmdb51            Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", ICCV 2011, section 2:
 #                   70 and 30 clips of each class in each of three splits
@@ -17,6 +18,7 @@ PUBLISHED: dict[str, dict[str, int]] = {
     "kinetics600": {"train": 392_622, "val": 30_000},
     "kinetics700": {"train": 545_317, "val": 35_000, "test": 70_000},
     "kinetics700_2020": {"train": 542_352, "val": 34_125, "test": 67_433},
+    "activitynet": {"train": 15_410, "val": 7_654, "test": 5_044},
     "ucf101 split 1": {"train": 9_537, "test": 3_783},
     "ucf101 split 2": {"train": 9_586, "test": 3_734},
     "ucf101 split 3": {"train": 9_624, "test": 3_696},

@@ -105,9 +105,22 @@ def centre_crop(height: int, width: int, short_side: int | None, side: int) -> C
 
 
 def whole_crop(clips: ClipsConfig, height: int, width: int) -> Crop:
-    """Return the central crop for evaluation; after training at several scales, it spans the whole shorter side."""
-    short_side = clips.crop if clips.augment == "multi_scale_corner_crop" else clips.short_side
-    return centre_crop(height, width, short_side, clips.crop)
+    """Return the central crop for evaluation; see `evaluated_side`."""
+    return centre_crop(height, width, evaluated_side(clips), clips.crop)
+
+
+def evaluated_side(clips: ClipsConfig, whole_side: bool = False) -> int | None:
+    """Return the shorter side to which frames are resized before an evaluation; None keeps their size.
+
+    Training at several scales shows squares of half the shorter side to all of it, resized to the crop. A test on a
+    crop of the stored size would show 112 of 256 pixels, another scale; as in the paper's test, the crop spans the
+    side.
+
+    Args:
+        clips: how training crops are made.
+        whole_side: whether the test protocol wants the same after any training.
+    """
+    return clips.crop if whole_side or clips.augment == "multi_scale_corner_crop" else clips.short_side
 
 
 def view_crops(height: int, width: int, short_side: int | None, side: int, count: int) -> list[Crop]:

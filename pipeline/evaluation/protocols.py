@@ -38,7 +38,7 @@ class Protocol:
         crops: number of crops of each window: 1, 3, 5 or 10 (`pipeline.clips.crops.view_crops`).
         average: what is averaged over the views: logits, or probabilities after the softmax.
         whole_side: whether frames are resized until the crop spans their shorter side, instead of to
-            `clips.short_side`.
+            `clips.short_side`; after multi-scale training every protocol does so (`evaluated_side` of clips/crops.py).
     """
 
     name: str
@@ -80,7 +80,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("c3d", "Quo Vadis, Table 1 (b)", _consecutive),
         # The network takes 25 RGB frames and 250 flow frames of 10 s at once.
         Protocol("two_stream", "Quo Vadis, Table 1 (c), (d)", _snapshots),
-        # Windows of 32 frames. The paper does not say what happens to the rest of a video; here it is left out.
+        # Windows of 32 frames at the stride of training (2, Table 6: 3 windows in 250 frames). The paper says that they
+        # do not overlap, and not what happens to the frames between and behind them; here these are left out.
         Protocol("t3d", "Temporal 3D ConvNets, section 4", _consecutive),
         # Windows of 16 frames over the whole clip, the shorter side resized to 112 pixels.
         Protocol("resnet3d", "3D ResNets, section 3.2 and CVPR2018/test.py", _sliding, 1, "softmax", whole_side=True),
@@ -122,7 +123,7 @@ def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
     if (name == "two_stream") != (published == "two_stream"):
         raise ConfigError(
             f"evaluation.protocol: {name} does not fit {model.name}: two_stream is that of the networks which "
-            f"take RGB and flow at once, and theirs only"
+            f"take snapshots, and theirs only"
         )
     if evaluation.frames is not None:
         if name != "i3d":

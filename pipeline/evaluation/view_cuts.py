@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clips.crops import Crop, view_crops
+from pipeline.clips.crops import Crop, evaluated_side, view_crops
 from pipeline.config import ClipsConfig
 from pipeline.evaluation.protocols import Protocol
 
@@ -66,6 +66,6 @@ class ViewCuts:
         return Uncut(frames, shown, self._under(frames), stream == "flow"), places
 
     def _under(self, frames: NDArray[np.uint8]) -> list[Crop]:
-        short_side = self.clips.crop if self.protocol.whole_side else self.clips.short_side
+        short_side = evaluated_side(self.clips, self.protocol.whole_side)
         height, width = frames.shape[1:3]
         return view_crops(height, width, short_side, self.clips.crop, self.protocol.crops)

@@ -16,6 +16,7 @@ AXES = ("batch", "time", "height", "width")
 _SIDES = dict.fromkeys(("height", "width"), "its first fully connected layer takes maps of one size")
 FIXED: Mapping[str, Mapping[str, str]] = {
     "c3d": _SIDES,
+    "single_stream": {"time": "its flow comes in stacks of 10 frames"},
     "convnet_lstm": {"time": "each step of its LSTM has batch norm statistics of its own, so the steps are unrolled"},
 }
 """For each network with fixed axes, why each of them is fixed."""
@@ -26,6 +27,7 @@ programs take no map of a single place."""
 
 _FRAMES: Mapping[str, int] = {
     "i3d_resnet50": 2,
+    "inflated": 16,  # with the default pacing, the last map of any backbone then has two steps, as `LEAST_SIDE` says
     "two_stream": 2,  # snapshots: its classifier sees a single place for one, see `LEAST_SIDE`
     **{name: MINIMUM[0] for name in MODELS if "densenet3d" in name or name.startswith("t3d")},
 }

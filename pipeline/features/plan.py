@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import flow
+from pipeline.clips.crops import evaluated_side
 from pipeline.config import ClipsConfig, Config, IngestConfig, flatten, to_dict
 from pipeline.features.extraction import Cutting
 from pipeline.features.layers import Pool
@@ -45,7 +46,7 @@ class Wanted:
 
     def cutting(self, clips: ClipsConfig, fps: int, streams: tuple[str, ...]) -> Cutting:
         """Return how views are cut from clips."""
-        side = clips.crop if self.whole_side else clips.short_side
+        side = evaluated_side(clips, self.whole_side)
         return Cutting(self.windows, fps, side, clips.crop, self.crops, clips.rgb_every, streams, self.batch_size)
 
 

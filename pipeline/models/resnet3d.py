@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.models.checks import check_clip
 from pipeline.models.layers import Conv3d, TimePadding, set_time_padding
+from pipeline.models.temporal_transition import TEMPORAL_DEPTHS, TemporalTransition
 
 Shortcut = Literal["A", "B"]
 Block = Literal["basic", "bottleneck", "preact"]
@@ -161,6 +162,8 @@ class ResNet3D(nn.Module):
         stem_depth: frames that conv1 spans, an odd number: 7, but 3 in torchvision's r3d_18.
         stem_pool: whether max pooling follows conv1; torchvision's r3d_18 has none.
         time_padding: "zeros" is the published network; see `pipeline.models.layers`.
+        temporal_transitions: whether a temporal transition layer follows conv2_x, conv3_x and conv4_x; see
+            `pipeline.models.temporal_transition`. The default shortcut is then "B", since "A" cannot narrow maps.
     """
 
     trunks: ClassVar[tuple[str, ...]] = ("",)
@@ -177,6 +180,7 @@ class ResNet3D(nn.Module):
         stem_depth: int = 7,
         stem_pool: bool = True,
         time_padding: TimePadding = "zeros",
+        temporal_transitions: bool = False,
     ) -> None:
         super().__init__()
         if shortcut is not None and shortcut not in get_args(Shortcut):
@@ -184,16 +188,23 @@ class ResNet3D(nn.Module):
         if stem_depth % 2 == 0:
             raise ValueError(f"stem_depth is {stem_depth}, must be odd")
         self.in_channels, self.channels = in_channels, stem_width
-        self.variant, self.shortcut, self.shortcut_gradient = variant, shortcut or variant.shortcut, shortcut_gradient
+        self.variant, self.shortcut_gradient, self.temporal_transitions = (
+            variant,
+            shortcut_gradient,
+            temporal_transitions,
+        )
+        self.shortcut = shortcut or ("B" if temporal_transitions else variant.shortcut)
         self.conv1 = Conv3d(
             in_channels, stem_width, (stem_depth, 7, 7), (1, 2, 2), padding=(stem_depth // 2, 3, 3), bias=False
         )
         self.bn1 = nn.BatchNorm3d(stem_width)
         self.maxpool = nn.MaxPool3d(3, stride=2, padding=1) if stem_pool else nn.Identity()
-        self.layer1 = self._stage(0, stride=1)
-        self.layer2 = self._stage(1, stride=2)
-        self.layer3 = self._stage(2, stride=2)
-        self.layer4 = self._stage(3, stride=2)
+        for number in range(1, 5):
+            self.add_module(f"layer{number}", self._stage(number - 1, stride=1 if number == 1 else 2))
+            if temporal_transitions and number < 4:
+                layer = TemporalTransition(self.channels, TEMPORAL_DEPTHS[number - 1], pool=1)
+                self.add_module(f"transition{number}", layer)
+                self.channels = layer.outputs
         self.fc = nn.Linear(self.channels, num_classes)
         self.apply(init_weights)
         set_time_padding(self, time_padding)
@@ -210,7 +221,10 @@ class ResNet3D(nn.Module):
         """Compute conv5_x (N, C', ceil(T/16), ceil(H/32), ceil(W/32)) of a clip (N, C, T, H, W)."""
         check_clip("3D ResNet", x, self.in_channels)
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for number in range(1, 5):
+            x = self.get_submodule(f"layer{number}")(x)
+            x = self.get_submodule(f"transition{number}")(x) if self.temporal_transitions and number < 4 else x
+        return x
 
     def _stage(self, stage: int, stride: int) -> nn.Sequential:
         width = self.variant.width * 2**stage
@@ -247,6 +261,7 @@ class PreActResNet3D(ResNet3D):
         shortcut: as in `ResNet3D`.
         shortcut_gradient: as in `ResNet3D`.
         time_padding: as in `ResNet3D`.
+        temporal_transitions: as in `ResNet3D`.
     """
 
     def __init__(
@@ -258,8 +273,17 @@ class PreActResNet3D(ResNet3D):
         shortcut_gradient: bool = True,
         final_norm: bool = False,
         time_padding: TimePadding = "zeros",
+        temporal_transitions: bool = False,
     ) -> None:
-        super().__init__(variant, num_classes, in_channels, shortcut, shortcut_gradient, time_padding=time_padding)
+        super().__init__(
+            variant,
+            num_classes,
+            in_channels,
+            shortcut,
+            shortcut_gradient,
+            time_padding=time_padding,
+            temporal_transitions=temporal_transitions,
+        )
         self.norm = nn.Sequential(nn.BatchNorm3d(self.channels), nn.ReLU(inplace=True)) if final_norm else nn.Identity()
 
     def features(self, x: Tensor) -> Tensor:

@@ -54,7 +54,14 @@ def slices(length: int, longest: int = LONGEST) -> list[Slice]:
 
 
 def sliceable(network: nn.Module, streams: Sequence[str]) -> dict[str, I3D]:
-    """Return, for each stream, the I3D whose averaged logits over time are the network's; empty for other networks."""
+    """Return, for each stream, the I3D whose averaged logits over time are the network's; empty for other networks.
+
+    With temporal transitions a step sees more frames than `BEFORE` and `BEHIND` say, so these networks are others.
+    """
     if isinstance(network, TwoStreamI3D):
-        return {"rgb": network.rgb, "flow": network.flow}
-    return dict.fromkeys(streams, network) if isinstance(network, I3D) else {}
+        found = {"rgb": network.rgb, "flow": network.flow}
+    elif isinstance(network, I3D):
+        found = dict.fromkeys(streams, network)
+    else:
+        return {}
+    return {} if any(each.temporal_transitions for each in found.values()) else found

@@ -5,64 +5,18 @@ and the stem's filters (64). It prints stride 1 for the stem's pooling, but its 
 width. As in the paper's Figure 1, the concatenated branches are pooled directly, without a 1x1x1 convolution between.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.models.densenet3d import DIBA_STEM, DenseNet3D, Depths
-from pipeline.models.layers import SameConv3d, TimePadding
+from pipeline.models.layers import TimePadding
+from pipeline.models.temporal_transition import TEMPORAL_DEPTHS, TemporalTransition
 
 TABLE: dict[str, Depths] = {
     "t3d121": (6, 12, 24, 16),
     "t3d169": (6, 12, 32, 32),
 }
-# Temporal kernel depths of the three branches, for each of the three transitions.
-TEMPORAL_DEPTHS = ((1, 3, 6), (1, 3, 4), (1, 3, 4))
-
-
-class TemporalTransition(nn.Module):
-    """Temporal transition layer: parallel branches of several temporal depths, concatenated and pooled (Figure 1).
-
-    Each branch is BN - ReLU - convolution, with a spatial kernel of 1x1 if its temporal depth is 1, else of 3x3. Even
-    depths pad as TensorFlow's SAME does, one step more after than before. The layer can be used in any 3D network, for
-    example between the stages of a ResNet: `TemporalTransition(256, widths=(64, 64, 128))`.
-
-    Args:
-        inputs: number of input channels.
-        depths: number of frames that each branch's kernel spans.
-        widths: number of filters of each branch, or one number for all.
-        pool: kernel and stride of the average pooling in time and space; 1 means no pooling.
-
-    Attributes:
-        outputs: number of output channels, the sum of the widths.
-    """
-
-    def __init__(
-        self, inputs: int, depths: Sequence[int] = (1, 3, 6), widths: int | Sequence[int] = 128, pool: int = 2
-    ):
-        super().__init__()
-        widths = [widths] * len(depths) if isinstance(widths, int) else list(widths)
-        if len(widths) != len(depths) or not depths or min(depths) < 1:
-            raise ValueError(f"TemporalTransition: {depths=} and {widths=} must be as many, one or more, and positive")
-        self.branches = nn.ModuleList(map(self._branch, [inputs] * len(depths), depths, widths))
-        self.pool = nn.AvgPool3d(pool) if pool > 1 else nn.Identity()
-        self.outputs = sum(widths)
-
-    @staticmethod
-    def _branch(inputs: int, depth: int, width: int) -> nn.Sequential:
-        size = 1 if depth == 1 else 3
-        layers: dict[str, nn.Module] = {
-            "norm": nn.BatchNorm3d(inputs),
-            "relu": nn.ReLU(inplace=True),
-            "conv": SameConv3d(inputs, width, (depth, size, size), bias=False),
-        }
-        return nn.Sequential(OrderedDict(layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, T, H, W) to (N, outputs, floor(T/pool), floor(H/pool), floor(W/pool))."""
-        return self.pool(torch.cat([branch(x) for branch in self.branches], dim=1))
 
 
 class T3D(DenseNet3D):

@@ -40,9 +40,62 @@ class Streams(nn.Module):
                 f"two-stream network: {rgb.shape[2]} RGB frames need {STACK * rgb.shape[2]} flow frames, {STACK} each, "
                 f"got {flow.shape[2]}"
             )
-        # the channels of a stack are in time order, x before y: x1 y1 x2 y2 ...
-        stacks = flow.unflatten(2, (-1, STACK)).transpose(2, 3).transpose(1, 2).flatten(1, 2)
-        return self.rgb(rgb), self.flow(stacks)
+        return self.rgb(rgb), self.flow(stacked(flow))
+
+
+class SingleStream(nn.Module):
+    """One stream of Two-Stream alone (Table 2 c): Inception-v1 on RGB frames, or on stacks of 10 flow frames.
+
+    In training there is one snapshot; in test the logits of several (25) are averaged.
+
+    Args:
+        num_classes: width of the classifier.
+        in_channels: 3 for RGB, 2 for flow.
+        dropout: probability of dropping a feature before the classifier.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`.
+        stem_padding: see `pipeline.models.i3d.I3D`.
+    """
+
+    trunks: ClassVar[tuple[str, ...]] = ("inception.",)
+    head: ClassVar[str] = "logits.conv3d"
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        stem_padding: StemPadding = "same",
+    ) -> None:
+        super().__init__()
+        if in_channels not in (2, 3):
+            raise ValueError(f"single_stream: in_channels is {in_channels}, must be 3 (RGB) or 2 (flow)")
+        self.in_channels = in_channels
+        style = Style(BatchNorm(batch_norm_momentum), inflated=False, stem_padding=stem_padding)
+        self.inception = Inception(3 if in_channels == 3 else 2 * STACK, style)
+        self.inception.logits = Classifier(FEATURES, num_classes).apply(init_weights)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute logits (N, num_classes) of frames (N, 3, S, H, W), or of flow (N, 2, 10 S, H, W)."""
+        features = self.dropout(self.maps(x).mean(dim=(3, 4), keepdim=True))
+        return self.inception.get_submodule("logits")(features)[..., 0, 0].mean(dim=2)
+
+    def pooled_features(self, x: Tensor) -> Tensor:
+        """Compute features (N, 1024), averaged over snapshots and space, of an input of `forward`."""
+        return self.maps(x).mean(dim=(2, 3, 4))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Compute the last map (N, 1024, S, H', W') of an input of `forward`."""
+        check_clip("single_stream", x, self.in_channels)
+        if self.in_channels == 2 and x.shape[2] % STACK:
+            raise ValueError(f"single_stream: flow comes in stacks of {STACK} frames, got {x.shape[2]}")
+        return self.inception(x if self.in_channels == 3 else stacked(x))
+
+
+def stacked(flow: Tensor) -> Tensor:
+    """Turn flow (N, 2, 10 S, H, W) into stacks (N, 20, S, H, W), whose channels are in time order: x1 y1 x2 y2 ..."""
+    return flow.unflatten(2, (-1, STACK)).transpose(2, 3).transpose(1, 2).flatten(1, 2)
 
 
 class TwoStream(Streams):

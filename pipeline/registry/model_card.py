@@ -98,7 +98,8 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     decides = ", ".join(_decides(config.schedule, training)) or "decides nothing"
     used = {training.val_split: f"validation ({decides})"}
     used[tested] = " and ".join(filter(None, [used.get(tested), "test"]))
-    used[training.train_split] = " and ".join(filter(None, ["training", used.get(training.train_split)]))
+    share = "" if training.train_fraction == 1 else f" ({training.train_fraction:.4g} of each class)"
+    used[training.train_split] = " and ".join(filter(None, [f"training{share}", used.get(training.train_split)]))
     rows = []
     for split, counts in manifest["splits"].items():
         kinds = sorted(counts["failed"].items(), key=lambda pair: -pair[1])

@@ -58,6 +58,7 @@ def plan_training(config: Config, clips: Mapping[str, int], classes: int, gpu: b
         names = streams if len(streams) > 1 else ("x",)
         gmacs += count_gmacs(network, **dict(zip(names, inputs, strict=True)))
     used = {split: clips.get(split, 0) for split in (training.train_split, training.val_split, config.evaluation.split)}
+    used[training.train_split] = round(used[training.train_split] * training.train_fraction)
     steps = max(1, used[training.train_split] // config.clips_of_a_step)
     epochs = training.epochs if training.steps is None else min(training.epochs, -(-training.steps // steps))
     passes = epochs * (steps * config.clips_of_a_step + used[training.val_split] / 3)

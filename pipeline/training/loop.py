@@ -14,6 +14,7 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 from torch import nn
 
+from pipeline.clips.fraction import fraction_of
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import shared
 from pipeline.cluster import quiet_worker
@@ -84,9 +85,12 @@ def indices(job: Job, here: Rank) -> tuple[ClipIndex, ClipIndex]:
     Raises:
         ShardError: a split cannot be used.
     """
-    splits = (job.config.training.train_split, job.config.training.val_split)
+    training = job.config.training
     # In a list, because Ray would send the indices themselves in place of a reference that is an argument of its own.
-    told = [shared(job.task.index(split) for split in splits)] if here.rank == 0 else None
+    told = None
+    if here.rank == 0:
+        some = fraction_of(job.task.index(training.train_split), training.train_fraction, job.config.seed)
+        told = [shared(each for each in (some, job.task.index(training.val_split)))]
     ((train, val),) = ray.get(broadcast_from_rank_zero(told))
     return train, val
 

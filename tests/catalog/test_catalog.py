@@ -76,6 +76,7 @@ def test_the_schema_is_the_contract():
 
 def test_every_reader_is_reached_by_name(tmp_path):
     assert sorted(READERS) == [
+        "activitynet",
         "folder",
         "hmdb51",
         "kinetics",
@@ -97,8 +98,8 @@ def test_every_reader_is_reached_by_name(tmp_path):
         (
             "zzz",
             {},
-            r"dataset 'zzz': no such reader; choose one of folder, hmdb51, kinetics, motion_shapes, rawframes, ucf101, "
-            r"webdataset, youtube8m",
+            r"dataset 'zzz': no such reader; choose one of activitynet, folder, hmdb51, kinetics, motion_shapes, "
+            r"rawframes, ucf101, webdataset, youtube8m",
         ),
         ("kinetics", {"video": "x"}, r"dataset 'kinetics' has no option 'video'; did you mean 'videos'\?"),
         ("kinetics", {"videos": "x"}, r"dataset 'kinetics' needs the option 'annotations'"),

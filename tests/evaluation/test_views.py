@@ -1,5 +1,7 @@
 """Views of a clip that is decoded once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,15 @@ def test_views_cut_from_a_clip_decoded_once_are_those_decoded_one_by_one(index, 
             for window, place in zip(protocol.windows(length, WINDOW, stream), places, strict=True):
                 alone = crop.apply(DECODE[stream](index.blob(row, stream), window), is_flow=stream == "flow")
                 assert np.array_equal(frames[number][place], alone)
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOLS["resnet3d"], PROTOCOLS["t3d"], views(2, 3)], ids=str)
+def test_after_training_at_several_scales_a_view_spans_the_shorter_side_under_any_protocol(index, protocol):
+    clips = replace(WINDOW, augment="multi_scale_corner_crop", short_side=None)
+    frames = np.broadcast_to(np.arange(32, dtype=np.uint8)[None, :, None, None] * 8, (2, 32, 48, 3)).copy()
+    crop = ViewSampler(clips, protocol).crops(frames, "rgb")
+    assert crop.shape[2:] == (clips.crop, clips.crop, 3)
+    assert (crop[:, :, 0].max() <= 8, crop[:, :, -1].min() >= 30 * 8) == (True, True)  # from the first row to the last
 
 
 def test_clips_share_a_group_where_their_views_have_the_same_places(index):

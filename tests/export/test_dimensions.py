@@ -15,7 +15,7 @@ def test_every_axis_is_open_or_says_why_not(name):
     found = axes(name)
     assert [axis.name for axis in found] == list(AXES)
     fixed = {axis.name for axis in found if axis.fixed}
-    assert fixed == {"c3d": {"height", "width"}, "convnet_lstm": {"time"}}.get(name, set())
+    assert fixed == {"c3d": {"height", "width"}, "convnet_lstm": {"time"}, "single_stream": {"time"}}.get(name, set())
 
 
 def test_streams_share_all_axes_but_time():

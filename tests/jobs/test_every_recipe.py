@@ -76,6 +76,8 @@ def tiny(recipes: dict[str, Callable[[], Config]], name: str, shards: Config, st
     if config.clips.frames == 16:  # ends in one value a clip and channel: of two, a batch normalisation makes noise
         wanted["training.batch_size"] = "8"
     wanted["evaluation.val_frames"] = str(max(1, 16 // config.clips.rgb_every) * config.clips.rgb_every)
+    if config.model.name == "single_stream":
+        wanted["evaluation.val_frames"] = str(config.clips.frames)  # flow comes in stacks
     if config.model.inflate:
         wanted["model.inflate"] = str(imagenet[config.model.inflate])
     if config.model.name == "c3d":
@@ -112,7 +114,7 @@ def walk(script: str, name: str, wanted: dict[str, str], video: Path, capsys) ->
     assert (again.digest, again.protocol, again.labels) == (first.digest, first.protocol, first.labels)
     for stream, logits in first.logits.items():
         assert again.logits[stream] == pytest.approx(logits, rel=1e-3, abs=1e-3)
-    for kept in (f"runs/{name}", "evaluations"):  # half a GB of checkpoints
+    for kept in (f"runs/{wanted['name']}", "evaluations"):  # half a GB of checkpoints
         shutil.rmtree(f"{wanted['storage']}/{kept}")
 
 
@@ -155,8 +157,9 @@ def test_a_supervision_transfer_ends_in_a_student_with_which_a_fine_tuning_begin
         ["--recipe", name, *(word for key, value in wanted.items() for word in (f"--{key}", value))]
     )
     student = re.search(r"--model\.weights\.rgb (\S+)", capsys.readouterr().out)[1]
-    wanted = tiny(FINE_TUNE, "t3d121_ucf101", shards, storage, imagenet) | {
-        "name": "taught",
+    tuned = name.replace("youtube8m", "ucf101")
+    wanted = tiny(FINE_TUNE, tuned, shards, storage, imagenet) | {
+        "name": f"taught_{name}",
         "model.weights.rgb": student,
     }
-    walk("finetune", "t3d121_ucf101", wanted, video, capsys)
+    walk("finetune", tuned, wanted, video, capsys)

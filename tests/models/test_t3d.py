@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from pipeline.models import create_model
-from pipeline.models.t3d import TemporalTransition
+from pipeline.models.cost import count_parameters
+from pipeline.models.slices import sliceable
+from pipeline.models.temporal_transition import TemporalTransition
 
 
 def test_sizes_of_table_1():
@@ -62,3 +66,43 @@ def test_options_of_the_transition():
         TemporalTransition(8, depths=(1, 3), widths=(4,))
     with pytest.raises(ValueError, match="must have 3, one a transition"):
         create_model("t3d121", num_classes=2, temporal_depths=((1, 3),))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("resnet3d50", {"transition1": 256, "transition2": 512, "transition3": 1024}),
+        ("resnet3d18", {"transition1": 64, "transition2": 128, "transition3": 256}),
+        ("preact_resnet3d200", {"transition1": 256, "transition2": 512, "transition3": 1024}),
+        ("i3d_resnet50", {"transition1": 256, "transition2": 512, "transition3": 1024}),
+        ("i3d", {"Transition_3": 480, "Transition_4": 832}),
+    ],
+)
+def test_any_network_takes_temporal_transition_layers_behind_its_stages(name, inputs):
+    with torch.device("meta"):
+        plain, model = (create_model(name, 7, temporal_transitions=chosen).eval() for chosen in (False, True))
+        found = {key: each for key, each in model.named_modules() if isinstance(each, TemporalTransition)}
+        assert list(found) == list(inputs)
+        for (key, layer), depths in zip(found.items(), [(1, 27, 54), (1, 27, 36), (1, 27, 36)], strict=False):
+            convolutions = inputs[key] * 128 * sum(depths)  # 1x1x1, 3x3x3, and 6x3x3 or 4x3x3
+            assert sum(p.numel() for p in layer.parameters()) == convolutions + 3 * 2 * inputs[key]
+        clip = torch.empty(2, 3, 16, 64, 64)
+        assert model(clip).shape == (2, 7)
+        assert model.features(clip).shape[1:3] == plain.features(clip).shape[1:3]
+        assert (name == "i3d") == bool(sliceable(plain, ("rgb",)))
+        assert not sliceable(model, ("rgb",))
+
+
+def test_a_network_with_temporal_transition_layers_learns_in_all_of_them():
+    model = create_model("i3d", 3, temporal_transitions=True)
+    model(torch.randn(2, 3, 8, 32, 32)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    assert model.Transition_3.branches[0].norm.momentum == 0.001  # that of the network
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("resnet3d50", "60.58 M"), ("i3d", "24.27 M")])
+def test_the_readme_says_what_a_network_with_temporal_transition_layers_costs(name, parameters):
+    with torch.device("meta"):
+        model = create_model(name, 400, temporal_transitions=True)
+    assert f"{count_parameters(model) / 1e6:.2f} M" == parameters
+    assert parameters in (Path(__file__).parents[2] / "pipeline/models/README.md").read_text()

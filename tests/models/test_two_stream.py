@@ -50,3 +50,19 @@ def test_fused_sees_time():
     model = create_model("fused_two_stream", num_classes=7).eval()
     rgb, flow = torch.randn(1, 3, 5, 64, 64), torch.randn(1, 2, 50, 64, 64)
     assert not torch.allclose(model(rgb, flow), model(rgb.flip(2), flow), rtol=1e-6, atol=0)
+
+
+def test_a_single_stream_is_what_two_stream_has_of_it():
+    both = create_model("two_stream", num_classes=5, batch_norm_momentum=0.1).eval()
+    rgb, flow = torch.randn(2, 3, 3, 32, 32), torch.randn(2, 2, 30, 32, 32)
+    logits = []
+    for channels, clip, trunk in ((3, rgb, both.rgb), (2, flow, both.flow)):
+        single = create_model("single_stream", num_classes=5, in_channels=channels).eval()
+        single.inception.load_state_dict(trunk.state_dict())
+        with torch.inference_mode():
+            logits.append(single(clip))
+            assert single.pooled_features(clip).shape == (2, 1024)
+    with torch.inference_mode():
+        torch.testing.assert_close(sum(logits) / 2, both(rgb, flow))
+    with pytest.raises(ValueError, match="flow comes in stacks of 10 frames, got 16"):
+        single(torch.randn(1, 2, 16, 32, 32))

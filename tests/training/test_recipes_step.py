@@ -26,8 +26,10 @@ REDUCED = {
     "c3d_kinetics": (16, 16),
     "two_stream_kinetics": (10, 16),
     "fused_two_stream_kinetics": (20, 16),
+    "two_stream_flow_imagenet_kinetics": (10, 16),
     "t3d121_kinetics": (16, 29),
     "resnet3d18_kinetics": (8, 16),
+    "inception3d_ttl_kinetics": (8, 16),
     "resnext3d101_ucf101": (8, 16),
     "hara_densenet3d121_kinetics": (16, 29),
     "i3d_resnet50_modern": (8, 48),  # in bf16 smaller pictures leave batch norm two equal values and no variance
