@@ -18,6 +18,7 @@ from pipeline.features.videos import check_named, is_shard_set, named_catalog, s
 from pipeline.features.windows import Ends, Windows
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.stored import with_stored
+from pipeline.ingest.stored_flow import STORED
 from pipeline.models.registry import MODELS
 from pipeline.shards import read_manifest
 
@@ -69,6 +70,8 @@ def configured(trained: Config | None, fields: Mapping[str, str], out: str, stre
             _of_paper(values, given)
         elif stream in ("rgb", "flow"):
             values["model"]["streams"] = [stream]
+        if values["ingest"]["flow"]["backend"] == STORED and "ingest.flow.backend" not in given:
+            values["ingest"]["flow"]["backend"] = "auto"  # the videos of this run have no flow pictures
         values["ingest"]["streams"] = values["model"]["streams"]
 
     return override(base, fields, adapt)
@@ -167,5 +170,10 @@ def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan
         )
         digest = read_manifest(places[0])["digest"]
         return Clips(stored_catalog(places[0]), replace(config, ingest=ingest), (places[0], digest))
+    if config.ingest.flow.backend == STORED and "flow" in config.ingest.streams:
+        raise ConfigError(
+            f"--ingest.flow.backend {STORED}: features of flow pictures come from a shard set; make one with "
+            "jobs/ingest.py, and name it here"
+        )
     catalog = named_catalog(places) if places else configured_catalog(config, plan)
     return Clips(catalog, config)
