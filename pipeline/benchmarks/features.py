@@ -30,14 +30,14 @@ from pipeline.networks import build_network
 
 CLASSES = 400
 PLAIN_S = 30.0
-"""Seconds after which the plain loop begins no further video: OpenCV computes one or two pairs of flow a second."""
+"""Seconds after which the plain loop ends with its next window: OpenCV computes one or two pairs of flow a second."""
 
 
 @dataclass(frozen=True)
 class Extraction:
     """Windows a second from the same videos: of the plain loop, of this package on Ray, and in a plain process pool.
 
-    The plain loop takes the first videos alone; `plain_windows` is their number of windows.
+    The plain loop takes the first windows alone; `plain_windows` is their number.
     """
 
     streams: str
@@ -185,11 +185,9 @@ def _process(row: dict[str, Any]) -> str:
 
 
 def _plain(catalog: pa.Table, network: torch.nn.Module, stream: str, setting: Setting) -> tuple[float, int]:
-    """Return the seconds and the number of windows of a plain loop over the first videos, on all cores."""
+    """Return the seconds and the number of windows of a plain loop over the first of the videos, on all cores."""
     start, windows = time.perf_counter(), 0
     for row in catalog.to_pylist():
-        if time.perf_counter() - start > PLAIN_S:
-            break
         stack: list[NDArray[Any]] = []
         last: NDArray[np.uint8] | None = None
         for picture in _pictures(row["source"], setting.seconds):
@@ -204,6 +202,8 @@ def _plain(catalog: pa.Table, network: torch.nn.Module, stream: str, setting: Se
                 with torch.inference_mode():
                     network.pooled_features(torch.from_numpy(np.stack(stack)).permute(3, 0, 1, 2)[None])  # type: ignore[operator]
                 stack, windows = [], windows + 1
+                if time.perf_counter() - start > PLAIN_S:
+                    return time.perf_counter() - start, windows
     return time.perf_counter() - start, windows
 
 

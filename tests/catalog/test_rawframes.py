@@ -226,7 +226,7 @@ def test_real_clips_with_stored_flow_become_shards_and_train(cluster, clips_dir,
             "storage": str(tmp_path), "catalog.dataset": "rawframes", "catalog.videos": f"{tmp_path}/raw", **fields,
             "ingest.short_side": "64", "ingest.flow.backend": "stored", "ingest.max_failed": "0.5",
             "model.name": "resnet3d18", "model.streams": "flow", "clips.frames": "4", "clips.crop": "32",
-            "training.batch_size": "1", "training.epochs": "1", "evaluation.val_frames": "4",
+            "training.batch_size": "2", "training.epochs": "1", "evaluation.val_frames": "4",
             "resources.workers": "1", "resources.worker_cpus": "0.5", "resources.loader_cpus": "0.5",
         },
     ).resolved()  # fmt: skip
