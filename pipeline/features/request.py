@@ -147,7 +147,7 @@ def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan
 
     Args:
         config: a resolved config; `config.ingest.shards` is the folder of the results.
-        given: videos, folders, lists and addresses, or one shard set.
+        given: videos, folders, archives, lists and addresses, or one shard set.
         fields: names of the fields that the command line sets.
         plan: whether the clips are for a plan alone; see `configured_catalog`.
 
@@ -175,5 +175,5 @@ def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan
             f"--ingest.flow.backend {STORED}: features of flow pictures come from a shard set; make one with "
             "jobs/ingest.py, and name it here"
         )
-    catalog = named_catalog(places) if places else configured_catalog(config, plan)
+    catalog = named_catalog(places, config.ingest.fetch) if places else configured_catalog(config, plan)
     return Clips(catalog, config)
