@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         source = None
         if given.model or given.run or given.checkpoint:
             source = find(given, base.storage, base.tracking.uri, Path(folder))
-        config = resolve(request.configured(source.config if source else None, fields, given.out, given.stream))
+        config = resolve(request.configured(source, fields, given.out))
         loaded = load_trained(source) if source else load_named(config.model)
         cut = (given.frames, given.stride, given.step, given.ends)
         layers = [name for name in given.layers.split(",") if name]

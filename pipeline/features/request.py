@@ -20,6 +20,7 @@ from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.stored import with_stored
 from pipeline.ingest.stored_flow import STORED
 from pipeline.models.registry import MODELS
+from pipeline.runs.trained_networks import Source
 from pipeline.shards import read_manifest
 
 LONGEST_S = 6 * 3600.0
@@ -44,21 +45,20 @@ class Clips:
     shards: tuple[str, str] = ("", "")
 
 
-def configured(trained: Config | None, fields: Mapping[str, str], out: str, stream: str = "") -> Config:
+def configured(source: Source | None, fields: Mapping[str, str], out: str) -> Config:
     """Return the config of a run; it is not resolved yet.
 
     Args:
-        trained: config with which the networks were trained; None if `fields` name published weights.
+        source: trained networks; None if `fields` name published weights.
         fields: fields that the command line sets.
         out: folder or URI of the results.
-        stream: the only stream to take of trained networks; empty for all.
 
     Raises:
         ConfigError: a name or value is wrong.
     """
     base = Config()
-    if trained is not None:
-        parts = {name: getattr(trained, name) for name in ("ingest", "clips", "model", "evaluation")}
+    if source is not None:
+        parts = {name: getattr(source.config, name) for name in ("ingest", "clips", "model", "evaluation")}
         base = replace(base, **parts, catalog=CatalogConfig())
 
     def adapt(values: dict[str, Any], given: Collection[str]) -> None:
@@ -66,10 +66,10 @@ def configured(trained: Config | None, fields: Mapping[str, str], out: str, stre
         for name, value in (("max_seconds", LONGEST_S), ("clips_per_shard", VIDEOS_A_FILE)):
             if f"ingest.{name}" not in given:
                 values["ingest"][name] = value
-        if trained is None:
+        if source is None:
             _of_paper(values, given)
-        elif stream in ("rgb", "flow"):
-            values["model"]["streams"] = [stream]
+        elif own := [stream for stream in ("rgb", "flow") if stream in source.weights]:
+            values["model"]["streams"] = own
         if values["ingest"]["flow"]["backend"] == STORED and "ingest.flow.backend" not in given:
             values["ingest"]["flow"]["backend"] = "auto"  # the videos of this run have no flow pictures
         values["ingest"]["streams"] = values["model"]["streams"]

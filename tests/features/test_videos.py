@@ -1,13 +1,16 @@
 """Videos as users name them: one clip each, whatever is wrong with another name."""
 
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from pipeline.catalog import CatalogError
-from pipeline.config import ConfigError
-from pipeline.features.request import configured
+from pipeline.command_line import override
+from pipeline.config import Config, ConfigError
+from pipeline.features.request import clips_of, configured
 from pipeline.features.videos import check_named, named_catalog
+from pipeline.runs.trained_networks import Source
 
 
 @pytest.fixture
@@ -66,6 +69,19 @@ def test_an_archive_stands_for_its_videos(folder):
         named_catalog([str(folder / "cut.tar")])
     with pytest.raises(CatalogError, match=r"nowhere\.tar: FileNotFound: "):
         named_catalog([str(folder / "nowhere.tar")])
+
+
+def test_one_network_of_a_training_brings_its_own_stream_and_flow_is_computed():
+    """A checkpoint's config names all networks of its run; that of flow pictures has a backend which computes none."""
+    both = override(Config(), {"ingest.flow.backend": "stored"})
+    one, two = (
+        Source("name", "here", both, dict.fromkeys(names, Path("model.pt"))) for names in (["flow"], ["rgb", "flow"])
+    )
+    config = configured(one, {}, "out")
+    assert (config.model.streams, config.ingest.streams, config.ingest.flow.backend) == (("flow",), ("flow",), "auto")
+    assert configured(two, {}, "out").model.streams == ("rgb", "flow")
+    with pytest.raises(ConfigError, match="features of flow pictures come from a shard set"):
+        clips_of(configured(two, {"ingest.flow.backend": "stored"}, "out").resolved(), ["a.mp4"], [])
 
 
 def test_videos_are_named_in_one_way(folder):
