@@ -29,7 +29,7 @@ from pipeline.flow import quantise, tvl1
 from pipeline.networks import build_network
 
 CLASSES = 400
-PLAIN_S = 30.0
+PLAIN_S = 20.0
 """Seconds after which the plain loop ends with its next window: OpenCV computes one or two pairs of flow a second."""
 
 

@@ -37,7 +37,7 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
     features.add_argument("--network", default="i3d", help="the network (%(default)s)")
     features.add_argument("--frames", type=int, default=16, help="frames of a window (%(default)s)")
     features.add_argument("--crop", type=int, default=224, help="side of a crop (%(default)s)")
-    features.set_defaults(clips=8, repeats=1)  # with the other defaults, some five minutes on two cores
+    features.set_defaults(clips=4, repeats=1)  # with the other defaults, some three minutes on two cores
     train.add_argument("--networks", default=",".join(TRAIN), help="names, with commas between (%(default)s)")
     train.add_argument("--frames", type=int, help="of a clip; the paper's, unless given")
     train.add_argument("--crop", type=int, help="side of a clip; the paper's, unless given")
