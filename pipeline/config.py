@@ -124,8 +124,9 @@ class CatalogConfig:
 class FlowConfig:
     """TV-L1 optical flow; the parameters have OpenCV's names and default values."""
 
-    backend: Literal["auto", "opencv", "cpu", "cuda"] = "auto"
-    """The implementation; every row records it, and one shard set never mixes two."""
+    backend: Literal["auto", "opencv", "cpu", "cuda", "stored"] = "auto"
+    """The implementation; every row records it, and one shard set never mixes two. stored, for rawframes: none, flow is
+    that of the flow_x and flow_y pictures beside the frames, whose bound is then `bound`."""
     tau: PositiveFloat = 0.25
     """Time step of the numerical scheme."""
     lambda_: PositiveFloat = 0.15

@@ -7,6 +7,7 @@ from pipeline import console
 from pipeline.console import Update
 
 BAR_S = 0.5  # seconds between updates of a bar
+QUIET_S = 30.0  # seconds without a line after which `tell` writes one
 
 
 class Progress:
@@ -51,6 +52,17 @@ class Progress:
             self._bar = now
             console.show(Update(self.what, self._words(now - self._start, note), self._share, line, ended))
         elif self._write is not None and line:
+            self._write(self.line(now - self._start, note))
+
+    def tell(self, note: str) -> None:
+        """Write a line on what happens within an item, unless there was a line in the last `QUIET_S` seconds."""
+        now = time.monotonic()
+        if self.done >= self.total or now - self._line < QUIET_S:
+            return
+        self._line = now
+        if self._write is None:
+            console.show(Update(self.what, self._words(now - self._start, note), self._share, True, False))
+        else:
             self._write(self.line(now - self._start, note))
 
     def line(self, seconds: float, note: str = "") -> str:

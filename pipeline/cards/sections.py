@@ -161,6 +161,7 @@ def twins(good: pa.Table) -> list[Twins]:
 def settings(good: pa.Table) -> list[tuple[str, str]]:
     """Return names and values of the settings with which the clips were made, from the columns of the table."""
     side = pc.min_element_wise(good["height"], good["width"])
+    method = "{}" if "stored" in good["flow_backend"].unique().to_pylist() else "TV-L1, {}"
     lines = [
         ("Frames", [_several(good["fps"], "{} fps"), _several(side, "short side {} px")]),
         (
@@ -172,7 +173,7 @@ def settings(good: pa.Table) -> list[tuple[str, str]]:
                 _several(good["video_pixel_format"], "{}"),
             ],
         ),
-        ("Flow", [_several(good["flow_version"], "TV-L1, {}"), _several(good["flow_bound"], "bound {} px")]),
+        ("Flow", [_several(good["flow_version"], method), _several(good["flow_bound"], "bound {} px")]),
         (
             "Flow parameters",
             [_parameters(text) for text in good["flow_parameters"].unique().drop_null().to_pylist()[:3]],

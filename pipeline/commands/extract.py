@@ -6,10 +6,10 @@ video-actions extract VIDEOS --out DIR --run RUN --crops 10 --form npy --layers 
 video-actions extract SHARDS --out DIR --checkpoint runs/RUN/rgb/checkpoint_0
 video-actions extract --catalog.dataset ucf101 --catalog.videos UCF-101 --catalog.annotations.splits LISTS --out DIR ...
 
-VIDEOS are files, folders, addresses (https, s3, gs, az), or text files with one of these a line. SHARDS is a complete
-shard set, which has its flow already. All other settings are those of the network; --FIELD VALUE changes one of them,
-such as --ingest.fps, --clips.crop or --resources.ingest_cpus. If the run is interrupted, the same command continues.
---plan prints what would be done, and does nothing.
+VIDEOS are files, folders, archives (.tar, .tar.gz), addresses (https, s3, gs, az), or text files with one of these a
+line. SHARDS is a complete shard set, which has its flow already. All other settings are those of the network; --FIELD
+VALUE changes one of them, such as --ingest.fps, --clips.crop or --resources.ingest_cpus. If the run is interrupted, the
+same command continues. --plan prints what would be done, and does nothing.
 """
 
 import argparse
@@ -29,7 +29,9 @@ ENDS, FORMS = ("drop", "pad", "loop", "centred"), ("parquet", "npy", "npy_joined
 def options() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     words = parser("extract", __doc__)
-    words.add_argument("videos", nargs="*", metavar="VIDEOS", help="files, folders, addresses or lists; or a shard set")
+    words.add_argument(
+        "videos", nargs="*", metavar="VIDEOS", help="files, folders, archives, addresses, lists, or a shard set"
+    )
     words.add_argument("--out", default="", metavar="DIR", help="folder or address of the features")
     add_trained(words.add_mutually_exclusive_group())
     words.add_argument("--stream", default="", help="rgb or flow: this network alone")
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         source = None
         if given.model or given.run or given.checkpoint:
             source = find(given, base.storage, base.tracking.uri, Path(folder))
-        config = resolve(request.configured(source.config if source else None, fields, given.out, given.stream))
+        config = resolve(request.configured(source, fields, given.out))
         loaded = load_trained(source) if source else load_named(config.model)
         cut = (given.frames, given.stride, given.step, given.ends)
         layers = [name for name in given.layers.split(",") if name]

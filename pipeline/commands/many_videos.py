@@ -49,8 +49,8 @@ def predict_many(given: argparse.Namespace, rest: Sequence[str], registry_of: Ca
         model = given.model or newest(registry)
         source = registered(registry, model, Path(folder))
         loaded = load_trained(source)
-        out = resolve(request.configured(source.config, fields, given.out)).ingest.shards
-        config = resolve(request.configured(source.config, fields, f"{out}/logits"))
+        out = resolve(request.configured(source, fields, given.out)).ingest.shards
+        config = resolve(request.configured(source, fields, f"{out}/logits"))
         wanted = request.wanted_of(config, loaded, (given.frames, 0, given.step, "loop"), ["logits"], given.crops)
         average = request.average_of(config, loaded)
         clips = request.clips_of(config, given.videos, list(fields))

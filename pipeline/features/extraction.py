@@ -20,6 +20,7 @@ from pipeline.features.scorer import Features, Score, View
 from pipeline.features.windows import Times, Windows
 from pipeline.ingest.clip_errors import TooShort
 from pipeline.ingest.convert import Stopwatch
+from pipeline.ingest.within import reached
 
 AHEAD = 2
 """Batches that a GPU may have while the next one is decoded."""
@@ -86,6 +87,7 @@ def extract(
             clip = _Clip(cutting, score, sink, watch, start_s)
             sink.begin()
         clip.add(part)
+        reached(clip.length / cutting.fps)
         facts = part.facts or facts
     windows = clip.end()
     lengths = {name: recent.end for name, recent in clip.recent.items()}

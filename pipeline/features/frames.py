@@ -17,6 +17,7 @@ from pipeline.config import IngestConfig
 from pipeline.flow import quantise
 from pipeline.ingest.convert import Compute, Stopwatch
 from pipeline.ingest.decode.child_process import SLICE_PICTURES, slices_from_child
+from pipeline.ingest.frames import readable
 from pipeline.ingest.memory import check_working
 from pipeline.ingest.stages import GPU_PICTURES
 from pipeline.shards import ShardError, decode_flow, decode_video, read_clip
@@ -57,9 +58,9 @@ def decoded(
         ClipError: the clip cannot be used.
     """
     content = row.get("content")
+    source = readable(row["source"], config.fetch.max_mib << 20) if content is None else content
     limits = config.fps, config.short_side, config.max_seconds, config.decode_timeout_s
     pictures = GPU_PICTURES if compute and config.flow.backend == "cuda" else SLICE_PICTURES
-    source = row["source"] if content is None else content
     last: NDArray[np.uint8] | None = None  # the last picture of the part before, (1, H, W, 3)
     with closing(slices_from_child(source, row["start_s"], row["end_s"], *limits, pictures)) as slices:  # type: ignore[type-var]
         for one in watch.decoding(slices):

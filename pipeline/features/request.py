@@ -18,7 +18,9 @@ from pipeline.features.videos import check_named, is_shard_set, named_catalog, s
 from pipeline.features.windows import Ends, Windows
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.stored import with_stored
+from pipeline.ingest.stored_flow import STORED
 from pipeline.models.registry import MODELS
+from pipeline.runs.trained_networks import Source
 from pipeline.shards import read_manifest
 
 LONGEST_S = 6 * 3600.0
@@ -43,21 +45,20 @@ class Clips:
     shards: tuple[str, str] = ("", "")
 
 
-def configured(trained: Config | None, fields: Mapping[str, str], out: str, stream: str = "") -> Config:
+def configured(source: Source | None, fields: Mapping[str, str], out: str) -> Config:
     """Return the config of a run; it is not resolved yet.
 
     Args:
-        trained: config with which the networks were trained; None if `fields` name published weights.
+        source: trained networks; None if `fields` name published weights.
         fields: fields that the command line sets.
         out: folder or URI of the results.
-        stream: the only stream to take of trained networks; empty for all.
 
     Raises:
         ConfigError: a name or value is wrong.
     """
     base = Config()
-    if trained is not None:
-        parts = {name: getattr(trained, name) for name in ("ingest", "clips", "model", "evaluation")}
+    if source is not None:
+        parts = {name: getattr(source.config, name) for name in ("ingest", "clips", "model", "evaluation")}
         base = replace(base, **parts, catalog=CatalogConfig())
 
     def adapt(values: dict[str, Any], given: Collection[str]) -> None:
@@ -65,10 +66,12 @@ def configured(trained: Config | None, fields: Mapping[str, str], out: str, stre
         for name, value in (("max_seconds", LONGEST_S), ("clips_per_shard", VIDEOS_A_FILE)):
             if f"ingest.{name}" not in given:
                 values["ingest"][name] = value
-        if trained is None:
+        if source is None:
             _of_paper(values, given)
-        elif stream in ("rgb", "flow"):
-            values["model"]["streams"] = [stream]
+        elif own := [stream for stream in ("rgb", "flow") if stream in source.weights]:
+            values["model"]["streams"] = own
+        if values["ingest"]["flow"]["backend"] == STORED and "ingest.flow.backend" not in given:
+            values["ingest"]["flow"]["backend"] = "auto"  # the videos of this run have no flow pictures
         values["ingest"]["streams"] = values["model"]["streams"]
 
     return override(base, fields, adapt)
@@ -144,7 +147,7 @@ def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan
 
     Args:
         config: a resolved config; `config.ingest.shards` is the folder of the results.
-        given: videos, folders, lists and addresses, or one shard set.
+        given: videos, folders, archives, lists and addresses, or one shard set.
         fields: names of the fields that the command line sets.
         plan: whether the clips are for a plan alone; see `configured_catalog`.
 
@@ -167,5 +170,10 @@ def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan
         )
         digest = read_manifest(places[0])["digest"]
         return Clips(stored_catalog(places[0]), replace(config, ingest=ingest), (places[0], digest))
-    catalog = named_catalog(places) if places else configured_catalog(config, plan)
+    if config.ingest.flow.backend == STORED and "flow" in config.ingest.streams:
+        raise ConfigError(
+            f"--ingest.flow.backend {STORED}: features of flow pictures come from a shard set; make one with "
+            "jobs/ingest.py, and name it here"
+        )
+    catalog = named_catalog(places, config.ingest.fetch) if places else configured_catalog(config, plan)
     return Clips(catalog, config)

@@ -97,7 +97,7 @@ def compute_features(
             claim(folder, plan)
             layout = layout_of(catalog, ingest.clips_per_shard)
             if config.retry:
-                reopen(folder, layout, VIDEOS_TABLE, chosen)
+                reopen(folder, layout, VIDEOS_TABLE, chosen, config.resources.ingest_cpus)
             if not exists(f"{folder}/{MANIFEST}"):
                 product = _product(config, wanted, loaded, shapes, layout, shards[0])
                 tally = make_shards(config, layout, write, product, KIND)

@@ -1,4 +1,4 @@
-"""A catalog of the videos that a user names: files, folders, addresses, lists of these, or the clips of a shard set."""
+"""A catalog of the videos that a user names: files, folders, archives, addresses, lists of these, or a shard set."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,32 +8,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog.files import named_videos
-from pipeline.catalog.rows import CATALOG_SCHEMA, CatalogError, Clip, catalog_table, clip_id, shown
-from pipeline.config import ConfigError
+from pipeline.catalog.rows import ARCHIVES, CATALOG_SCHEMA, CatalogError, Clip, catalog_table, clip_id, shown
+from pipeline.config import ConfigError, FetchConfig
 from pipeline.features.frames import STORED
+from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.fetch.request import public
+from pipeline.ingest.fetch.samples import read_samples
 from pipeline.shards import read_catalog
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists
 
 DATASET, SPLIT = "videos", "all"
 LISTS = (".txt", ".lst", ".list")
+TARS = (".tar", ".tar.gz", ".tgz")
 
 
-def named_catalog(given: Sequence[str]) -> pa.Table:
+def named_catalog(given: Sequence[str], settings: FetchConfig | None = None) -> pa.Table:
     """Return a catalog of videos without labels.
 
     A video that a user names twice is one clip. A video that is not there is a row with an error. The ids of videos in
     a single folder do not depend on where the folder is.
 
     Args:
-        given: paths of files and folders, addresses (https, s3, gs, az), and text files with one of these a line.
+        given: paths of files, folders and archives of videos, addresses of files and archives (https, s3, gs, az), and
+            text files with one of these a line.
+        settings: limits of archives, which are read for the names of their videos; None for the usual ones.
 
     Raises:
-        CatalogError: a list cannot be read, or no video is named.
+        CatalogError: a list or archive cannot be read, or no video is named.
     """
     clips: dict[str, Clip] = {}
     root = Path(given[0]).absolute() if len(given) == 1 and Path(given[0]).is_dir() else None
-    for clip in itertools.chain.from_iterable(_clips(one, root) for one in given):
+    limits = settings or FetchConfig()
+    for clip in itertools.chain.from_iterable(_clips(one, limits, root) for one in given):
         clips.setdefault(clip.clip_id, clip)
     if not clips:
         raise CatalogError(f"no video in {', '.join(given)}")
@@ -60,14 +67,16 @@ def is_shard_set(given: str) -> bool:
     return not given.lower().endswith(LISTS) and exists(f"{given}/{MANIFEST}")
 
 
-def _clips(given: str, root: Path | None = None) -> Iterator[Clip]:
-    if "://" in given:
+def _clips(given: str, settings: FetchConfig, root: Path | None = None) -> Iterator[Clip]:
+    if given.partition("?")[0].lower().endswith(TARS):
+        yield from _archived(given, settings)
+    elif "://" in given:
         yield Clip(clip_id(DATASET, given.partition("?")[0]), SPLIT, None, given)
     elif given.lower().endswith(LISTS):
         for number, line in enumerate(_lines(given), 1):
             if line and not line.startswith("#"):
                 try:
-                    yield from _clips(str(Path(given).parent / line) if "://" not in line else line)
+                    yield from _clips(str(Path(given).parent / line) if "://" not in line else line, settings)
                 except RecursionError:
                     raise CatalogError(f"{given}, line {number}: a list that names itself") from None
     else:
@@ -81,6 +90,22 @@ def _clips(given: str, root: Path | None = None) -> Iterator[Clip]:
                 message = f"{shown(path, most=400)}: {problem}"
                 bad = "FileNotFound" if problem == "no such file" else "BadRow"
                 yield Clip(own, SPLIT, None, None, error_class=bad, error_message=message)
+
+
+def _archived(given: str, settings: FetchConfig) -> Iterator[Clip]:
+    """Yield the videos of an archive, whose names without folder and extension must differ."""
+    where = given if "://" in given else str(Path(given).absolute())
+    try:
+        for sample in read_samples(where, settings):
+            if sample.name:
+                own = clip_id(DATASET, f"{public(where)}#{sample.stem}")
+                if "#" in sample.stem:
+                    message = f"{sample.archive}: {shown(sample.name, most=200)}: a name with #; rename it"
+                    yield Clip(own, SPLIT, None, None, error_class="BadRow", error_message=message)
+                else:
+                    yield Clip(own, SPLIT, None, f"{ARCHIVES}{where}#{sample.stem}")
+    except ClipError as error:
+        raise CatalogError(f"{public(where)}: {type(error).__name__}: {error}") from None
 
 
 def _lines(file: str) -> list[str]:

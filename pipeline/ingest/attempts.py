@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pipeline.ingest.clip_errors import WorkerKilled
+from pipeline.ingest.within import heard
 
 ATTEMPTS = 2
 """Number of workers that may be killed at one clip before the clip counts as failed."""
@@ -23,6 +24,9 @@ class Attempts(Protocol):
 
     def begin(self, clip: str) -> int:
         """Return the number of workers that have been killed at a clip, which begins now."""
+
+    def within(self, clip: str, name: str, seconds: float) -> None:
+        """Note how many seconds of a long clip are done."""
 
     def end(self, clip: str, status: Row) -> None:
         """Note the status row of a clip that ended."""
@@ -41,7 +45,8 @@ def counted(row: Row, work: Callable[[Row], Row], store: Callable[[Row], Row], a
     if row["status"] == "failed":
         status = store(row)
     elif attempts.begin(clip) < ATTEMPTS:
-        status = store(work(row))
+        with heard(lambda seconds: attempts.within(clip, row["clip_id"], seconds)):
+            status = store(work(row))
     else:
         error = WorkerKilled(
             f"{ATTEMPTS} workers were killed at this clip, most often for lack of memory; raise "

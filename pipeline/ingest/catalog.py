@@ -9,6 +9,7 @@ from pipeline.catalog.drawn_split import Draw, draw_clips, draw_split
 from pipeline.catalog.youtube8m_lookup import BASE, Lookup
 from pipeline.config import Config
 from pipeline.ingest.fetch.samples import read_samples
+from pipeline.ingest.stored_flow import STORED
 
 
 def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
@@ -24,6 +25,7 @@ def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
         CatalogError: the lists or folders do not exist or are not of the right kind.
     """
     wanted = config.catalog
+    _check_stored_flow(config)
     if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
     if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and "://" in wanted.videos:
@@ -133,6 +135,22 @@ def _youtube8m(config: Config, plan: bool) -> pa.Table:
         lookup=Lookup(base=wanted.annotations.get("lookup", BASE)),
         plan=plan,
     )
+
+
+def _check_stored_flow(config: Config) -> None:
+    """Check that flow which is to be read can be there, and goes from each stored frame to the next."""
+    if config.ingest.flow.backend != STORED or "flow" not in config.ingest.streams:
+        return
+    if config.catalog.dataset != "rawframes":
+        raise CatalogError(
+            f"ingest.flow.backend: {STORED} is for rawframes, which have flow_x and flow_y pictures; "
+            f"{config.catalog.dataset} has none, so leave it out"
+        )
+    if config.catalog.frames_fps != config.ingest.fps:
+        raise CatalogError(
+            f"ingest.fps: {config.ingest.fps}; stored flow goes from each extracted frame to the next, and there are "
+            f"{config.catalog.frames_fps} a second (catalog.frames_fps); give both the same number"
+        )
 
 
 def _check_splits(wanted: tuple[str, ...], there: set[str]) -> None:

@@ -21,6 +21,7 @@ from pipeline.ingest.decode.child_process import Slice
 from pipeline.ingest.decode.clip import SourceFacts
 from pipeline.ingest.encode import FlowWriter, VideoWriter, qualities
 from pipeline.ingest.memory import check_stored, check_working
+from pipeline.ingest.within import reached
 
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """A function from frames (T, H, W, 3) to their flow (T - 1, H, W, 2)."""
@@ -78,6 +79,7 @@ def convert(
                 if one.facts and known and one.facts != known:
                     raise SourceChanged("the file was replaced while it was read")
                 known = one.facts or known
+                reached((one.start + len(one.pictures)) / config.fps)
                 if pass_.useless:
                     break
         columns |= pass_.columns()

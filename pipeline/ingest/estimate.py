@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog.rows import ARCHIVES, YOUTUBE
 from pipeline.config import IngestConfig
+from pipeline.ingest.stored_flow import STORED
 
 SHOWN = 3  # messages of an error class that a plan shows
 SAMPLED = 1000  # local files that are asked for their size, because 650,000 requests to a file server take minutes
@@ -28,10 +29,10 @@ VIDEO_BYTES, FLOW_BYTES = 0.055, 0.18
 """Stored bytes per pixel: 4.8 and 15.7 kB per frame of 340x256."""
 RGB_PIXELS_PER_SECOND = 10e6
 """Pixels that one core decodes, resizes, encodes and checks per second: 115 frames of 340x256."""
-FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 1.8e6, "auto": 1.8e6, "opencv": 0.086e6}
+FLOW_PIXELS_PER_SECOND: Mapping[str, float] = {"cpu": 1.8e6, "auto": 1.8e6, "opencv": 0.086e6, STORED: 10e6}
 """Pixels per second for which one core computes TV-L1 with OpenCV's parameters and encodes and checks the flow.
 
-For frames of 340x256 these are 21 pairs per second, or one with `opencv`."""
+For frames of 340x256 these are 21 pairs per second, or one with `opencv`. Stored flow is only read and encoded."""
 
 
 class Reason(NamedTuple):

@@ -33,10 +33,12 @@ class News:
     Attributes:
         figures: the figures of the clips that ended.
         unseen: the id and the source of each clip whose listed file a worker did not find.
+        within: the seconds that are done of each long clip at work, by its id.
     """
 
     figures: Figures = field(default_factory=Figures)
     unseen: list[tuple[str, str]] = field(default_factory=list)
+    within: dict[str, float] = field(default_factory=dict)
 
 
 class Ledger:
@@ -45,6 +47,7 @@ class Ledger:
     def __init__(self) -> None:
         self._opened: set[str] = set()
         self._begun: Counter[str] = Counter()
+        self._within: dict[str, tuple[str, float]] = {}  # id and seconds done, by the key of the clip
         self._news = News()
         self._halted = False
 
@@ -66,6 +69,7 @@ class Ledger:
         """
         for clip, status in ended:
             self._begun.pop(clip, None)
+            self._within.pop(clip, None)
             if status is None:
                 continue
             if status["provisional"]:
@@ -78,9 +82,20 @@ class Ledger:
             self._begun[begun] += 1
         return killed, self._halted
 
+    def within(self, clip: str, name: str, seconds: float) -> None:
+        """Note how far a long clip is.
+
+        Args:
+            clip: key of the clip.
+            name: id of the clip.
+            seconds: seconds of it that are done.
+        """
+        self._within[clip] = name, seconds
+
     def news(self) -> News:
-        """Return what happened since the last call."""
+        """Return what happened since the last call, and how far the long clips are."""
         told, self._news = self._news, News()
+        told.within = dict(self._within.values())
         return told
 
     def halt(self) -> None:
@@ -127,6 +142,10 @@ class Reporter:
         if halted:
             raise HaltedError
         return int(killed)
+
+    def within(self, clip: str, name: str, seconds: float) -> None:
+        """Tell how many seconds of a long clip are done, without waiting for an answer."""
+        self._ledger.within.remote(clip, name, seconds)
 
     def end(self, clip: str, status: Row) -> None:
         """Note the status row of a clip that ended."""

@@ -1,11 +1,14 @@
 """Nodes that do not see files which the driver has listed: each is found by a second look and named."""
 
 import contextlib
+import os
 from typing import Any
 
 import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.ingest.frames import frames_of, is_frames
 
 UNSEEN = ("FileNotFound", "Unreadable")
 """Error classes of a listed file that may be the fault of the node, where its folder is not mounted or not readable."""
@@ -19,27 +22,30 @@ def node_id() -> str | None:
     return ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
 
 
-def sees(path: str) -> bool:
-    """Return whether this process can open a file."""
+def sees(source: str) -> bool:
+    """Return whether this process can open a file, or list a folder of frames."""
     try:
-        with open(path, "rb"):  # noqa: PTH123 - the path is the user's own
+        if is_frames(source):
+            os.scandir(frames_of(source).folder).close()
+            return True
+        with open(source, "rb"):  # noqa: PTH123 - the path is the user's own
             return True
     except OSError:
         return False
 
 
-def blind_nodes(path: str, cpus: float) -> list[str]:
-    """Return the ids of the nodes that cannot open a file which this process can open; none if it cannot either.
+def blind_nodes(source: str, cpus: float) -> list[str]:
+    """Return the ids of the nodes that cannot open what this process can open; none if it cannot either.
 
     Args:
-        path: path of the file.
+        source: path of a file, or `frames:...`, a folder of frames.
         cpus: CPUs that a node must have to be asked.
     """
-    if not sees(path):
+    if not sees(source):
         return []
     look = ray.remote(num_cpus=0)(sees)
     there = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in _nodes(cpus)}
-    answers = {node: look.options(scheduling_strategy=only).remote(path) for node, only in there.items()}
+    answers = {node: look.options(scheduling_strategy=only).remote(source) for node, only in there.items()}
     ready, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=LOOK_S)
     blind = []
     for node, answer in answers.items():

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from pipeline import flow
 from pipeline.catalog.rows import drawn_split
 from pipeline.config import IngestConfig, ResourcesConfig, flatten, to_dict
 from pipeline.ingest.layout import LAYOUT
 from pipeline.ingest.run_errors import IngestError
+from pipeline.ingest.stages import recorded_flow
 from pipeline.ingest.staging import STAGING
 from pipeline.masking import masked
 from pipeline.shards.codec import ENCODING
@@ -68,7 +68,7 @@ def plan_of(ingest: IngestConfig, catalog: pa.Table) -> dict[str, Any]:
         "settings": settings,
         "layout": LAYOUT,
         "encoding": ENCODING,
-        "flow_version": flow.version(ingest.flow.backend) if "flow" in ingest.streams else None,
+        "flow_version": recorded_flow(ingest)["flow_version"] if "flow" in ingest.streams else None,
     }
 
 

@@ -1,15 +1,18 @@
 """Progress of a running ingest: clips, failures by class and rates of the stages, as text and as Ray metrics."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.util import metrics
 
-from pipeline.progress import Progress
+from pipeline.progress import Progress, duration
 
 STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames", "network": "windows"}
 """Every stage, and the unit in which its work is counted."""
+
+SHOWN = 3
+"""Largest number of long clips of which a line says how far they are."""
 
 
 class Figures:
@@ -53,6 +56,7 @@ class Tally:
         self.clips = total - before
         self.failed: Counter[str] = Counter()
         self._sums = Figures()
+        self._within: Mapping[str, float] = {}
         self._progress = Progress(what, total, before=before, write=write)
         self._counters = {
             "clips": metrics.Counter(f"{what}_clips", "Clips done.", tag_keys=("status", "error_class")),
@@ -79,6 +83,17 @@ class Tally:
                     self._counters[name].inc(amount, {"stage": stage})
         if count := figures.clips.total():
             self._progress.advance(min(count, self.total - self.done), self.note())
+
+    def within(self, clips: Mapping[str, float]) -> None:
+        """Say how far long clips are, if that is news and no line was written for a while.
+
+        Args:
+            clips: the seconds that are done of each long clip at work, by its id.
+        """
+        if clips and clips != self._within:
+            self._within = clips
+            far = ", ".join(f"{name} at {duration(seconds)}" for name, seconds in list(clips.items())[:SHOWN])
+            self._progress.tell("; ".join(filter(None, [f"in long clips: {far}", self.note()])))
 
     def end(self) -> None:
         """Count every clip as done: those whose worker was killed before it could report them, and failed ones."""

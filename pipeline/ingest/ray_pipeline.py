@@ -17,6 +17,7 @@ import ray
 from pipeline.catalog.rows import CATALOG_SCHEMA
 from pipeline.config import Config
 from pipeline.ingest.fetch.limiter import cluster_limiter
+from pipeline.ingest.frames import frames_of, is_frames
 from pipeline.ingest.layout import Layout
 from pipeline.ingest.ledger import start_ledger
 from pipeline.ingest.nodes import NODE_LABEL, another, named
@@ -122,6 +123,7 @@ class Pipeline:
 
     def stop_for(self, blind: list[str], source: str) -> NoReturn:
         """End the run with the names of the nodes that do not see a file."""
+        source = str(frames_of(source).folder) if is_frames(source) else source
         raise IngestError(
             f"{self.config.ingest.shards}: {source} is there, but not on the node{'s' * (len(blind) > 1)} "
             f"{', '.join(named(node) for node in blind)}; mount its folder there under the same path, or take the node "

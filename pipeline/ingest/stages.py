@@ -19,8 +19,9 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.convert import Stopwatch, convert
 from pipeline.ingest.decode.child_process import SLICE_PICTURES, Slice, slices_from_child
-from pipeline.ingest.frames import is_frames, joined
+from pipeline.ingest.frames import readable
 from pipeline.ingest.second_try import persistently
+from pipeline.ingest.stored_flow import PICTURES, STORED, stored_flow
 
 Row = dict[str, Any]
 Stage = Callable[[Row], Row]
@@ -38,7 +39,8 @@ def make_convert(config: IngestConfig, compute: Callable[..., NDArray[np.float32
         config: settings of ingest.
         compute: `pipeline.flow.tvl1`, or a function with the same arguments that computes the flow elsewhere.
     """
-    recorded = _recorded(config) if "flow" in config.streams else {}
+    recorded = recorded_flow(config) if "flow" in config.streams else {}
+    is_stored = recorded.get("flow_backend") == STORED
     pictures = GPU_PICTURES if recorded.get("flow_backend") == "cuda" else SLICE_PICTURES
 
     def flow_of(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -47,14 +49,14 @@ def make_convert(config: IngestConfig, compute: Callable[..., NDArray[np.float32
     def convert_clip(row: Row) -> Row:
         if row["status"] == "failed":
             return row
-        content, watch = row.pop("content", None), Stopwatch()
+        given, watch = row.pop("content", None), Stopwatch()
 
         def read() -> Iterator[Slice]:
-            nonlocal content
-            if content is None and is_frames(row["source"]):
-                content = joined(row["source"], config.fetch.max_mib << 20)
+            nonlocal given
+            if given is None:
+                given = readable(row["source"], config.fetch.max_mib << 20)
             return slices_from_child(
-                row["source"] if content is None else content,
+                given,
                 row["start_s"],
                 row["end_s"],
                 config.fps,
@@ -65,7 +67,10 @@ def make_convert(config: IngestConfig, compute: Callable[..., NDArray[np.float32
             )
 
         try:
-            made = persistently(lambda: convert(read, config, flow_of if recorded else None, watch))
+            computed = flow_of if recorded and not is_stored else None
+            made = persistently(lambda: convert(read, config, computed, watch))
+            if is_stored:
+                made |= persistently(lambda: stored_flow(row["source"], made, config, watch))
         except Exception as error:  # a bug that one clip triggers is recorded too, under the name of its own class
             message = str(error) if isinstance(error, ClipError) else f"in {watch.stage}: {error}"
             made = {"status": "failed", "error_class": type(error).__name__, "error_message": message}
@@ -76,8 +81,10 @@ def make_convert(config: IngestConfig, compute: Callable[..., NDArray[np.float32
     return convert_clip
 
 
-def _recorded(config: IngestConfig) -> Row:
-    """Return the columns that say how flow was computed."""
+def recorded_flow(config: IngestConfig) -> Row:
+    """Return the columns that say where flow comes from."""
+    if config.flow.backend == STORED:
+        return {"flow_backend": STORED, "flow_version": PICTURES, "flow_parameters": "{}"}
     return {
         "flow_backend": flow.resolve_backend(config.flow.backend),
         "flow_version": flow.version(config.flow.backend),

@@ -54,6 +54,7 @@ class Watch(threading.Thread):
         with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # figures are lost, and no clip
             news = ray.get(self._ledger.news.remote(), timeout=ANSWER_S)
             self._tally.add(news.figures)
+            self._tally.within(news.within)
             for clip, source in news.unseen:
                 self.unseen.append(clip)
                 if not self.blind and (blind := blind_nodes(source, self._cpus)):

@@ -10,11 +10,16 @@ import pytest
 from pipeline.catalog import CatalogError
 from pipeline.command_line import override
 from pipeline.config import Config
+from pipeline.flow import dequantise, quantise, tvl1
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.clip_errors import ClipError
+from pipeline.ingest.decode.child_process import decode_in_child
 from pipeline.ingest.frames import joined
+from pipeline.ingest.run import IngestError, ingest
 from pipeline.ingest.stages import make_convert
-from pipeline.shards import decode_video
+from pipeline.shards import decode_flow, decode_video
+from pipeline.tracking.runs import tracked_run
+from pipeline.training.trainer import train_stream
 
 RGB = {"ingest.streams": "rgb", "model.streams": "rgb", "ingest.short_side": "48", "clips.crop": "48"}
 
@@ -27,7 +32,6 @@ def root(tmp_path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         picture = np.full((48, 64, 3), 20 * number, np.uint8)
         cv2.imwrite(str(folder / f"img_{number:05d}.jpg"), picture)
-        cv2.imwrite(str(folder / f"flow_x_{number:05d}.jpg"), picture)
     return tmp_path / "raw"
 
 
@@ -84,15 +88,159 @@ def test_equal_frames_give_equal_bytes_and_the_rate_is_that_of_the_extraction(ro
         ("frames:25:1:6:ROOT/a class/vid", b"", "ZeroByte: .*img_00001.jpg: empty"),
         ("frames:25:1:6:ROOT/a class/vid", b"GIF89a" + bytes(100), "NotAVideo: .*img_00001.jpg: no JPEG"),
         ("frames:25:1:6:ROOT/a class/vid", b"\xff\xd8" + b"\xff" * 5000, "NotAVideo: .*img_00001.jpg: no JPEG"),
-        ("frames:25:1:6:ROOT/a class/vid", bytes(2 << 20), "TooLarge: .*more than 1 MiB"),
+        ("frames:25:1:6:ROOT/a class/vid", 2 << 20, "TooLarge: .*more than 1 MiB"),
     ],
 )
 def test_what_is_no_video_is_one_line(root, source, content, line):
     if content is not None:
+        content = bytes(content) if isinstance(content, int) else content
         (root / "a class" / "vid" / "img_00001.jpg").write_bytes(content)
     with pytest.raises(ClipError) as caught:
         joined(source.replace("ROOT", str(root)), 1 << 20)
     assert re.match(line, f"{type(caught.value).__name__}: {caught.value}")
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 60])
+def test_every_frame_is_shown_once_at_the_rate_of_the_extraction(root, fps):
+    folder = root / "a class" / "vid"
+    for number in range(1, 51):
+        cv2.imwrite(str(folder / f"img_{number:05d}.jpg"), np.full((48, 64, 3), 5 * number, np.uint8))
+    frames, _ = decode_in_child(joined(f"frames:{fps}:1:50:{folder}", 1 << 24), None, None, fps, 48)
+    assert frames.mean(axis=(1, 2, 3)).tolist() == pytest.approx([5 * number for number in range(1, 51)], abs=1)
+
+
+def stored(source: str, **more: str):
+    """A clip with the flow of its pictures, as it is stored."""
+    fields = {"ingest.flow.backend": "stored", "ingest.short_side": "48", "clips.crop": "48", **more}
+    row = {"status": "ok", "source": source, "start_s": None, "end_s": None}
+    return make_convert(override(Config(), fields).ingest)(row)
+
+
+@pytest.fixture
+def with_flow(root) -> str:
+    """The source of a video of 16 frames with flow pictures: x grows to the right, y with the number of the frame."""
+    folder = root / "a class" / "vid"
+    for number in range(1, 17):
+        cv2.imwrite(str(folder / f"img_{number:05d}.jpg"), np.full((48, 64, 3), 10 * number, np.uint8))
+    for number in range(1, 16):
+        right = np.linspace(100, 220, 64).astype(np.uint8)[None].repeat(48, 0)
+        cv2.imwrite(str(folder / f"flow_x_{number:05d}.jpg"), right)
+        cv2.imwrite(str(folder / f"flow_y_{number:05d}.jpg"), np.full((48, 64), 100 + number, np.uint8))
+    return f"frames:25:1:16:{folder}"
+
+
+def levels_of(made) -> np.ndarray:
+    made["flow"].seek(0)
+    return decode_flow(made["flow"].read(), np.arange(made["num_flow"]))
+
+
+@pytest.mark.parametrize("bound", ["20", "15.5"])
+def test_flow_pictures_are_stored_level_by_level_in_place_of_tvl1(with_flow, bound):
+    made = stored(with_flow, **{"ingest.flow.bound": bound})
+    assert (made["status"], made["num_frames"], made["num_flow"]) == ("ok", 16, 15)
+    assert (made["flow_backend"], made["flow_version"], made["flow_parameters"], made["flow_bound"]) == (
+        "stored", "pictures of denseflow", "{}", float(bound),
+    )  # fmt: skip
+    levels = levels_of(made)
+    given = cv2.imread(f"{with_flow.rpartition(':')[2]}/flow_x_00003.jpg", cv2.IMREAD_GRAYSCALE)
+    assert np.abs(levels[2, ..., 0].astype(int) - given).max() <= 1  # two decoders of JPEG
+    assert levels[..., 1].mean(axis=(1, 2)).tolist() == list(range(101, 116))
+
+
+def test_a_part_of_a_video_has_the_flow_of_its_frames(with_flow):
+    levels = levels_of(stored(with_flow.replace(":1:16:", ":3:3:")))
+    assert levels[..., 1].mean(axis=(1, 2)).tolist() == [103, 104]
+
+
+def test_vectors_are_scaled_with_the_frames(with_flow):
+    whole, half = (dequantise(levels_of(stored(with_flow, **size)), 20.0) for size in ({}, {
+        "ingest.short_side": "24", "clips.crop": "24"}))  # fmt: skip
+    assert half.shape == (15, 24, 32, 2)
+    assert half.mean(axis=(1, 2)) == pytest.approx(whole.mean(axis=(1, 2)) / 2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("flow_y_00005.jpg", None, "BadRow: the list says 16 frames from 1, and flow_y 5 is not in"),
+        ("flow_x_00002.jpg", b"", "ZeroByte: .*flow_x_00002.jpg: empty"),
+        ("flow_x_00002.jpg", b"GIF89a", "NotAVideo: .*flow_x_00002.jpg: no JPEG"),
+        ("flow_x_00002.jpg", (40, 64), "BadRow: the flow pictures in .* differ in size"),
+        ("*", (48, 40), "BadRow: the flow pictures in .* have another shape than the frames"),
+        ("flow_y_00004.jpg", 300, "DecodeError: the flow pictures in .*: 1 damaged frames.*of the flow would be wrong"),
+    ],
+)
+def test_flow_that_is_missing_or_damaged_is_a_failed_row_with_its_class(with_flow, name, content, line):
+    """Of a damaged picture, which as a frame would be a note, the wrong half would be flow of something else."""
+    for path in Path(with_flow.rpartition(":")[2]).glob(name if "flow" in name else "flow_*"):
+        if content is None:
+            path.unlink()
+        elif isinstance(content, tuple):
+            cv2.imwrite(str(path), np.full(content, 128, np.uint8))
+        elif isinstance(content, int):
+            noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+            path.write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:-content])
+        else:
+            path.write_bytes(content)
+    made = stored(with_flow)
+    assert made["status"] == "failed"
+    assert re.match(line, f"{made['error_class']}: {made['error_message']}")
+
+
+def test_stored_flow_that_cannot_be_there_is_refused_before_anything_is_done(root):
+    more = {"ingest.flow.backend": "stored", "ingest.fps": "30"}
+    with pytest.raises(CatalogError, match=r"ingest.fps: 30; stored flow goes .* there are 25 a second"):
+        catalog(root, "a class/vid 6 1", **more)
+    with pytest.raises(CatalogError, match=r"stored is for rawframes, .*; folder has none"):
+        catalog(root, "", **more, **{"catalog.dataset": "folder"})
+
+
+def extracted(folder: Path, video: Path, start_s: float) -> int:
+    """Frames and flow as denseflow writes them, of half a second of a video; the number of frames."""
+    frames, _ = decode_in_child(str(video), start_s, start_s + 0.5, 25, 64)
+    levels = quantise(tvl1(frames, nscales=1, warps=1, outerIterations=1), 20.0)
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames, 1):
+        cv2.imwrite(f"{folder}/img_{number:05d}.jpg", frame[..., ::-1])
+    for number, field in enumerate(levels, 1):
+        for axis, component in zip("xy", np.moveaxis(field, -1, 0), strict=True):
+            cv2.imwrite(f"{folder}/flow_{axis}_{number:05d}.jpg", component)
+    return len(frames)
+
+
+@pytest.mark.ray
+def test_real_clips_with_stored_flow_become_shards_and_train(cluster, clips_dir, tmp_path):
+    """A set of them is another one than that of TV-L1; a clip that lacks a picture of flow is a row."""
+    fields = {}
+    for start_s, split in enumerate(("train", "val"), 1):
+        lines = []
+        for number, name in enumerate(("arm_wrestling.mp4", "mpeg4_320x240.avi")):
+            count = extracted(tmp_path / "raw" / f"{split}{number}", clips_dir / name, start_s)
+            lines.append(f"{split}{number} {count} {number}\n")
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+        fields[f"catalog.annotations.{split}"] = f"{tmp_path}/{split}.txt"
+    (tmp_path / "raw" / "val1" / "flow_y_00003.jpg").unlink()
+    config = override(
+        Config(),
+        {
+            "storage": str(tmp_path), "catalog.dataset": "rawframes", "catalog.videos": f"{tmp_path}/raw", **fields,
+            "ingest.short_side": "64", "ingest.flow.backend": "stored", "ingest.max_failed": "0.5",
+            "model.name": "resnet3d18", "model.streams": "flow", "clips.frames": "4", "clips.crop": "32",
+            "training.batch_size": "2", "training.epochs": "1", "optimiser.lr": "1e-4",
+            "evaluation.val_frames": "4",
+            "resources.workers": "1", "resources.worker_cpus": "0.5", "resources.loader_cpus": "0.5",
+        },
+    ).resolved()  # fmt: skip
+    manifest = ingest(config, configured_catalog(config), write=lambda line: None)
+    assert (manifest["splits"]["train"]["failed"], manifest["splits"]["val"]["failed"]) == ({}, {"BadRow": 1})
+    assert manifest["plan"]["flow_version"] == "pictures of denseflow"
+    computed = override(config, {"ingest.flow.backend": "cpu"})
+    with pytest.raises(IngestError, match=r"made with settings.flow.backend = stored, now asked for cpu"):
+        ingest(computed, configured_catalog(computed), write=lambda line: None)
+    with tracked_run(f"sqlite:///{tmp_path}/mlflow.db", "test", "run", artifacts=f"{tmp_path}/artifacts") as run:
+        trained = train_stream(config, "flow", run, str(tmp_path))
+    assert (trained.best["train/clips"], trained.best["val/clips"]) == (2, 1)
+    assert np.isfinite(trained.best["val/loss"])
 
 
 def test_lists_that_cannot_be_read_are_one_line(root):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.features.results import FORMS, Joiner, Spool, file_name, make_store, read_videos, schema_of, values_of
+from pipeline.features.retry import recorded_classes
 from pipeline.features.windows import Windows
 from pipeline.ingest.staging import folder_of, list_of, list_shard
 from pipeline.storage import make_folder
@@ -51,6 +52,14 @@ def joined(folder: str, form: str, batch: int = 3) -> None:
     names = [*sorted(there.values()), listed]
     Joiner(form, {})(folder, "all-00000", names)
     assert not list_shard(folder, "all-00000")
+
+
+def test_a_run_that_is_not_complete_knows_the_classes_of_its_failures(tmp_path):
+    make_folder(folder_of(tmp_path, "all-00001"))
+    make_store(folder_of(tmp_path, "all-00001"))(clip("c", status="failed", error_class="MemoryError"))
+    assert recorded_classes(str(tmp_path)) == {"MemoryError"}
+    joined(str(tmp_path), "parquet")
+    assert recorded_classes(str(tmp_path)) == {"MemoryError", "NotAVideo", "BadRow"}
 
 
 @pytest.mark.parametrize("form", FORMS)

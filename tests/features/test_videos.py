@@ -1,11 +1,16 @@
 """Videos as users name them: one clip each, whatever is wrong with another name."""
 
+import tarfile
+from pathlib import Path
+
 import pytest
 
 from pipeline.catalog import CatalogError
-from pipeline.config import ConfigError
-from pipeline.features.request import configured
+from pipeline.command_line import override
+from pipeline.config import Config, ConfigError
+from pipeline.features.request import clips_of, configured
 from pipeline.features.videos import check_named, named_catalog
+from pipeline.runs.trained_networks import Source
 
 
 @pytest.fixture
@@ -44,6 +49,39 @@ def test_a_list_names_files_beside_it_and_addresses(folder):
     (folder / "bytes.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(CatalogError, match=r"bytes\.txt: a list is text in UTF-8"):
         named_catalog([str(folder / "bytes.txt")])
+
+
+def test_an_archive_stands_for_its_videos(folder):
+    """They need no labels, and it is read once more for what is in them."""
+    with tarfile.open(folder / "all.tar.gz", "w:gz") as tar:
+        for name in ("a.mp4", "sub/a.mp4", "sub/b.avi", "notes.md"):
+            tar.add(folder / name, name)
+        tar.add(folder / "a.mp4", "c#1.mp4")
+    rows = named_catalog([str(folder / "all.tar.gz"), str(folder / "a.mp4")]).to_pylist()
+    assert [(row["source"], row["error_class"]) for row in rows] == [
+        (f"archives:{folder}/all.tar.gz#a", None),
+        (f"archives:{folder}/all.tar.gz#b", None),
+        (None, "BadRow"),
+        (str(folder / "a.mp4"), None),
+    ]
+    (folder / "cut.tar").write_bytes((folder / "all.tar.gz").read_bytes()[:60])
+    with pytest.raises(CatalogError, match=r"cut\.tar: ArchiveBroken: "):
+        named_catalog([str(folder / "cut.tar")])
+    with pytest.raises(CatalogError, match=r"nowhere\.tar: FileNotFound: "):
+        named_catalog([str(folder / "nowhere.tar")])
+
+
+def test_one_network_of_a_training_brings_its_own_stream_and_flow_is_computed():
+    """A checkpoint's config names all networks of its run; that of flow pictures has a backend which computes none."""
+    both = override(Config(), {"ingest.flow.backend": "stored"})
+    one, two = (
+        Source("name", "here", both, dict.fromkeys(names, Path("model.pt"))) for names in (["flow"], ["rgb", "flow"])
+    )
+    config = configured(one, {}, "out")
+    assert (config.model.streams, config.ingest.streams, config.ingest.flow.backend) == (("flow",), ("flow",), "auto")
+    assert configured(two, {}, "out").model.streams == ("rgb", "flow")
+    with pytest.raises(ConfigError, match="features of flow pictures come from a shard set"):
+        clips_of(configured(two, {"ingest.flow.backend": "stored"}, "out").resolved(), ["a.mp4"], [])
 
 
 def test_videos_are_named_in_one_way(folder):

@@ -7,15 +7,17 @@ import sys
 import tarfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
-from pipeline.ingest.nodes import another, blind_nodes, named, node_id
+from pipeline.ingest.nodes import another, blind_nodes, named, node_id, sees
 from tests.ingest.videos import make_video
 
 SPLITS = {"train": 8, "val": 4}
-KINDS = ("videos", "tars")
+KINDS = ("videos", "tars", "frames")
 SMALL = {
     "ingest.short_side": "48", "ingest.streams": "rgb", "model.streams": "rgb", "clips.crop": "48",
     "ingest.max_failed": "0",
@@ -27,6 +29,8 @@ def test_a_node_that_sees_a_file_is_not_blind(cluster, tmp_path):
     (tmp_path / "a.mp4").touch()
     assert blind_nodes(str(tmp_path / "a.mp4"), 1) == []
     assert blind_nodes(str(tmp_path / "nowhere.mp4"), 1) == []  # it is nowhere, so no node is to blame
+    assert sees(f"frames:25:1:3:{tmp_path}")
+    assert not sees(f"frames:25:1:3:{tmp_path}/nowhere")
     here = node_id()
     assert here is not None
     assert here[:12] in named(here)
@@ -37,7 +41,7 @@ def test_a_node_that_sees_a_file_is_not_blind(cluster, tmp_path):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_path):
-    """Two real nodes; in the second one's mount namespace, the folders of videos and archives are empty."""
+    """Two real nodes; in the second one's mount namespace, the folders of videos, archives and frames are empty."""
     can = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False)
     if can.returncode:
         pytest.skip(f"needs the right to a mount namespace: {can.stderr.decode().strip()}")
@@ -63,15 +67,23 @@ def test_the_run_stops_with_the_name_of_a_node_that_does_not_see_the_videos(tmp_
 
 
 def catalog(folder: Path, kind: str) -> dict[str, str]:
-    """Twelve clips, as files or in four archives, and the flags that name them."""
+    """Twelve clips, as files, in an archive each, or as folders of JPEGs, and the flags that name them."""
     names = {split: [f"{split:_<9}{n:02d}" for n in range(count)] for split, count in SPLITS.items()}
     (folder / kind).mkdir()
-    flags = {}
+    flags = {"catalog.dataset": "rawframes"} if kind == "frames" else {}
     for split, ids in names.items():
-        rows = "".join(f"class {n % 2},{name},0,1,{split}\n" for n, name in enumerate(ids))
-        (folder / f"{split}.csv").write_text(f"label,youtube_id,time_start,time_end,split\n{rows}")
-        flags[f"catalog.annotations.{split}"] = str(folder / f"{split}.csv")
+        head = "" if kind == "frames" else "label,youtube_id,time_start,time_end,split\n"
+        line = "{name} 4 {label}\n" if kind == "frames" else "class {label},{name},0,1,{split}\n"
+        rows = [line.format(name=name, label=n % 2, split=split) for n, name in enumerate(ids)]
+        (folder / f"{kind}-{split}.csv").write_text(head + "".join(rows))
+        flags[f"catalog.annotations.{split}"] = str(folder / f"{kind}-{split}.csv")
         for n, name in enumerate(ids):
+            if kind == "frames":
+                (folder / kind / name).mkdir()
+                for number in range(1, 5):
+                    picture = np.full((48, 64, 3), 9 * n + 90 * (split == "val") + number, np.uint8)
+                    cv2.imwrite(str(folder / kind / name / f"img_{number:05d}.jpg"), picture)
+                continue
             path = make_video(folder / f"{name}_000000_000001.mp4", frames=4 + n + 20 * (split == "val"))
             if kind == "videos":
                 path.rename(folder / kind / path.name)
