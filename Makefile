@@ -34,7 +34,7 @@ PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
 test: install ## every test that needs no GPU but the slow ones: those on Ray one after the other, the rest beside them
 	@$(PYTEST) -m 'not slow'
 
-test-slow: install ## scenarios that kill nodes, jobs and disks, and recipes from shards to the registry and back
+test-slow: install ## the slow ones: nodes, jobs and disks that are killed, recipes from shards to the registry
 	@$(PYTEST) -m slow
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000

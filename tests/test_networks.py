@@ -54,8 +54,12 @@ def test_levels_are_those_that_the_papers_networks_were_trained_on(levels, black
 
 
 @pytest.mark.parametrize(
-    "name", ["i3d", "resnet3d18", "t3d121", "densenet3d121", "i3d_resnet50", "convnet_lstm", "c3d"]
-)
+    "name",
+    [
+        "i3d", "resnet3d18", "t3d121", "densenet3d121", "i3d_resnet50", "convnet_lstm",
+        pytest.param("c3d", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_a_clip_given_by_its_name_gets_the_same_levels_as_one_given_by_its_place(name):
     network = build_network(ModelConfig(name=name, streams=("rgb",), levels="imagenet"), "rgb", 2).eval()
     (clip,) = create_inputs(name)

@@ -68,6 +68,7 @@ def test_a_peak_is_more_than_any_step_of_ours_reaches():
     assert max(found.values()) > 1e9  # some processors multiply bfloat16 number by number
 
 
+@pytest.mark.slow
 def test_the_job_prints_the_table_and_stores_it(tmp_path, capsys):
     size = {"--frames": "8", "--crop": "32", "--batch": "2", "--steps": "1", "--repeats": "1", "--precision": "bf16"}
     words = ["--networks", "i3d", *(word for pair in size.items() for word in pair)]

@@ -209,6 +209,7 @@ def extracted(folder: Path, video: Path, start_s: float) -> int:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_real_clips_with_stored_flow_become_shards_and_train(cluster, clips_dir, tmp_path):
     """A set of them is another one than that of TV-L1; a clip that lacks a picture of flow is a row."""
     fields = {}

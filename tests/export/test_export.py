@@ -32,6 +32,7 @@ SMALL = {"model.name": "resnet3d18", "model.streams": "rgb", "clips.frames": "4"
          "clips.short_side": "80", "ingest.short_side": "80", "ingest.max_seconds": "2"}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [info.name for info in list_models()] if EVERY else CHEAP)
 def test_a_program_and_an_onnx_file_agree_with_the_network_at_any_open_length(name, tmp_path):
     """At small size; `EVERY_EXPORT=1` takes all networks of the registry."""

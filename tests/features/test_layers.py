@@ -21,8 +21,12 @@ def clips_of(name: str) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["i3d", "c3d", "resnet3d18", "t3d121", "convnet_lstm", "two_stream", "fused_two_stream", "i3d_resnet50"]
-)
+    "name",
+    [
+        "i3d", "resnet3d18", "t3d121", "convnet_lstm", "two_stream", "fused_two_stream", "i3d_resnet50",
+        pytest.param("c3d", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_the_shapes_that_are_told_are_those_that_come(name):
     network, clips = create_model(name, 7).eval(), clips_of(name)
     shapes = layer_shapes(network, clips)

@@ -124,6 +124,7 @@ def test_one_worker_or_several_units_give_the_same_bytes(whole, home):
     assert content(home / "slow") == content(whole)
 
 
+@pytest.mark.slow
 def test_files_of_each_video_have_the_values_of_the_table(whole, home):
     made(home, home / "npy", form="npy")
     table = pq.read_table(whole)
@@ -137,7 +138,7 @@ def test_files_of_each_video_have_the_values_of_the_table(whole, home):
     assert len([name for name in names if name.startswith("v1~")]) == 2  # another video has this name too
 
 
-@pytest.mark.parametrize("form", ["parquet", "npz"])
+@pytest.mark.parametrize("form", ["parquet", pytest.param("npz", marks=pytest.mark.slow)])
 def test_a_failure_that_is_tried_again_leaves_no_trace(cluster, home, tmp_path, form):
     videos = tmp_path / "videos"
     videos.mkdir()
@@ -183,6 +184,7 @@ def test_a_video_that_nobody_finds_is_a_row(cluster, home):
     }
 
 
+@pytest.mark.slow
 def test_a_shard_set_gives_its_own_flow(few, home, tmp_path):
     """No flow is computed: the networks see what training sees."""
     config = override(config_of(home, tmp_path / "out"), {"ingest.max_failed": "0"})

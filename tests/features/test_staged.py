@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.features.results import read_videos
 from pipeline.ingest.staging import list_of, list_staging
@@ -62,6 +63,7 @@ def ended(process: subprocess.Popen) -> list[str]:
     return said.split("\n")[:-1]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_and_does_nothing_twice(tmp_path):
     draw = np.random.default_rng(0)
     (tmp_path / "videos").mkdir()

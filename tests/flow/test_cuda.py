@@ -361,6 +361,7 @@ for others in (odd, even):                            # sides change places from
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_compute_what_the_plain_operations_compute():
     """In Triton's interpreter, which must be chosen before Triton is imported."""
     pytest.importorskip("triton")

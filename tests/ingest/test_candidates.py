@@ -202,6 +202,7 @@ def drawn(rng: random.Random, good: list[bytes]) -> list[tuple[str, bytes]]:
     return members
 
 
+@pytest.mark.slow
 def test_the_winner_is_the_same_within_and_between_archives_for_any_order(good, folder):
     for case in range(CASES // 5):
         rng = random.Random(f"{SEED} {case}")
@@ -227,6 +228,7 @@ def test_the_winner_is_the_same_within_and_between_archives_for_any_order(good, 
         assert seen[0] == seen[1] == seen[2], (case, members)
 
 
+@pytest.mark.slow
 def test_damaged_archives_with_duplicates_end_in_whole_clips_or_named_errors(good, folder):
     whole, outcomes = {hashlib.sha256(data).hexdigest() for data in good}, []
     for case in range(CASES):

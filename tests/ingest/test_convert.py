@@ -185,6 +185,7 @@ def test_levels_are_not_computed_in_double_precision_all_at_once():
     assert peak < flow.nbytes  # a byte a level, and one field in float64
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path):
     """Worker and decoder together, at three minutes and at half a minute, each in a process of its own."""
     slope = np.indices((96, 128)).sum(0)[..., None] / 20

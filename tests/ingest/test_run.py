@@ -144,6 +144,7 @@ def test_a_run_that_lost_a_tenth_of_its_clips_ends_with_an_error(kinetics):
     assert ingest(accepted, configured_catalog(accepted), silent) == read_manifest(kinetics.ingest.shards)
 
 
+@pytest.mark.slow
 def test_the_exit_status_and_the_last_lines_say_that_clips_are_lost(kinetics, tmp_path):
     save(override(kinetics, {"ingest.max_failed": "0.05"}), tmp_path / "config.yaml")
     arguments = [*JOB, "jobs/ingest.py", "--config", str(tmp_path / "config.yaml")]

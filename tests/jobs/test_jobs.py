@@ -106,6 +106,7 @@ def artifacts_of(client: MlflowClient, run_id: str, folder: str | None = None) -
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
     client = MlflowClient(trained.tracking.uri)
     experiment = client.get_experiment_by_name("demo")
@@ -140,6 +141,7 @@ def test_the_job_leaves_runs_pictures_scores_and_a_candidate(trained):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_so_in_its_card(trained):
     client = MlflowClient(trained.tracking.uri)
     version = client.get_model_version_by_alias("video-i3d-demo", "candidate")
@@ -167,6 +169,7 @@ def test_the_candidate_leads_back_to_its_run_its_scores_and_its_shards_and_says_
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_predict_prints_the_top_five_of_a_file(trained, capsys):
     video = next(Path(trained.catalog.videos).rglob("*.mp4"))
     job("predict").main([str(video), "--tracking", trained.tracking.uri])
@@ -179,6 +182,7 @@ def test_predict_prints_the_top_five_of_a_file(trained, capsys):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_registered_model_is_evaluated_again_and_its_stored_scores_fused(trained, capsys):
     job("evaluate").main(["--model", MODEL, "--tracking.uri", trained.tracking.uri, "--evaluation.batch_size", "3"])
     out = capsys.readouterr().out
@@ -215,6 +219,7 @@ def test_a_registered_model_is_evaluated_again_and_its_stored_scores_fused(train
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_copied_storage_is_tested_by_what_it_holds_and_the_original_stays_as_it_is(trained, tmp_path, capsys):
     copy, original = tmp_path / "a%20b?", Path(trained.storage)
     shutil.copytree(original, copy)
@@ -234,6 +239,7 @@ def test_a_copied_storage_is_tested_by_what_it_holds_and_the_original_stays_as_i
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_runs_say_what_they_are_and_what_they_came_to(trained):
     client = MlflowClient(trained.tracking.uri)
     runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
@@ -248,6 +254,7 @@ def test_the_runs_say_what_they_are_and_what_they_came_to(trained):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trained):
     mlflow.set_tracking_uri(trained.tracking.uri)
     mlflow.set_registry_uri(trained.tracking.uri)  # a job that another test ran in this process has set its own
@@ -264,6 +271,7 @@ def test_the_registered_model_has_a_signature_of_video_bytes_and_an_example(trai
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_run_that_goes_on_behind_its_registration_registers_and_tests_nothing_twice(trained):
     client = MlflowClient(trained.tracking.uri)
     version = client.get_model_version_by_alias("video-i3d-demo", "candidate")

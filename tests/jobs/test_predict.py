@@ -185,7 +185,9 @@ def test_from_another_folder_it_makes_no_empty_database(folder, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["moved", "a%20b", "what? #1"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("moved", marks=pytest.mark.slow), pytest.param("a%20b", marks=pytest.mark.slow), "what? #1"]
+)
 def test_a_model_is_found_in_a_storage_that_was_moved(folder, tmp_path, name, capsys):
     before = tmp_path / "before"
     shutil.copytree(folder / "outputs", before)  # a copy is used where it is, and leads nowhere else

@@ -50,6 +50,7 @@ def test_the_program_imports_none_of_them_to_say_what_it_can_do():
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_ingest_and_inspection_import_neither_torch_nor_mlflow_in_a_whole_run(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     split = [f"--catalog.motion_shapes.{name}=1" for name in ("train", "val", "test", "frames")]

@@ -62,8 +62,7 @@ def test_parameters_and_multiply_adds(info):
 
 
 @pytest.mark.parametrize("info", MODELS, ids=NAMES)
-def test_shapes_gradients_and_export(info):
-    """The deeper networks of a family differ from the first in their numbers of blocks, so one a family is exported."""
+def test_shapes_and_gradients(info):
     size = 32 if info.name == "c3d" else 45  # fully connected layers are made for one size
     with torch.device("meta"):
         model = small_model(info, num_classes=7)
@@ -73,8 +72,16 @@ def test_shapes_gradients_and_export(info):
     logits.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.eval()(**others).shape == (1, 7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("info", MODELS, ids=NAMES)
+def test_export(info):
+    """The deeper networks of a family differ from the first in their numbers of blocks, so one a family is exported."""
     if info.name not in FAMILIES and not os.environ.get("EVERY_EXPORT"):
-        return
+        pytest.skip("takes long: EVERY_EXPORT=1 exports them")
+    with torch.device("meta"):
+        model, clips = small_model(info, num_classes=7).eval(), small_clips(info)
     exported = torch.export.export(model, (), clips)
     (output,) = exported.graph_signature.user_outputs
     (node,) = (node for node in exported.graph.nodes if node.name == output)
@@ -108,6 +115,7 @@ def test_classifier_sees_the_pooled_features(family):
             assert model.eval().pooled_features(**small_clips(info)).shape == (2, head.weight.shape[1])
 
 
+@pytest.mark.slow
 def test_channels_last_and_bfloat16(family):
     info, model = family
     clips = small_clips(info, batch=2)
@@ -122,6 +130,7 @@ def test_channels_last_and_bfloat16(family):
     assert (half - expected).abs().max() < 0.1 * expected.abs().max().clamp(min=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convnet_lstm", "resnet3d18"])
 def test_compiles_as_one_graph(name):
     (info,) = list_models(name)

@@ -33,6 +33,7 @@ def test_no_slice_is_longer_than_what_fits_in_memory(length):
     assert all(part.frames.stop - part.frames.start <= 512 for part in slices(length))
 
 
+@pytest.mark.slow
 def test_networks_whose_logits_are_no_mean_over_time_are_not_sliced():
     assert sliceable(create_model("i3d", 2), ["rgb"]).keys() == {"rgb"}
     assert sliceable(create_model("two_stream_i3d", 2), ["rgb", "flow"]).keys() == {"rgb", "flow"}

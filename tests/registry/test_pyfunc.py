@@ -137,6 +137,7 @@ def test_its_signature_says_what_it_takes_and_answers(model):
     assert not answered["error"]["required"]
 
 
+@pytest.mark.slow
 def test_it_loads_and_predicts_where_there_is_nothing_but_its_requirements(logged, model, video, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
     lines = (logged / "requirements.txt").read_text().split()

@@ -163,6 +163,7 @@ class ShutAfterFirst(UserCallback):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_training_goes_on_without_the_server_and_its_metrics_are_complete(gate, shards, tmp_path):
     fields = {"training.epochs": "2", "resources.workers": "1", "training.val_split": "test"}
     with tracked_run(gate.uri, "e", "training") as run:

@@ -133,6 +133,7 @@ def test_another_teacher_is_refused_by_its_field(weights, monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_job_on_clips_leaves_a_network_that_a_training_on_labels_starts_from(shards, teacher, tmp_path):
     fields = {
         "name": "transfer", "storage": str(tmp_path), "tracking.uri": f"sqlite:///{tmp_path}/mlflow.db",

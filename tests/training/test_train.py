@@ -81,6 +81,7 @@ def test_every_step_is_a_point_of_curves_in_mlflow(two_epochs):
     assert all(point.value > 0 for point in rates)
 
 
+@pytest.mark.slow
 def test_a_run_that_a_crash_stopped_ends_as_one_that_ran_through(two_epochs, shards, tmp_path):
     config, whole, _ = two_epochs
     fit(override(config, {"training.epochs": "1"}), tmp_path)  # all that is left of it: the first epoch's checkpoint
@@ -104,6 +105,7 @@ def test_a_loss_that_is_not_finite_leaves_the_network_as_it_was_and_names_the_st
     assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
+@pytest.mark.slow
 def test_evaluation_agrees_with_validation_and_fuses_the_streams(two_epochs):
     config, trained, _ = two_epochs
     weights = {"rgb": rgb_weights(config, Path(trained.checkpoint)), "flow": trained.weights}
@@ -124,6 +126,7 @@ def rgb_weights(config: Config, folder: Path) -> str:
     return str(folder / "rgb.pt")
 
 
+@pytest.mark.slow
 def test_a_network_of_both_streams_trains_on_both_at_once(shards, tmp_path):
     fields = {
         "model.name": "two_stream", "clips.frames": "10", "clips.rgb_every": "10", "evaluation.val_frames": "10",
@@ -134,6 +137,7 @@ def test_a_network_of_both_streams_trains_on_both_at_once(shards, tmp_path):
     assert (trained.best["train/clips"], trained.best["val/clips"]) == (8, 101)
 
 
+@pytest.mark.slow
 def test_full_size_windows_of_real_clips_train(cluster, clips_dir, tmp_path):
     """I3D as the paper trains it, 64 frames of 224 x 224, batch 1, for two steps on one worker."""
     for label, name in (("a", "arm_wrestling.mp4"), ("b", "mpeg4_320x240.avi")):
