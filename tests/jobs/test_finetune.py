@@ -25,7 +25,8 @@ def start(shards: Config, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("mode", [pytest.param("fixed", marks=pytest.mark.slow), "full"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fixed", "full"])
 def test_a_network_goes_on_from_a_checkpoint_of_other_classes(mode, shards, start, tmp_path, capsys):
     fields = {
         "name": mode, "storage": str(tmp_path), "model.streams": "flow", "model.fine_tune": mode,

@@ -81,6 +81,7 @@ def test_a_bad_video_among_good_ones_is_named_and_costs_no_answer(here, capsys):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_many_videos_get_tables_and_a_timeline(cluster, here, capsys):
     """What is answered for many videos is that of the test of such a network, to the digits of the averages."""
     words = ["videos", "--out", "answers", "--timeline", "--output", "csv", "--step", "4", "--top", "2"]
