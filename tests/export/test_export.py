@@ -84,6 +84,7 @@ def folder(stored, video, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_export_says_what_it_takes_and_what_the_check_found(folder):
     report = json.loads((folder / REPORT).read_text())
     assert report["networks"]["rgb"]["inputs"] == {"rgb": ["batch", "time", "height", "width", 3]}

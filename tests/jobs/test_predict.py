@@ -132,6 +132,7 @@ def test_names_that_cannot_be_read_cost_the_others_nothing(here, capsys, tmp_pat
     assert heads == [*([f"{tmp_path}/caf\\udce9.mp4"] if TAKES_BYTES else []), "videos/b/good.mkv"]
 
 
+@pytest.mark.slow
 def test_ids_that_begin_with_dashes_are_files(here, capsys, monkeypatch):
     monkeypatch.chdir(here / "dashes")
     for name in ("--BJ0jtg800.mp4", "--0123456789", "-.mp4", "-1.mp4"):

@@ -36,7 +36,9 @@ REDUCED = {
 }
 
 
-@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "i3d_resnet50_modern" else ()) for name in REDUCED]
+)
 def test_two_steps_move_what_the_recipe_trains_and_nothing_else(name):
     config = RECIPES[name]()
     frames, side = REDUCED[name]
