@@ -68,7 +68,7 @@ while ((SECONDS - begin < 180)); do # until the dashboard and its agent are up
     grep -qE "No available agent|Failed to connect|Connection refused" "$log.job" || break
     sleep 1
 done
-[ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" >&2; exit 1; }
+[ "$submitted" = yes ] || { echo "error: the job could not be submitted:" >&2; tail -n 3 "$log.job" 2>/dev/null >&2 || tail -n 20 "$log" >&2; exit 1; }
 echo "Ray job $job; dashboard on $address while it runs, with the token in $home/token"
 interrupted() { # Ctrl-C and SIGTERM: the job ends in order and is heard to its end; the second time at once
     trap - INT TERM

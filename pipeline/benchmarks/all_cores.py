@@ -14,7 +14,7 @@ import numpy as np
 import ray
 from torch.utils.data import DataLoader
 
-from pipeline.benchmarks.loader import WINDOWS, name, taken
+from pipeline.benchmarks.loader import WINDOWS, name
 from pipeline.benchmarks.peer import PeerWindows
 from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import load_batches
@@ -55,7 +55,7 @@ def compare(
         repeats: number of passes; the fastest counts.
     """
     cores = int(ray.cluster_resources()["CPU"])
-    index = taken(index, np.arange(windows) % len(index))  # one row per window, so that each is drawn at random
+    index = index.take(np.arange(windows) % len(index))  # one row per window, so that each is drawn at random
     batches = [np.arange(start, min(start + batch_size, windows)) for start in range(0, windows, batch_size)]
     for clips in WINDOWS:
         sample = TrainingSampler(clips, 0, 0)
@@ -110,7 +110,7 @@ def places(
     indices = [ClipIndex.load(shards, split) for shards in sets]
     passes = [
         partial(
-            load_batches, taken(index, np.arange(windows) % len(index)), ("rgb",), batches,
+            load_batches, index.take(np.arange(windows) % len(index)), ("rgb",), batches,
             TrainingSampler(clips, 0, 0), cpus=1,
         )
         for index in indices

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def ingested(files: Sequence[Path], folder: Path, streams: tuple[Stream, ...], s
         raise BenchmarkError(
             f"{len(files) - len(index)} of {len(files)} clips cannot be ingested; measure with good ones"
         )
-    return taken(index, np.argsort(index.clip_ids.astype(int)))
+    return index.take(np.argsort(index.clip_ids.astype(int)))
 
 
 def costs(files: Sequence[Path], index: ClipIndex, stream: Stream, windows: int, repeats: int) -> Iterator[Cost]:
@@ -179,13 +179,6 @@ def _kind(window: Window) -> str:
 def _tensors(window: Window) -> torch.Tensor | Planes:
     luma, *planes = (torch.from_numpy(column) for column in columns("rgb", [window]).values())
     return Planes(luma, *planes) if planes else luma
-
-
-def taken(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
-    """Return an index of the given rows, in their order; rows may repeat."""
-    names = ("clip_ids", "file", "row_group", "label", "num_frames", "num_flow", "size")
-    places = {stream: known.take(rows) for stream, known in index.places.items()}
-    return replace(index, places=places, **{name: getattr(index, name)[rows] for name in names})
 
 
 def name(clips: ClipsConfig) -> str:

@@ -5,7 +5,6 @@ smaller fraction is part of a larger one with the same seed.
 """
 
 import hashlib
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ def fraction_of(index: ClipIndex, fraction: float, seed: int) -> ClipIndex:
     """
     if fraction >= 1:
         return index
-    return _taken(index, chosen(index.clip_ids, index.label, fraction, seed))
+    return index.take(chosen(index.clip_ids, index.label, fraction, seed))
 
 
 def chosen(clip_ids: NDArray[np.str_], label: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
@@ -40,9 +39,3 @@ def chosen(clip_ids: NDArray[np.str_], label: NDArray[np.int64], fraction: float
     _, first, count = np.unique(label[order], return_index=True, return_counts=True)
     kept = np.maximum(1, np.floor(count * fraction + 0.5)).astype(np.int64)
     return np.sort(np.concatenate([order[start : start + some] for start, some in zip(first, kept, strict=True)]))
-
-
-def _taken(index: ClipIndex, rows: NDArray[np.int64]) -> ClipIndex:
-    names = ("clip_ids", "file", "row_group", "label", "num_frames", "num_flow", "size")
-    places = {stream: each.take(rows) for stream, each in index.places.items()}
-    return replace(index, **{name: getattr(index, name)[rows] for name in names}, places=places)

@@ -6,7 +6,7 @@ keeps. A job loads an index once; its other processes get the arrays through Ray
 """
 
 import binascii
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,12 @@ class ClipIndex(StoredClips):
             **{name: getattr(self, name) for name in names}
             | {"places": {stream: places for stream, places in self.places.items() if stream in streams}}
         )
+
+    def take(self, rows: NDArray[np.int64]) -> "ClipIndex":
+        """Return an index of the given rows, in their order; rows may repeat."""
+        names = ("clip_ids", "file", "row_group", "label", "num_frames", "num_flow", "size")
+        places = {stream: each.take(rows) for stream, each in self.places.items()}
+        return replace(self, places=places, **{name: getattr(self, name)[rows] for name in names})
 
     def name(self, row: int) -> str:
         """Return the id of a clip."""

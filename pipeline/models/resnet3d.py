@@ -188,11 +188,8 @@ class ResNet3D(nn.Module):
         if stem_depth % 2 == 0:
             raise ValueError(f"stem_depth is {stem_depth}, must be odd")
         self.in_channels, self.channels = in_channels, stem_width
-        self.variant, self.shortcut_gradient, self.temporal_transitions = (
-            variant,
-            shortcut_gradient,
-            temporal_transitions,
-        )
+        self.variant, self.shortcut_gradient = variant, shortcut_gradient
+        self.temporal_transitions = temporal_transitions
         self.shortcut = shortcut or ("B" if temporal_transitions else variant.shortcut)
         self.conv1 = Conv3d(
             in_channels, stem_width, (stem_depth, 7, 7), (1, 2, 2), padding=(stem_depth // 2, 3, 3), bias=False
