@@ -238,6 +238,25 @@ def test_a_command_only_parses_calls_and_prints():
         assert not classes, path.name
 
 
+def test_a_function_that_only_reads_two_sections_of_a_config_takes_these_sections():
+    found = []
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            for name in configs(function) if isinstance(function, ast.FunctionDef) else []:
+                nodes = list(ast.walk(function))
+                uses = [node for node in nodes if isinstance(node, ast.Name) and node.id == name]
+                fields = [node for node in nodes if isinstance(node, ast.Attribute) and node.value in uses]
+                if len(fields) == len(uses) and len({field.attr for field in fields}) <= 2:
+                    found.append(f"{path.relative_to(ROOT)}: {function.name}")
+    assert found == []
+
+
+def configs(function: ast.FunctionDef) -> list[str]:
+    """Return the names of the arguments that are whole configs."""
+    arguments = [one for one in (*function.args.args, *function.args.kwonlyargs) if one.annotation]
+    return [one.arg for one in arguments if ast.unparse(one.annotation) == "Config"]
+
+
 def test_the_walk_sees_every_way_to_import():
     source = """
 import ray.data as data

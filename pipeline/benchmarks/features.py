@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.benchmarks.throughput import copies
-from pipeline.config import Config, IngestConfig, ModelConfig
+from pipeline.config import ClipsConfig, Config, IngestConfig, ModelConfig
 from pipeline.features.layers import AVG_POOL
 from pipeline.features.loading import Loaded
 from pipeline.features.plan import Wanted
@@ -142,7 +142,7 @@ class _Turns:
     def pool(self) -> ProcessPoolExecutor:
         """Return as many processes as Ray has CPUs."""
         processes = max(1, int(ray.cluster_resources()["CPU"]))
-        arguments = (self._config, self._wanted, self._loaded, str(self._folder / "pool"))
+        arguments = (self._config.ingest, self._config.clips, self._wanted, self._loaded, str(self._folder / "pool"))
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=arguments)
 
@@ -157,10 +157,9 @@ class _Turns:
 _stages: list[Callable[[Any], Any]] = []  # the stages of this process, set when the pool starts it
 
 
-def _prepare(config: Config, wanted: Wanted, loaded: Loaded, folder: str) -> None:
+def _prepare(ingest: IngestConfig, clips: ClipsConfig, wanted: Wanted, loaded: Loaded, folder: str) -> None:
     torch.set_num_threads(1)
     Path(folder).mkdir(exist_ok=True)
-    ingest = config.ingest
     networks = Networks(loaded.networks, loaded.inputs, wanted.layers, wanted.pool)
 
     def compute(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -168,10 +167,10 @@ def _prepare(config: Config, wanted: Wanted, loaded: Loaded, folder: str) -> Non
 
     work = Work(
         ingest,
-        wanted.cutting(config.clips, ingest.fps, loaded.streams),
+        wanted.cutting(clips, ingest.fps, loaded.streams),
         Local(networks),
         compute if "flow" in loaded.streams else None,
-        schema_of(columns_of(loaded, wanted, config)),
+        schema_of(columns_of(loaded, wanted, clips)),
         "",
     )
     _stages[:] = [work, make_store(folder)]

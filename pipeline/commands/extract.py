@@ -65,21 +65,21 @@ def main(argv: list[str] | None = None) -> None:
         from pipeline.features.loading import load_named, load_trained
 
         shards = [fields.pop("ingest.shards")] if "ingest.shards" in fields else []
-        source = None
-        if given.model or given.run or given.checkpoint:
-            source = find(given, base.storage, base.tracking.uri, Path(folder))
+        trained = given.model or given.run or given.checkpoint
+        source = find(given, base.storage, base.tracking.uri, Path(folder)) if trained else None
         config = resolve(request.configured(source, fields, given.out))
         loaded = load_trained(source) if source else load_named(config.model)
         cut = (given.frames, given.stride, given.step, given.ends)
         layers = [name for name in given.layers.split(",") if name]
-        wanted = request.wanted_of(config, loaded, cut, layers, given.crops, given.pool, given.form, given.batch)
+        kept = (given.crops, given.pool, given.form, given.batch)
+        wanted = request.wanted_of(config.clips, config.evaluation, loaded, cut, layers, *kept)
         if given.list_layers:
             print(summary.layer_table(loaded.shapes(wanted.windows, config.clips)))
             return
         clips = request.clips_of(config, [*given.videos, *shards], list(fields), plan)
         if plan:
-            columns = run.columns_of(loaded, wanted, clips.config)
-            print(summary.planned(wanted, columns, clips.config.ingest, clips.catalog))
+            columns, ingest = run.columns_of(loaded, wanted, clips.config.clips), clips.config.ingest
+            print(summary.planned(wanted, columns, ingest, clips.catalog))
             print(next_steps(command("extract", *words)))
             return
         connect(clips.config, need_training=False)

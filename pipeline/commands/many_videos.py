@@ -51,8 +51,10 @@ def predict_many(given: argparse.Namespace, rest: Sequence[str], registry_of: Ca
         loaded = load_trained(source)
         out = resolve(request.configured(source, fields, given.out)).ingest.shards
         config = resolve(request.configured(source, fields, f"{out}/logits"))
-        wanted = request.wanted_of(config, loaded, (given.frames, 0, given.step, "loop"), ["logits"], given.crops)
-        average = request.average_of(config, loaded)
+        wanted = request.wanted_of(
+            config.clips, config.evaluation, loaded, (given.frames, 0, given.step, "loop"), ["logits"], given.crops
+        )
+        average = request.average_of(config.evaluation, loaded)
         clips = request.clips_of(config, given.videos, list(fields))
         connect(clips.config, need_training=False)
         with summary.summarised(clips.config.ingest.shards):

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import nn
 
 from pipeline import console
 from pipeline.clips.streams import CHANNELS
-from pipeline.config import VERSION, Config, from_dict
+from pipeline.config import VERSION, ClipsConfig, Config, from_dict
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.view_cuts import ViewCuts
 from pipeline.export.check import RUNS, TOLERANCE, Agreement, Clips, original, variants
@@ -98,10 +99,10 @@ def export(stored: StoredClassifier, origin: str, videos: Sequence[str], folder:
         agreements = []
         for name, network in classifier.networks.items():
             streams, plain = classifier.inputs[name], network.cpu()
-            files = list(_write(made, name, plain, config, streams, about, onnx))
-            agreements += _check(made, files, plain, config, [view[name] for view in views])
+            files = list(_write(made, name, plain, config.model.name, config.clips, streams, about, onnx))
+            agreements += _check(made, files, plain, config.model.name, [view[name] for view in views])
             report["networks"][name] = {
-                **_network(config, streams),
+                **_network(config.model.name, config.clips, streams),
                 "files": {file: _facts(made / file) for file in files},
             }
         report["check"] = {"tolerance": TOLERANCE, "files": [asdict(each) for each in agreements]}
@@ -127,10 +128,11 @@ def _views(
     views, failed = [], {}
     config, progress = classifier.config, Progress("export: decoding", len(videos))
     cuts = ViewCuts(config.clips, protocol_of(config.evaluation, config.model))
+    view = partial(_view, config.model.name, config.clips.frames, cuts)
     for video in videos:
         try:
             arrays = classifier.arrays(Path(video))
-            views.append({name: _view(config, cuts, streams, arrays) for name, streams in classifier.inputs.items()})
+            views.append({name: view(streams, arrays) for name, streams in classifier.inputs.items()})
         except ClipError as error:
             failed[video] = f"{type(error).__name__}: {error}"
         progress.advance()
@@ -139,15 +141,15 @@ def _views(
     return views, failed
 
 
-def _view(config: Config, cuts: ViewCuts, streams: Sequence[str], arrays: Clips) -> dict[str, np.ndarray]:
-    """Return the first view of the test, (1, T, H, W, C) of each stream, with the number of frames of training.
+def _view(model: str, trained: int, cuts: ViewCuts, streams: Sequence[str], arrays: Clips) -> dict[str, np.ndarray]:
+    """Return the first view of the test, (1, T, H, W, C) of each stream, with `trained` frames, those of training.
 
     Networks of snapshots keep the number of snapshots of the test.
     """
     view = {}
     for stream in streams:
         frames, places = cuts.uncut(arrays[stream], stream)
-        first = places[0] if config.model.name in SNAPSHOTS else np.resize(places[0], config.clips.frames)
+        first = places[0] if model in SNAPSHOTS else np.resize(places[0], trained)
         view[stream] = frames[0, 0, first][None]
     return view
 
@@ -156,15 +158,15 @@ def _write(
     folder: Path,
     name: str,
     network: nn.Module,
-    config: Config,
+    model: str,
+    clips: ClipsConfig,
     streams: Sequence[str],
     about: Mapping[str, str],
     onnx: bool,
 ) -> Iterator[str]:
     """Write the files of a network, and yield their names."""
-    model = config.model.name
     console.say(f"export: {name}: tracing {model}")
-    program = exported(network, model, streams, config.clips.frames, config.clips.crop)
+    program = exported(network, model, streams, clips.frames, clips.crop)
     torch.export.save(program, folder / f"{name}{PROGRAM}", extra_files=dict(about))
     yield f"{name}{PROGRAM}"
     if onnx:
@@ -174,10 +176,10 @@ def _write(
 
 
 def _check(
-    folder: Path, files: Sequence[str], network: nn.Module, config: Config, views: Sequence[Clips]
+    folder: Path, files: Sequence[str], network: nn.Module, model: str, views: Sequence[Clips]
 ) -> list[Agreement]:
     """Compare each file with the network on all variants of the views."""
-    batches = [batch for view in views for batch in variants(config.model.name, view)]
+    batches = [batch for view in views for batch in variants(model, view)]
     agreements = {file: Agreement(file) for file in files}
     runs = {file: RUNS[Path(file).suffix](folder / file) for file in files}
     by_network = original(network)
@@ -190,17 +192,17 @@ def _check(
     return list(agreements.values())
 
 
-def _network(config: Config, streams: Sequence[str]) -> dict[str, Any]:
+def _network(model: str, clips: ClipsConfig, streams: Sequence[str]) -> dict[str, Any]:
     """Describe the inputs of a network."""
-    names, sizes = axis_names(config.model.name, streams), dict.fromkeys(("height", "width"), config.clips.crop)
-    fixed = {"time": config.clips.frames, **sizes}
+    names, sizes = axis_names(model, streams), dict.fromkeys(("height", "width"), clips.crop)
+    fixed = {"time": clips.frames, **sizes}
     return {
-        "model": config.model.name,
+        "model": model,
         "inputs": {
             stream: [*(names[stream].get(place, fixed.get(axis)) for place, axis in enumerate(AXES)), CHANNELS[stream]]
             for stream in streams
         },
-        "axes": [str(axis) for axis in axes(config.model.name)],
+        "axes": [str(axis) for axis in axes(model)],
     }
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline import flow
 from pipeline.clips.crops import evaluated_side
-from pipeline.config import ClipsConfig, Config, IngestConfig, flatten, to_dict
+from pipeline.config import ClipsConfig, IngestConfig, flatten, to_dict
 from pipeline.features.extraction import Cutting
 from pipeline.features.layers import Pool
 from pipeline.features.loading import Loaded
@@ -50,20 +50,22 @@ class Wanted:
         return Cutting(self.windows, fps, side, clips.crop, self.crops, clips.rgb_every, streams, self.batch_size)
 
 
-def plan_of(config: Config, wanted: Wanted, loaded: Loaded, catalog: pa.Table, shards: str) -> dict[str, Any]:
+def plan_of(
+    ingest: IngestConfig, clips: ClipsConfig, wanted: Wanted, loaded: Loaded, catalog: pa.Table, shards: str
+) -> dict[str, Any]:
     """Return what decides the features: clips, networks, windows; no places and no numbers of workers.
 
     Args:
-        config: a resolved config.
+        ingest: how clips are decoded.
+        clips: how views are cut from them.
         wanted: what is wanted of each clip.
         loaded: the networks.
         catalog: the clips.
         shards: digest of the shard set that has the clips; empty if they are decoded from videos.
     """
-    ingest: IngestConfig = config.ingest
     settings = {name: value for name, value in to_dict(ingest).items() if name not in _OF_SHARDS}
     model = to_dict(loaded.model)
-    cutting = wanted.cutting(config.clips, ingest.fps, loaded.streams)
+    cutting = wanted.cutting(clips, ingest.fps, loaded.streams)
     return {
         "dataset": catalog["dataset"][0].as_py(),
         "clips": len(catalog),

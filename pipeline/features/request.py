@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.command_line import override
-from pipeline.config import CatalogConfig, Config, ConfigError, absolute
+from pipeline.config import CatalogConfig, ClipsConfig, Config, ConfigError, EvaluationConfig, absolute
 from pipeline.evaluation.protocols import Average, protocol_of
 from pipeline.features.layers import named
 from pipeline.features.loading import Loaded
@@ -95,7 +95,8 @@ def _of_paper(values: dict[str, Any], given: Collection[str]) -> None:
 
 
 def wanted_of(
-    config: Config,
+    clips: ClipsConfig,
+    evaluation: EvaluationConfig,
     loaded: Loaded,
     windows: tuple[int, int, int, Ends],
     layers: Sequence[str],
@@ -107,7 +108,8 @@ def wanted_of(
     """Return what is wanted of each clip, checked against the networks.
 
     Args:
-        config: the config of the run.
+        clips: the windows of training.
+        evaluation: the test of the networks.
         loaded: the networks.
         windows: frames, stride, step and ends; 0 for the number in the config.
         layers: names of layers.
@@ -120,12 +122,12 @@ def wanted_of(
         ConfigError: a value has no meaning, a layer does not exist, or a network cannot take such windows.
     """
     frames, stride, step, ends = windows
-    cut = Windows(frames or config.clips.frames, stride or config.clips.stride, step, ends)
-    if cut.frames % config.clips.rgb_every:
-        raise ConfigError(f"--frames {cut.frames}: clips.rgb_every, {config.clips.rgb_every}, must divide it")
+    cut = Windows(frames or clips.frames, stride or clips.stride, step, ends)
+    if cut.frames % clips.rgb_every:
+        raise ConfigError(f"--frames {cut.frames}: clips.rgb_every, {clips.rgb_every}, must divide it")
     if form not in FORMS:
         raise ConfigError(f"--form {form}: one of {', '.join(FORMS)}")
-    shapes = loaded.shapes(cut, config.clips)
+    shapes = loaded.shapes(cut, clips)
     names: tuple[str, ...] = ()
     for known in shapes.values():
         names = named(layers, list(known))
@@ -133,13 +135,13 @@ def wanted_of(
         raise ConfigError("--layers: empty; --list-layers shows all")
     if form == "npy_joined" and (len(names) > 1 or pool == "none"):
         raise ConfigError("--form npy_joined: joins the streams of one layer, without maps")
-    whole_side = protocol_of(config.evaluation, loaded.model).whole_side
+    whole_side = protocol_of(evaluation, loaded.model).whole_side
     return Wanted(cut, names, pool, crops, form, batch_size, whole_side)
 
 
-def average_of(config: Config, loaded: Loaded) -> Average:
+def average_of(evaluation: EvaluationConfig, loaded: Loaded) -> Average:
     """Return what the network's test averages over windows: logits or probabilities."""
-    return protocol_of(config.evaluation, loaded.model).average
+    return protocol_of(evaluation, loaded.model).average
 
 
 def clips_of(config: Config, given: Sequence[str], fields: Collection[str], plan: bool = False) -> Clips:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.config import Config, IngestConfig
+from pipeline.config import ClipsConfig, Config, IngestConfig, ResourcesConfig
 from pipeline.features.extraction import Cutting, extract
 from pipeline.features.frames import decoded, stored
 from pipeline.features.loading import Loaded
@@ -84,12 +84,11 @@ def compute_features(
     if not len(catalog):
         raise IngestError("no videos: the catalog is empty")
     loaded.check(wanted.layers)
-    shapes = columns_of(loaded, wanted, config)
+    shapes = columns_of(loaded, wanted, config.clips)
     with explained(folder):
         ingest = replace(config.ingest, streams=loaded.streams)  # type: ignore[arg-type]
         ingest = ingest if shards[0] else with_backend(ingest, config.resources)
-        config = replace(config, ingest=ingest)
-        plan = plan_of(config, wanted, loaded, catalog, shards[1])
+        plan = plan_of(ingest, config.clips, wanted, loaded, catalog, shards[1])
         chosen = chosen_by(config.retry, lambda: recorded_classes(folder))
         make_folder(folder)
         with only_ingest(folder):
@@ -99,8 +98,10 @@ def compute_features(
             if config.retry:
                 reopen(folder, layout, VIDEOS_TABLE, chosen, config.resources.ingest_cpus)
             if not exists(f"{folder}/{MANIFEST}"):
-                product = _product(config, wanted, loaded, shapes, layout, shards[0])
-                tally = make_shards(config, layout, write, product, KIND)
+                cutting = wanted.cutting(config.clips, ingest.fps, loaded.streams)
+                work = _work(ingest, config.resources, wanted, loaded, cutting, schema_of(shapes), shards[0])
+                product = Product(work, make_store, Joiner(wanted.form, _renamed(layout)))
+                tally = make_shards(replace(config, ingest=ingest), layout, write, product, KIND)
                 rate = {"clips": tally.clips, "seconds": round(time.monotonic() - start, 1), "stages": tally.stages()}
                 videos = _read_lists(folder, layout.names)
                 about = {"columns": {name: list(shape) for name, shape in shapes.items()}, "rate": rate, "plan": plan}
@@ -113,14 +114,14 @@ def compute_features(
     return manifest
 
 
-def columns_of(loaded: Loaded, wanted: Wanted, config: Config) -> dict[str, tuple[int, ...]]:
+def columns_of(loaded: Loaded, wanted: Wanted, clips: ClipsConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of each column of a window's features, crops first if there are several.
 
     Raises:
         LayerError: a network cannot take such windows.
     """
     found, names = {}, Networks(loaded.networks, loaded.inputs, wanted.layers, wanted.pool)
-    for network, shapes in loaded.shapes(wanted.windows, config.clips).items():
+    for network, shapes in loaded.shapes(wanted.windows, clips).items():
         for layer in wanted.layers:
             shape = shapes[layer][:1] if wanted.pool == "mean" else shapes[layer]
             found[names.column(network, layer)] = (wanted.crops, *shape) if wanted.crops > 1 else shape
@@ -172,17 +173,18 @@ class Work:
         return {**columns, "features": spool.file}
 
 
-def _product(
-    config: Config,
+def _work(
+    ingest: IngestConfig,
+    resources: ResourcesConfig,
     wanted: Wanted,
     loaded: Loaded,
-    shapes: dict[str, tuple[int, ...]],
-    layout: Layout,
+    cutting: Cutting,
+    schema: pa.Schema,
     shards: str,
-) -> Product:
-    ingest, devices = config.ingest, gpus(config.resources)
+) -> Work:
+    devices = gpus(resources)
     computes = "flow" in loaded.streams and not shards
-    flow = flow_of(config, SHARED_GPU) if computes else None
+    flow = flow_of(ingest, resources, SHARED_GPU) if computes else None
 
     def compute(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         made: NDArray[np.float32] = flow(frames, ingest.flow.backend, **ingest.flow.parameters)  # type: ignore[misc]
@@ -190,9 +192,7 @@ def _product(
 
     networks = Networks(loaded.networks, loaded.inputs, wanted.layers, wanted.pool)
     score = scorer(networks, devices, SHARED_GPU if computes and ingest.flow.backend == "cuda" else 1.0)
-    cutting = wanted.cutting(config.clips, ingest.fps, loaded.streams)
-    work = Work(ingest, cutting, score, compute if computes else None, schema_of(shapes), shards)
-    return Product(work, make_store, Joiner(wanted.form, _renamed(layout)))
+    return Work(ingest, cutting, score, compute if computes else None, schema, shards)
 
 
 def _renamed(layout: Layout) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from pipeline.catalog import CatalogError, read_catalog
 from pipeline.catalog.drawn_split import Draw, draw_clips, draw_split
 from pipeline.catalog.youtube8m_lookup import BASE, Lookup
-from pipeline.config import Config
+from pipeline.config import CatalogConfig, Config, FetchConfig, IngestConfig
 from pipeline.ingest.fetch.samples import read_samples
 from pipeline.ingest.stored_flow import STORED
 
@@ -25,7 +25,7 @@ def configured_catalog(config: Config, plan: bool = False) -> pa.Table:
         CatalogError: the lists or folders do not exist or are not of the right kind.
     """
     wanted = config.catalog
-    _check_stored_flow(config)
+    _check_stored_flow(wanted, config.ingest)
     if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and not wanted.videos:
         raise CatalogError("catalog.videos: empty; give the folder of the video files")
     if wanted.dataset in ("ucf101", "hmdb51", "folder", "rawframes") and "://" in wanted.videos:
@@ -62,7 +62,7 @@ def _read(config: Config, plan: bool) -> pa.Table:
             lists, rate = wanted.annotations, wanted.frames_fps
             return read_catalog("rawframes", root=wanted.videos, annotations=lists, fps=rate)
         case "webdataset":
-            return _webdataset(config)
+            return _webdataset(wanted, config.ingest.fetch)
         case "ucf101" | "hmdb51":
             if set(wanted.annotations) != {"splits"}:
                 raise CatalogError(
@@ -101,16 +101,15 @@ def _read(config: Config, plan: bool) -> pa.Table:
             )
 
 
-def _webdataset(config: Config) -> pa.Table:
+def _webdataset(wanted: CatalogConfig, fetch: FetchConfig) -> pa.Table:
     """Read every archive once for the names of its clips and for their labels; ingest reads it again for the clips."""
-    wanted = config.catalog
     if not wanted.archives:
         raise CatalogError(
             "catalog.archives: empty; give the archives of each split, as --catalog.archives.train WHERE"
         )
     if "replacements" in wanted.archives:
         raise CatalogError("catalog.archives.replacements: webdataset has none; put the good clips into the archives")
-    samples = {split: read_samples(where, config.ingest.fetch) for split, where in wanted.archives.items()}
+    samples = {split: read_samples(where, fetch) for split, where in wanted.archives.items()}
     catalog = read_catalog("webdataset", samples=samples, archives=wanted.archives, label=wanted.label)
     return draw_clips(catalog, Draw(wanted.split_seed, wanted.val_fraction, wanted.test_fraction))
 
@@ -137,19 +136,19 @@ def _youtube8m(config: Config, plan: bool) -> pa.Table:
     )
 
 
-def _check_stored_flow(config: Config) -> None:
+def _check_stored_flow(catalog: CatalogConfig, ingest: IngestConfig) -> None:
     """Check that flow which is to be read can be there, and goes from each stored frame to the next."""
-    if config.ingest.flow.backend != STORED or "flow" not in config.ingest.streams:
+    if ingest.flow.backend != STORED or "flow" not in ingest.streams:
         return
-    if config.catalog.dataset != "rawframes":
+    if catalog.dataset != "rawframes":
         raise CatalogError(
             f"ingest.flow.backend: {STORED} is for rawframes, which have flow_x and flow_y pictures; "
-            f"{config.catalog.dataset} has none, so leave it out"
+            f"{catalog.dataset} has none, so leave it out"
         )
-    if config.catalog.frames_fps != config.ingest.fps:
+    if catalog.frames_fps != ingest.fps:
         raise CatalogError(
-            f"ingest.fps: {config.ingest.fps}; stored flow goes from each extracted frame to the next, and there are "
-            f"{config.catalog.frames_fps} a second (catalog.frames_fps); give both the same number"
+            f"ingest.fps: {ingest.fps}; stored flow goes from each extracted frame to the next, and there are "
+            f"{catalog.frames_fps} a second (catalog.frames_fps); give both the same number"
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import flow
-from pipeline.config import Config
+from pipeline.config import IngestConfig, ResourcesConfig
 from pipeline.ingest.gpu_flow import on_gpus
 from pipeline.ingest.plan import gpus
 from pipeline.ingest.stages import Row, Stage, make_convert
@@ -35,18 +35,18 @@ class Product:
     join: Join = write_shard
 
 
-def encoded_clips(config: Config) -> Product:
+def encoded_clips(ingest: IngestConfig, resources: ResourcesConfig) -> Product:
     """Return the product of ingest: clips that are encoded with their flow, which GPUs compute if there are any."""
-    return Product(make_convert(config.ingest, flow_of(config)))
+    return Product(make_convert(ingest, flow_of(ingest, resources)))
 
 
-def flow_of(config: Config, gpus_each: float = 1.0) -> Callable[..., Any]:
+def flow_of(ingest: IngestConfig, resources: ResourcesConfig, gpus_each: float = 1.0) -> Callable[..., Any]:
     """Return `pipeline.flow.tvl1`, or a function with the same arguments that computes the flow on the GPUs.
 
     Args:
-        config: a resolved config.
+        ingest: whether flow is stored, and what computes it.
+        resources: which GPUs there are to use, with which memory.
         gpus_each: share of each GPU that the flow reserves.
     """
-    settings, resources = config.ingest, config.resources
-    devices = gpus(resources) if "flow" in settings.streams and settings.flow.backend == "cuda" else 0
+    devices = gpus(resources) if "flow" in ingest.streams and ingest.flow.backend == "cuda" else 0
     return on_gpus(devices, resources.flow_gpu_gib, gpus_each) if devices else flow.tvl1

@@ -55,7 +55,7 @@ class Pipeline:
 
     def __init__(self, config: Config, tally: Tally, product: Product | None = None) -> None:
         """Start the ledger of the run; without a product, encoded clips are made."""
-        self.config, self.tally, self.product = config, tally, product or encoded_clips(config)
+        self.config, self.tally, self.product = config, tally, product or encoded_clips(config.ingest, config.resources)
         self.ledger = start_ledger()
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 1) / config.resources.ingest_cpus))
 

@@ -11,7 +11,7 @@ at any time, the same command does the remaining work, and the result is the sam
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -98,7 +98,7 @@ def _complete(
     cpus = config.resources.ingest_cpus
     layout = layout_of(catalog, config.ingest.clips_per_shard)
     if config.retry:
-        reopen(shards, layout, plan, chosen, _changed(config), cpus)
+        reopen(shards, layout, plan, chosen, _changed(shards, config.retry), cpus)
     if exists(f"{shards}/{MANIFEST}"):
         return
     tally = make_shards(config, layout, write)
@@ -108,10 +108,9 @@ def _complete(
     write_manifest(shards, clips, masked(made))
 
 
-def _changed(config: Config) -> list[str]:
+def _changed(shards: str, retry: Collection[str]) -> list[str]:
     """Return the ids of the clips whose files were replaced, if `--retry` names them."""
-    shards = config.ingest.shards
-    return replaced(shards) if CHANGED in config.retry and exists(f"{shards}/{MANIFEST}") else []
+    return replaced(shards) if CHANGED in retry and exists(f"{shards}/{MANIFEST}") else []
 
 
 def make_shards(

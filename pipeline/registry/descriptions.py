@@ -20,18 +20,30 @@ WHERE = (
 
 
 def training_note(
-    config: Config, manifest: Mapping[str, Any], worth: Mapping[str, Analysis] | None = None, version: str | None = None
+    config: Config,
+    dataset: str,
+    data: str,
+    worth: Mapping[str, Analysis] | None = None,
+    version: str | None = None,
 ) -> list[Paragraph]:
-    """Describe a whole training; without `worth`, as one that is still running."""
+    """Describe a whole training; without `worth`, as one that is still running.
+
+    Args:
+        config: the resolved config.
+        dataset: name of the data set.
+        data: its description, as `data_line` returns it.
+        worth: analyses of every stream and, last, of the fusion.
+        version: version of the registered model, if there is one.
+    """
     networks = " and ".join(f"`{name}`" for name in network_inputs(config.model))
     recipe = f", recipe `{config.recipe}`" if config.recipe else ""
     tracking, name, model = config.tracking, config.name, config.tracking.registered_model
-    about = f"**{config.model.name}** ({networks}) trained on {as_code(manifest['dataset'])}{recipe}"
+    about = f"**{config.model.name}** ({networks}) trained on {as_code(dataset)}{recipe}"
     if worth is None:
         again = f"Where it is interrupted, `--resume {name}` goes on with it."
-        return [f"{about}.", data_line(config, manifest), again, WHERE]
+        return [f"{about}.", data, again, WHERE]
     shares = ", ".join(f"{each.replace('_', '-')} {100 * one.accuracy.top1:.1f} %" for each, one in worth.items())
-    note: list[Paragraph] = [f"{about}. Test, top-1: **{shares}**.", data_line(config, manifest), accuracies(worth)]
+    note: list[Paragraph] = [f"{about}. Test, top-1: **{shares}**.", data, accuracies(worth)]
     next_steps = [["python", "jobs/evaluate.py", "--run", name, "--storage", config.storage]]
     if version is not None:
         note.append(f"Registered as [`{model}` version {version}]({version_path(model, version)}).")
@@ -40,21 +52,14 @@ def training_note(
     return [*note, commands(*next_steps), WHERE]
 
 
-def network_note(
-    config: Config, name: str, manifest: Mapping[str, Any], trained: Trained | None = None
-) -> list[Paragraph]:
-    """Describe the training of one network; without `trained`, as one that is still running."""
-    about = [f"Network `{name}` of `{config.name}`: **{config.model.name}**.", data_line(config, manifest)]
-    if trained is None:
-        return [*about]
+def result_line(trained: Trained, val_split: str) -> str:
+    """Say which checkpoint of a trained network is kept, and how it did on the validation split."""
     best, epochs = trained.best, len(trained.history)
     count = f"{epochs} epoch{'s' if epochs > 1 else ''}"
-    return [
-        *about,
-        f"After {count} the checkpoint that is kept, `{trained.checkpoint}`, has "
-        f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} clips of `{config.training.val_split}`, loss "
-        f"{best['val/loss']:.3f}.",
-    ]
+    return (
+        f"After {count} the checkpoint that is kept, `{trained.checkpoint}`, has {100 * best['val/top1']:.1f} % of "
+        f"{best['val/clips']:.0f} clips of `{val_split}`, loss {best['val/loss']:.3f}."
+    )
 
 
 def tested_note(title: str, scores: Scores, worth: Mapping[str, Analysis]) -> list[Paragraph]:

@@ -1,4 +1,4 @@
-"""Description of a training's run, and logging and registration of its model with links to its data."""
+"""Logging of a run's data, and logging and registration of its model with links to its data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,33 +12,29 @@ from pipeline.clips.index import ClipIndex
 from pipeline.config import Config, to_dict
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
-from pipeline.registry.descriptions import training_note
 from pipeline.registry.model_card import model_card
 from pipeline.registry.model_versions import LoggedModel, log_classifier, logged_before, register
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.environment import environment
-from pipeline.tracking.notes import set_note
 from pipeline.tracking.runs import Run
 from pipeline.training.trainer import Trained
 
 DATA_CARD = "data/data_card.html"
 
 
-def describe(run: Run, config: Config, manifest: Mapping[str, Any], contexts: Mapping[str, str]) -> None:
-    """Log the config, the data with its card, the driver's environment and the cluster's nodes at the start of a run.
+def log_inputs(run: Run, shards: str, manifest: Mapping[str, Any], contexts: Mapping[str, str]) -> None:
+    """Log the data with its card, the driver's environment and the cluster's nodes at the start of a run.
 
     Args:
         run: MLflow run of the job.
-        config: the resolved config.
+        shards: folder or URI of the shard set.
         manifest: manifest of the shard set.
         contexts: use of each split, such as `training`.
     """
     console.say("data card: drawing its samples")
-    set_note(run, training_note(config, manifest))
-    run.log_config(to_dict(config))
-    run.log_shards(config.ingest.shards, manifest, contexts)
+    run.log_shards(shards, manifest, contexts)
     with may_fail(run, DATA_CARD):
-        run.log_bytes(DATA_CARD, data_card(config.ingest.shards).encode())
+        run.log_bytes(DATA_CARD, data_card(shards).encode())
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     run.log_json("environment.json", {**environment(), "nodes": [_plain(node) for node in nodes]})
 

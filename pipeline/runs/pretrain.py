@@ -24,9 +24,9 @@ from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.models.weights import Provenance
 from pipeline.networks import build_network, network_inputs
-from pipeline.registry.descriptions import network_note, training_note
+from pipeline.registry.descriptions import data_line, result_line, training_note
 from pipeline.registry.model_versions import registered_before
-from pipeline.registry.register import describe, log_model, publish
+from pipeline.registry.register import log_inputs, log_model, publish
 from pipeline.runs.run_lock import claimed
 from pipeline.shards import read_manifest
 from pipeline.storage import exists, make_folder, read_json, write_json
@@ -113,17 +113,21 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
     """
-    manifest = read_manifest(config.ingest.shards)
+    manifest, networks = read_manifest(config.ingest.shards), list(network_inputs(config.model))
     about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     tags = {**about, **(tags or {})}
     with (
-        begun(config, manifest, network_inputs(config.model)) as (config, folder, state),
+        begun(config, manifest, networks) as (config, folder, state),
         run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
         system_metrics(run),
     ):
-        describe(run, config, manifest, _contexts(config.training, config.evaluation))
+        dataset, data = manifest["dataset"], data_line(config, manifest)
+        set_note(run, training_note(config, dataset, data))
+        run.log_config(to_dict(config))
+        log_inputs(run, config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
         trained: dict[str, Trained] = {
-            name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
+            name: train_tracked(config, name, run, state, folder, manifest, data)
+            for name in network_inputs(config.model)
         }
         weights = {stream: one.weights for stream, one in trained.items()}
         index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
@@ -135,9 +139,9 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
             scores = evaluate(config, weights, config.evaluation.split)
             write_scores(scores, stored)
             model = log_model(config, run, trained, index)
-            worth = log_scores(run, scores, model.model_id if model else None, manifest["dataset"])
+            worth = log_scores(run, scores, model.model_id if model else None, dataset)
             version = publish(config, run, model, manifest, trained, scores, worth) if model else None
-        set_note(run, training_note(config, manifest, worth, version))
+        set_note(run, training_note(config, dataset, data, worth, version))
         log_figures(run, scores, worth)
         log_clips(run, config, weights, scores, index)
     accuracy = {name: one.accuracy for name, one in worth.items()}
@@ -196,18 +200,19 @@ def check_same_data(config: Config, before: Provenance, here: Provenance) -> Non
 
 
 def train_tracked(
-    config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any]
+    config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any], data: str
 ) -> Trained:
-    """Train one network in a child run of the job's MLflow run."""
+    """Train one network in a child run of the job's MLflow run; `data` describes the data there."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
     with run_of(
         config.storage, config.tracking, f"{config.name}-{stream}", state, folder, stream, parent=parent, tags=tags
     ) as run:
-        set_note(run, network_note(config, stream, manifest))
+        about = [f"Network `{stream}` of `{config.name}`: **{config.model.name}**.", data]
+        set_note(run, about)
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
         trained = train_stream(config, stream, run, folder)
-        set_note(run, network_note(config, stream, manifest, trained))
+        set_note(run, [*about, result_line(trained, config.training.val_split)])
         run.log_history(trained.history)
         parent.log_history(
             [{f"{stream}/{name.replace('/', '_')}": row[name] for name in CURVES} for row in trained.history]

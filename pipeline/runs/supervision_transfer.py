@@ -69,9 +69,10 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
         begun(config, manifest, [MATCHING]) as (config, folder, state),
         run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
     ):
-        set_note(run, [f"{about}.", data_line(config, manifest)])
+        data = data_line(config, manifest)
+        set_note(run, [f"{about}.", data])
         run.log_config(to_dict(config))
-        trained = train_tracked(config, MATCHING, run, state, folder, manifest)
+        trained = train_tracked(config, MATCHING, run, state, folder, manifest, data)
         content = io.BytesIO()
         weights = read_weights(trained.weights)
         save_weights(student_state(weights.state), replace(weights.provenance, stream="rgb"), content)
@@ -81,5 +82,5 @@ def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferr
         came_to = f"{100 * best['val/top1']:.1f} % of {best['val/clips']:.0f} pairs are told apart (chance: 50)"
         begin = ["python", "jobs/finetune.py", "--recipe", "RECIPE", "--model.name", config.model.name]
         steps = commands([*begin, "--model.weights.rgb", student])
-        set_note(run, [f"{about}: {came_to}.", data_line(config, manifest), steps])
+        set_note(run, [f"{about}: {came_to}.", data, steps])
     return Transferred(config.name, run, trained, student)

@@ -6,7 +6,7 @@ from PIL import Image
 from pipeline.config import Config
 from pipeline.evaluation.log_analysis import log_figures, log_scores
 from pipeline.evaluation.scores import Scores
-from pipeline.registry.descriptions import network_note, training_note
+from pipeline.registry.descriptions import data_line, result_line, training_note
 from pipeline.tracking.notes import set_note
 from pipeline.tracking.runs import tracked_run
 from pipeline.training.trainer import Trained
@@ -21,16 +21,17 @@ def test_numbers_are_whole_and_a_picture_that_cannot_be_drawn_is_a_line(tmp_path
     logits = {name: np.eye(4, 3, k, np.float32) for k, name in enumerate(("rgb", "flow"))}
     scores = Scores("test", "0123", 0, labels, np.array(list("pqrs")), np.array([0, 1, 2, 0]), logits, "i3d")
     config = Config(name="mine", storage="/data", recipe="demo")
+    data = data_line(config, MANIFEST)
     with tracked_run(f"sqlite:///{tmp_path}/mlflow.db", "e", "a", artifacts=str(tmp_path / "artifacts")) as run:
-        set_note(run, training_note(config, MANIFEST))
+        set_note(run, training_note(config, "k", data))
         worth = log_scores(run, scores, dataset="k")
-        set_note(run, training_note(config, MANIFEST, worth, "3"))
+        set_note(run, training_note(config, "k", data, worth, "3"))
         folder = tmp_path / "artifacts" / run.run_id / "artifacts" / "test" / "flow"
         (folder / "confusion.png").symlink_to(tmp_path / "gone" / "confusion.png")  # which cannot be written
         log_figures(run, scores, worth)
         best = {"val/top1": 0.5, "val/clips": 4.0, "val/loss": 1.0}
         with tracked_run(run.uri, "e", "b", parent=run) as child:
-            set_note(child, network_note(config, "rgb", MANIFEST, Trained("rgb", "/data/0", best, [best])))
+            set_note(child, [data, result_line(Trained("rgb", "/data/0", best, [best]), "val")])
     stored = run.client.get_run(run.run_id)
     assert stored.info.status == "FINISHED"
     assert (stored.data.metrics["test/rgb_top1"], stored.data.metrics["test/clips"]) == (1.0, 4)

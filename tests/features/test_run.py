@@ -74,7 +74,9 @@ def made(
 ):
     config = config_of(home, out, **fields)
     loaded = load_named(config.model)
-    wanted = request.wanted_of(config, loaded, (0, 0, 4, ends), layers.split(","), 1, "mean", form)
+    wanted = request.wanted_of(
+        config.clips, config.evaluation, loaded, (0, 0, 4, ends), layers.split(","), 1, "mean", form
+    )
     clips = request.clips_of(config, [str(home / videos)], [])
     return compute_features(clips.config, wanted, loaded, clips.catalog, clips.shards, silent)
 
@@ -189,7 +191,7 @@ def test_a_shard_set_gives_its_own_flow(few, home, tmp_path):
     """No flow is computed: the networks see what training sees."""
     config = override(config_of(home, tmp_path / "out"), {"ingest.max_failed": "0"})
     loaded = load_named(config.model)
-    wanted = request.wanted_of(config, loaded, (8, 0, 0, "pad"), ["avg_pool"])
+    wanted = request.wanted_of(config.clips, config.evaluation, loaded, (8, 0, 0, "pad"), ["avg_pool"])
     own = replace(config, clips=replace(config.clips, crop=32), ingest=replace(config.ingest, short_side=32))
     clips = request.clips_of(own, [few.ingest.shards], [])
     manifest = compute_features(clips.config, wanted, loaded, clips.catalog, clips.shards, silent)
@@ -202,7 +204,7 @@ def test_what_cannot_be_is_said_before_anything_is_done(home, tmp_path):
     config = config_of(home, tmp_path)
     loaded = load_named(config.model)
     with pytest.raises(LayerError, match=r"did you mean layer4\? --list-layers shows all"):
-        request.wanted_of(config, loaded, (0, 0, 0, "drop"), ["layer_4"])
+        request.wanted_of(config.clips, config.evaluation, loaded, (0, 0, 0, "drop"), ["layer_4"])
     with pytest.raises(ConfigError, match=r"is of resnet3d18; give --model.name resnet3d18"):
         load_named(config_of(home, tmp_path, **{"model.name": "i3d"}).model)
     with pytest.raises(ConfigError, match="no network: give --model URI"):
