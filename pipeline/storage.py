@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,7 +30,11 @@ class Entry(NamedTuple):
 
 def open_store(uri: str) -> tuple[pafs.FileSystem, str]:
     """Return pyarrow's file system of a path or URI, and the path within it."""
-    return pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    place, slash, path = uri.partition("://")[2].partition("/")
+    path = quote(path, safe="!#$%&'()*+,/:;=?@~")  # Arrow refuses spaces and the like
+    return pafs.FileSystem.from_uri(f"{uri.partition('://')[0]}://{place}{slash}{path}")
 
 
 def local_path(uri: str) -> Path | None:

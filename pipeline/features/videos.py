@@ -7,13 +7,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.catalog.files import named_videos
-from pipeline.catalog.rows import ARCHIVES, CATALOG_SCHEMA, CatalogError, Clip, catalog_table, clip_id, shown
+from pipeline.catalog.files import is_litter, named_videos
+from pipeline.catalog.rows import (
+    ARCHIVES,
+    CATALOG_SCHEMA,
+    VIDEO_EXTENSIONS,
+    CatalogError,
+    Clip,
+    catalog_table,
+    clip_id,
+    shown,
+)
 from pipeline.config import ConfigError, FetchConfig
 from pipeline.features.frames import STORED
 from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.fetch.request import public
 from pipeline.ingest.fetch.samples import read_samples
+from pipeline.ingest.fetch.stores import files_below
 from pipeline.shards import read_catalog
 from pipeline.shards.manifest import MANIFEST
 from pipeline.storage import exists
@@ -30,8 +40,8 @@ def named_catalog(given: Sequence[str], settings: FetchConfig | None = None) -> 
     a single folder do not depend on where the folder is.
 
     Args:
-        given: paths of files, folders and archives of videos, addresses of files and archives (https, s3, gs, az), and
-            text files with one of these a line.
+        given: paths of files, folders and archives of videos, addresses of files and archives (https, s3, gs, az) and
+            of folders (s3, gs, az), and text files with one of these a line.
         settings: limits of archives, which are read for the names of their videos; None for the usual ones.
 
     Raises:
@@ -71,7 +81,8 @@ def _clips(given: str, settings: FetchConfig, root: Path | None = None) -> Itera
     if given.partition("?")[0].lower().endswith(TARS):
         yield from _archived(given, settings)
     elif "://" in given:
-        yield Clip(clip_id(DATASET, given.partition("?")[0]), SPLIT, None, given)
+        for address in _addresses(given, settings):
+            yield Clip(clip_id(DATASET, public(address.partition("?")[0])), SPLIT, None, address)
     elif given.lower().endswith(LISTS):
         for number, line in enumerate(_lines(given), 1):
             if line and not line.startswith("#"):
@@ -90,6 +101,25 @@ def _clips(given: str, settings: FetchConfig, root: Path | None = None) -> Itera
                 message = f"{shown(path, most=400)}: {problem}"
                 bad = "FileNotFound" if problem == "no such file" else "BadRow"
                 yield Clip(own, SPLIT, None, None, error_class=bad, error_message=message)
+
+
+def _addresses(given: str, settings: FetchConfig) -> list[str]:
+    """Return the address of a video, or those of all videos below a folder of an object store."""
+    name = given.partition("?")[0]
+    if name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS or name.lower().startswith(("http://", "https://")):
+        return [given]
+    try:
+        found = files_below(given, settings, _is_video)
+    except ClipError as error:
+        raise CatalogError(f"{public(given)}: {type(error).__name__}: {error}") from None
+    if found == []:
+        raise CatalogError(f"{public(given)}: no video in this folder")
+    return found or [given]  # what is not there becomes a row with its error when it is fetched
+
+
+def _is_video(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS and not is_litter(name)
 
 
 def _archived(given: str, settings: FetchConfig) -> Iterator[Clip]:

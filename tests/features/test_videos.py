@@ -11,6 +11,7 @@ from pipeline.config import Config, ConfigError
 from pipeline.features.request import clips_of, configured
 from pipeline.features.videos import check_named, named_catalog
 from pipeline.runs.trained_networks import Source
+from tests.ingest.fetch.conftest import s3  # noqa: F401
 
 
 @pytest.fixture
@@ -49,6 +50,20 @@ def test_a_list_names_files_beside_it_and_addresses(folder):
     (folder / "bytes.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(CatalogError, match=r"bytes\.txt: a list is text in UTF-8"):
         named_catalog([str(folder / "bytes.txt")])
+
+
+def test_a_folder_of_a_store_stands_for_its_videos(s3):  # noqa: F811
+    client, address = s3
+    for name in ("a b.mp4", "sub/c.AVI", "notes.md", "._a b.mp4"):
+        client.put_object(Bucket="clips", Key=f"mine/{name}", Body=b"x")
+    rows = named_catalog([address("clips/mine")]).to_pylist()
+    assert sorted(row["source"] for row in rows) == [address("clips/mine/a%20b.mp4"), address("clips/mine/sub/c.AVI")]
+    assert not any("secret" in row["clip_id"] for row in rows)
+    (gone,) = named_catalog([address("clips/nothing")]).to_pylist()
+    assert gone["source"] == address("clips/nothing")  # which fails when it is fetched
+    client.put_object(Bucket="clips", Key="texts/notes.md", Body=b"x")
+    with pytest.raises(CatalogError, match=r"texts.*: no video in this folder"):
+        named_catalog([address("clips/texts")])
 
 
 def test_an_archive_stands_for_its_videos(folder):

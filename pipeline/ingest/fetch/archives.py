@@ -6,22 +6,18 @@ several members (`ID.mp4`, `ID.json`, `ID.txt`). Only the members with the exten
 only compared with the wanted names and are never used as paths.
 """
 
-import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-import pyarrow.fs as pafs
-
 from pipeline.catalog.rows import VIDEO_EXTENSIONS
 from pipeline.config import FetchConfig
 from pipeline.ingest.clip_errors import BadRow, ClipError, FileNotFound, TooLarge, UnsafeMember, ZeroByte
 from pipeline.ingest.fetch.request import public
-from pipeline.ingest.fetch.stores import fetch, in_time, meaning, open_source, patience_s
+from pipeline.ingest.fetch.stores import fetch, files_below, open_source
 from pipeline.ingest.fetch.tape import Tape
 from pipeline.ingest.fetch.tar import FILE, FOLDER, Header, headers
-from pipeline.storage import open_store
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 """Endings of the names of archives in a folder. The format is detected from an archive's content, not from its name."""
@@ -87,8 +83,10 @@ def list_archives(where: str, settings: FetchConfig) -> list[str]:
         found = _listed(where, fetch(where, settings).decode("utf-8-sig", errors="replace"))
     elif where.partition("://")[0].lower() in ("http", "https"):
         found = [where]
+    elif (below := files_below(where, settings, _is_archive)) is None:
+        raise FileNotFound(f"{public(where)}: not there; give an archive, a folder of them or a .txt list of them")
     else:
-        found = _below(where, settings)
+        found = below
     if not found:
         raise FileNotFound(f"{public(where)}: no archive there; give one, a folder of them or a .txt list of them")
     return list(dict.fromkeys(found))
@@ -128,45 +126,6 @@ def _absolute(where: str, line: str) -> str:
     if (not remote or scheme.lower() == "file") and not where.startswith("file:"):
         raise BadRow(f"{public(where)}: names {public(address)}, a file of this machine; give a list that lies here")
     return address
-
-
-def _below(where: str, settings: FetchConfig) -> list[str]:
-    """Return the archives below a folder, or `where` itself if it is a file."""
-    local = "://" not in where
-    try:
-        root, files = _look(where) if local else in_time(lambda: _look(where), patience_s(settings))
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise meaning(error, where, local) from None
-    if files is None:
-        return [where]
-    if local:
-        return files
-    parts = urlsplit(where)
-    return [urlunsplit(parts._replace(path=parts.path.rstrip("/") + quote(file[len(root) :]))) for file in files]
-
-
-def _look(where: str) -> tuple[str, list[str] | None]:
-    """Return a folder's path in its store and the sorted paths of its archives; None instead of these for a file."""
-    store, path = open_store(where)
-    kind = store.get_file_info(path).type
-    if kind == pafs.FileType.NotFound:
-        raise FileNotFound(f"{public(where)}: not there; give an archive, a folder of them or a .txt list of them")
-    files = sorted(filter(_is_archive, _files(store, path))) if kind == pafs.FileType.Directory else None
-    return path.rstrip("/"), files
-
-
-def _files(store: pafs.FileSystem, folder: str) -> Iterator[str]:
-    """Yield every file below a folder; links to folders are not followed, because they may lead in a circle."""
-    if isinstance(store, pafs.LocalFileSystem):
-        for where, _, names in os.walk(folder, onerror=_fail):
-            yield from (f"{where}/{name}" for name in names)
-    else:
-        below = store.get_file_info(pafs.FileSelector(folder, recursive=True))
-        yield from (info.path for info in below if info.type == pafs.FileType.File)
-
-
-def _fail(error: OSError) -> None:
-    raise error
 
 
 def _is_archive(path: str) -> bool:

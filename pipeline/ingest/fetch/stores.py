@@ -1,13 +1,15 @@
 """Reading of any source as a stream or as bytes: local paths, http(s) addresses and pyarrow's file systems."""
 
 import io
+import os
 import queue
 import re
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pyarrow.fs as pafs
 
@@ -130,6 +132,56 @@ def in_time(call: Callable[[], T], seconds: float) -> T:
     if error is not None:
         raise error
     return cast(T, value)
+
+
+def files_below(where: str, settings: FetchConfig, wanted: Callable[[str], bool]) -> list[str] | None:
+    """Return the wanted files below a folder, in order; `where` itself if it is a file; None if nothing is there.
+
+    Args:
+        where: a local path, or an address that `pyarrow.fs.FileSystem.from_uri` knows.
+        settings: time limits and number of tries.
+        wanted: function that says of a file's path whether the file is wanted.
+
+    Raises:
+        ClipError: the folder cannot be listed.
+    """
+    local = "://" not in where
+    try:
+        root, files = _look(where) if local else in_time(lambda: _look(where), patience_s(settings))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise meaning(error, where, local) from None
+    if files is None:
+        return [where]
+    files = [file for file in files if wanted(file)]
+    if local:
+        return files
+    parts = urlsplit(where)
+    return [urlunsplit(parts._replace(path=parts.path.rstrip("/") + quote(file[len(root) :]))) for file in files]
+
+
+def _look(where: str) -> tuple[str, list[str] | None]:
+    """Return a folder's path in its store and the sorted paths of its files; None instead of these for a file."""
+    store, path = open_store(where)
+    kind = store.get_file_info(path).type
+    if kind == pafs.FileType.NotFound:
+        raise FileNotFoundError(where)
+    return path.rstrip("/"), sorted(_files(store, path)) if kind == pafs.FileType.Directory else None
+
+
+def _files(store: pafs.FileSystem, folder: str) -> Iterator[str]:
+    """Yield every file below a folder; links to folders are not followed, because they may lead in a circle."""
+    if isinstance(store, pafs.LocalFileSystem):
+        for where, _, names in os.walk(folder, onerror=_fail):
+            yield from (f"{where}/{name}" for name in names)
+    else:
+        below = store.get_file_info(pafs.FileSelector(folder, recursive=True))
+        yield from (info.path for info in below if info.type == pafs.FileType.File)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _too_large(uri: str, settings: FetchConfig) -> TooLarge:

@@ -56,6 +56,17 @@ def test_a_file_comes_whole_from_anywhere(put, clips_dir):
         assert file.read() == content[10:]
 
 
+def test_an_address_may_have_the_name_of_a_file_as_it_is(tmp_path, s3):
+    client, address = s3
+    for name in ("a b", "ä+b", "100% sure", "[1]"):
+        client.put_object(Bucket="clips", Key=f"plain/{name}.mp4", Body=name.encode())
+        (tmp_path / f"{name}.mp4").write_text(name)
+    for name in ("a b", "ä+b", "[1]"):  # a percent sign alone is %25, as in every address
+        assert fetch(address(f"clips/plain/{name}.mp4"), SETTINGS) == name.encode()
+        assert fetch(f"file://{tmp_path}/{name}.mp4", SETTINGS) == name.encode()
+    assert fetch(address("clips/plain/100%25 sure.mp4"), SETTINGS) == b"100% sure"
+
+
 def test_a_file_is_neither_empty_nor_too_large(put):
     assert fetch(put(MIB), SETTINGS) == MIB
     with pytest.raises(TooLarge, match=r"a( |%20)file\.mp4: more than 1 MiB \(ingest\.fetch\.max_mib\)"):
