@@ -18,6 +18,7 @@ from pipeline.training.crash_cleanup import KeepCopy, tidy
 from pipeline.training.failures import EndAtOnce, TrainingError, explained
 from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
+from pipeline.training.node_address import OnNodeAddress
 from pipeline.training.old_controller import SignFolder, StillThereError, ended, wait_for_its_end
 from pipeline.training.wait_for_workers import WaitForRoom
 
@@ -68,6 +69,7 @@ def train_stream(
     trainer = _Trainer(
         monitored_loop,
         train_loop_config=Job(config, stream, run, console.label()).to_dict(),
+        torch_config=OnNodeAddress(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=resources.number_of_workers if least is None else (least, resources.number_of_workers),
             use_gpu=gpu,
