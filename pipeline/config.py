@@ -73,8 +73,9 @@ class CatalogConfig:
     file that keeps the YouTube ids found, and lookup, the URL that they are requested from."""
     frames_fps: PositiveInt = 25
     """rawframes: frames per second at which the JPEGs were extracted from their videos."""
-    split_number: Literal[1, 2, 3] = 1
-    """UCF-101, HMDB-51: number of the published split to use, of three."""
+    split_number: Literal[1, 2, 3, "all"] = 1
+    """UCF-101, HMDB-51: number of the published split to use, of three; all: ingest the clips once, and train and test
+    on each split in turn."""
     videos: str = ""
     """Folder of the video files, or for Kinetics and ActivityNet the address of one (s3://, https://); motion_shapes:
     the folder to render into. Kinetics, ActivityNet and YouTube-8M: leave it empty to fetch the videos from YouTube."""
@@ -111,13 +112,17 @@ class CatalogConfig:
             )
         if not re.fullmatch(r"auto|cls|txt|json:.+", self.label):
             raise ConfigError(f"label: {self.label}; give auto, cls, txt or json:KEY")
+        if self.split_number == "all" and self.dataset not in ("ucf101", "hmdb51"):
+            raise ConfigError(f"split_number: all is for ucf101 and hmdb51; {self.dataset} has no three splits")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
 
     @property
     def name(self) -> str:
-        """Name of the shard set: the data set, with the split number if the data set has several splits."""
-        return f"{self.dataset}_split{self.split_number}" if self.dataset in ("ucf101", "hmdb51") else self.dataset
+        """Name of the shard set: the data set, with the split number if it has one of several splits."""
+        if self.dataset not in ("ucf101", "hmdb51") or self.split_number == "all":
+            return self.dataset
+        return f"{self.dataset}_split{self.split_number}"
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)

@@ -106,19 +106,20 @@ def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
 
 
-def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
+def pretrain(config: Config, tags: dict[str, object] | None = None, parent: Run | None = None) -> Pretrained:
     """Train, evaluate and register on a complete shard set.
 
     Args:
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
+        parent: the MLflow run of which this training is a part.
     """
     manifest = read_manifest(config.ingest.shards)
     about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     tags = {**about, **(tags or {})}
     with (
         begun(config, manifest, network_inputs(config.model)) as (config, folder, state),
-        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", parent=parent, tags=tags) as run,
         system_metrics(run),
     ):
         describe(run, config, manifest, _contexts(config.training, config.evaluation))
