@@ -239,6 +239,9 @@ class ClipsConfig:
     """Temporal depth: frames per window."""
     stride: PositiveInt = 1
     """Step from one frame of the window to the next, in stored frames."""
+    segments: PositiveInt = 1
+    """Windows of each clip in a training step, one from each of as many equal parts of the clip; the loss is that of
+    the mean of their logits (Temporal Segment Networks: 3). 1 for one window."""
     short_side: PositiveInt | None = None
     """Shorter side, in pixels, to which windows are resized before the crop; none keeps the stored size."""
     crop: PositiveInt = 224
@@ -400,17 +403,18 @@ class EvaluationConfig:
     split: str = "val"
     """Split on which the reported accuracy is measured; auto: test if there is one, otherwise training.val_split. The
     Kinetics test lists have no labels."""
-    protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "views"] = "auto"
+    protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "tsn", "views"] = "auto"
     """Published test protocol, which says what views of a clip are scored. i3d, lstm: the whole clip; c3d, t3d:
     consecutive windows; resnet3d: the same and the incomplete last window, with softmax averaged; two_stream: 25
-    snapshots; views: see evaluation.views and evaluation.crops; auto: the protocol of the network's paper."""
+    snapshots; views: see evaluation.views and evaluation.crops; tsn: the same with a window from the middle of each of
+    so many equal parts of the clip, and logits averaged; auto: the protocol of the network's paper."""
     frames: PositiveInt | None = None
     """i3d: frames of the central test window; none for the whole clip."""
     views: PositiveInt = 10
-    """views: number of windows of clips.frames frames, spread evenly over the clip."""
+    """views, tsn: number of windows of clips.frames frames, spread evenly over the clip."""
     crops: Literal[1, 3, 5, 10] = 3
-    """views: crops of each window. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners and
-    the centre; 10: these five and their mirror images."""
+    """views, tsn: crops of each window. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners
+    and the centre; 10: these five and their mirror images."""
     val_frames: PositiveInt | None = 64
     """Frames of the central window that is scored in the validation after every epoch; none for the whole clip."""
     batch_size: PositiveInt = 4

@@ -150,7 +150,8 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
         "",
         f"Recipe {as_code(config.recipe or 'none')}; every field is in `config.yaml` of the run. "
         f"{optimiser.name.upper()}, learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, "
-        f"windows of {clips.frames} frames of {clips.crop} x {clips.crop} with stride {clips.stride}, "
+        f"{f'{clips.segments} ' if clips.segments > 1 else ''}windows of {clips.frames} frames of "
+        f"{clips.crop} x {clips.crop} with stride {clips.stride}, "
         f"seed {config.seed}.",
         "",
     ]

@@ -40,7 +40,7 @@ ONE_STEP = {
 FINE_TUNINGS = (
     "i3d_ucf101_original", "i3d_ucf101_fixed", "i3d_hmdb51_full", "c3d_hmdb51_fixed", "convnet_lstm_ucf101_full",
     "two_stream_ucf101_fixed", "fused_two_stream_hmdb51_full", "t3d121_ucf101", "densenet3d121_hmdb51",
-    "resnet3d18_ucf101", "resnext3d101_hmdb51", "hara_densenet3d121_ucf101",
+    "resnet3d18_ucf101", "resnext3d101_hmdb51", "hara_densenet3d121_ucf101", "t3d121_tsn_ucf101",
 )  # fmt: skip
 
 
