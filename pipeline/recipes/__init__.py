@@ -48,6 +48,8 @@ ARCHITECTURES: tuple[Recipe, ...] = (  # of Quo Vadis, Table 4
     quo_vadis.two_stream_flow_imagenet_kinetics,
     quo_vadis.fused_two_stream_kinetics,
     quo_vadis.fused_two_stream_imagenet_kinetics,
+    quo_vadis.fused_rgb_imagenet_kinetics,
+    quo_vadis.fused_flow_imagenet_kinetics,
 )
 
 

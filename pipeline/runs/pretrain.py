@@ -170,8 +170,8 @@ def begun(
         try:
             yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
         except KeyboardInterrupt as stop:
-            if not exists(f"{folder}/run.json"):
-                raise  # there is nothing to resume
+            if isinstance(stop, Interrupted) or not exists(f"{folder}/run.json"):
+                raise  # a part of the run has said it, or there is nothing to resume
             goes_on = ["--resume", config.name, "--storage", config.storage]
             raise Interrupted(f"run {config.name} keeps {kept(folder)}", goes_on) from stop
 

@@ -58,6 +58,8 @@ def counts_of(manifest: Mapping[str, Any], split: str) -> dict[str, Any]:
     parts = [manifest["splits"][part] for part in parts_of(split, manifest["splits"])]
     if not parts:
         raise KeyError(split)
+    if len(parts) == 1:
+        return dict(parts[0])
     labels = sorted({name for part in parts for name in part["labels"]})
     none = {"expected": 0, "present": 0}
     return {

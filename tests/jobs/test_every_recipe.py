@@ -76,7 +76,7 @@ def tiny(recipes: dict[str, Callable[[], Config]], name: str, shards: Config, st
     if config.clips.frames == 16:  # ends in one value a clip and channel: of two, a batch normalisation makes noise
         wanted["training.batch_size"] = "8"
     wanted["evaluation.val_frames"] = str(max(1, 16 // config.clips.rgb_every) * config.clips.rgb_every)
-    if config.model.name == "single_stream":
+    if config.model.name in ("single_stream", "fused_single_stream"):
         wanted["evaluation.val_frames"] = str(config.clips.frames)  # flow comes in stacks
     if config.model.inflate:
         wanted["model.inflate"] = str(imagenet[config.model.inflate])
