@@ -238,7 +238,7 @@ def _from_imagenet(base: Config) -> Config:
 def fine_tuned(
     pretrained: Config, dataset: Literal["ucf101", "hmdb51"], mode: Literal["original", "fixed", "full"]
 ) -> Config:
-    """Train on UCF-101 or HMDB-51 as in Table 4; `--catalog.split_number` chooses split 1, 2 or 3.
+    """Train on UCF-101 or HMDB-51 as in Table 4; `--catalog.split_number` chooses 1, 2, 3 or all.
 
     Up to 5,000 steps on 16 GPUs (section 2.5). With 6 clips per GPU these are 5,000 * 96 / 9,537 = 50.3 epochs on split
     1 of UCF-101, and 5,000 * 96 / 3,570 = 134.5 on a split of HMDB-51. Deviations: the paper says only that the

@@ -143,7 +143,7 @@ def _transfer(base: Config) -> Config:
 
 
 def fine_tuned(pretrained: Config, dataset: Literal["ucf101", "hmdb51"]) -> Config:
-    """Train all layers on UCF-101 or HMDB-51, Table 10; `--catalog.split_number` chooses split 1, 2 or 3.
+    """Train all layers on UCF-101 or HMDB-51, Table 10; `--catalog.split_number` chooses 1, 2, 3 or all.
 
     The initial weights come from Kinetics (T3D: 90.3 and 59.2, mean of three splits) or from supervision transfer.
     Deviations: the paper does not state learning rate, epochs and frozen layers; here all layers are trained for 60

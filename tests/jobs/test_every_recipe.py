@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
-from torchvision.models import densenet121, googlenet, resnet50
+from torchvision.models import densenet121, googlenet, mobilenet_v3_small, resnet50
 
 from pipeline.config import Config
 from pipeline.evaluation.scores import read_scores
@@ -137,6 +137,19 @@ def test_a_pretraining_ends_in_a_model_that_names_actions_and_can_be_tested_agai
     name, shards, storage, imagenet, video, capsys
 ):
     walk("pretrain_kinetics", name, tiny(PRETRAIN, name, shards, storage, imagenet), video, capsys)
+
+
+def test_any_inflated_backbone_ends_in_a_model_that_names_actions_and_can_be_tested_again(
+    shards, storage, imagenet, video, capsys
+):
+    file = storage / "mobilenet_v3_small.pth"
+    torch.manual_seed(0)
+    torch.save(mobilenet_v3_small(weights=None).state_dict(), file)
+    wanted = tiny(PRETRAIN, "resnet3d18_kinetics", shards, storage, imagenet) | {
+        "name": "inflated", "model.name": "inflated", "model.options.backbone": "mobilenet_v3_small",
+        "model.inflate": str(file), "model.levels": "imagenet", "tracking.registered_model": "video-inflated",
+    }  # fmt: skip
+    walk("pretrain_kinetics", "resnet3d18_kinetics", wanted, video, capsys)
 
 
 @every_recipe
