@@ -73,8 +73,9 @@ class CatalogConfig:
     file that keeps the YouTube ids found, and lookup, the URL that they are requested from."""
     frames_fps: PositiveInt = 25
     """rawframes: frames per second at which the JPEGs were extracted from their videos."""
-    split_number: Literal[1, 2, 3] = 1
-    """UCF-101, HMDB-51: number of the published split to use, of three."""
+    split_number: Literal[1, 2, 3, "all"] = 1
+    """UCF-101, HMDB-51: number of the published split to use, of three; all: ingest the clips once, and train and test
+    on each split in turn."""
     videos: str = ""
     """Folder of the video files, or for Kinetics and ActivityNet the address of one (s3://, https://); motion_shapes:
     the folder to render into. Kinetics, ActivityNet and YouTube-8M: leave it empty to fetch the videos from YouTube."""
@@ -111,13 +112,17 @@ class CatalogConfig:
             )
         if not re.fullmatch(r"auto|cls|txt|json:.+", self.label):
             raise ConfigError(f"label: {self.label}; give auto, cls, txt or json:KEY")
+        if self.split_number == "all" and self.dataset not in ("ucf101", "hmdb51"):
+            raise ConfigError(f"split_number: all is for ucf101 and hmdb51; {self.dataset} has no three splits")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
 
     @property
     def name(self) -> str:
-        """Name of the shard set: the data set, with the split number if the data set has several splits."""
-        return f"{self.dataset}_split{self.split_number}" if self.dataset in ("ucf101", "hmdb51") else self.dataset
+        """Name of the shard set: the data set, with the split number if it has one of several splits."""
+        if self.dataset not in ("ucf101", "hmdb51") or self.split_number == "all":
+            return self.dataset
+        return f"{self.dataset}_split{self.split_number}"
 
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
@@ -234,6 +239,9 @@ class ClipsConfig:
     """Temporal depth: frames per window."""
     stride: PositiveInt = 1
     """Step from one frame of the window to the next, in stored frames."""
+    segments: PositiveInt = 1
+    """Windows of each clip in a training step, one from each of as many equal parts of the clip; the loss is that of
+    the mean of their logits (Temporal Segment Networks: 3). 1 for one window."""
     short_side: PositiveInt | None = None
     """Shorter side, in pixels, to which windows are resized before the crop; none keeps the stored size."""
     crop: PositiveInt = 224
@@ -395,17 +403,18 @@ class EvaluationConfig:
     split: str = "val"
     """Split on which the reported accuracy is measured; auto: test if there is one, otherwise training.val_split. The
     Kinetics test lists have no labels."""
-    protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "views"] = "auto"
+    protocol: Literal["auto", "i3d", "lstm", "c3d", "two_stream", "t3d", "resnet3d", "tsn", "views"] = "auto"
     """Published test protocol, which says what views of a clip are scored. i3d, lstm: the whole clip; c3d, t3d:
     consecutive windows; resnet3d: the same and the incomplete last window, with softmax averaged; two_stream: 25
-    snapshots; views: see evaluation.views and evaluation.crops; auto: the protocol of the network's paper."""
+    snapshots; views: see evaluation.views and evaluation.crops; tsn: the same with a window from the middle of each of
+    so many equal parts of the clip, and logits averaged; auto: the protocol of the network's paper."""
     frames: PositiveInt | None = None
     """i3d: frames of the central test window; none for the whole clip."""
     views: PositiveInt = 10
-    """views: number of windows of clips.frames frames, spread evenly over the clip."""
+    """views, tsn: number of windows of clips.frames frames, spread evenly over the clip."""
     crops: Literal[1, 3, 5, 10] = 3
-    """views: crops of each window. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners and
-    the centre; 10: these five and their mirror images."""
+    """views, tsn: crops of each window. 1: the centre; 3: both ends and the middle of the longer side; 5: the corners
+    and the centre; 10: these five and their mirror images."""
     val_frames: PositiveInt | None = 64
     """Frames of the central window that is scored in the validation after every epoch; none for the whole clip."""
     batch_size: PositiveInt = 4

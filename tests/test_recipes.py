@@ -126,10 +126,12 @@ def test_every_training_of_the_three_papers_has_its_recipe():
         "i3d_resnet50",  # of a later paper
         "inflated",  # of any backbone
         "single_stream",  # from ImageNet alone
+        "fused_single_stream",  # likewise
     }
     # Quo Vadis, Table 3: with ImageNet all but the 3D ConvNet
     with_imagenet = {recipe().model.name for name, recipe in PRETRAIN.items() if name.endswith("_imagenet_kinetics")}
-    assert with_imagenet == {"i3d", "convnet_lstm", "two_stream", "fused_two_stream", "single_stream"}
+    both = {"i3d", "convnet_lstm", "two_stream", "fused_two_stream"}
+    assert with_imagenet == both | {"single_stream", "fused_single_stream"}
 
 
 def test_table_4_of_quo_vadis_and_the_other_papers_transfer_are_whole():
@@ -165,8 +167,8 @@ def test_every_recipe_shows_its_network_what_the_paper_did(name):
     info = {info.name: info for info in list_models()}[config.model.name]
     if name == "demo" or "folder" in name or name.startswith("resnext3d101_64f"):  # of no paper, or another size
         return
-    if config.model.name == "single_stream":  # one frame, or one stack of flow
-        frames = {("rgb",): 1, ("flow",): 10}[config.model.streams]
+    if "single_stream" in config.model.name:  # one frame or one stack of flow, or five of them
+        frames = {("rgb",): 1, ("flow",): 10}[config.model.streams] * (5 if "fused" in config.model.name else 1)
         assert (config.clips.frames, config.clips.rgb_every, config.clips.crop) == (frames, 1, 224)
         return
     if "_t3d_" in name or "_ttl_" in name:  # a network of another paper under T3D's recipe

@@ -21,10 +21,10 @@ ROOMS = {
     "cards": {"flow", "shards"},
     "ingest": {"catalog", "flow", "shards"},
     "clips": {"shards"},
-    "tracking": set(),
+    "tracking": {"shards"},
     "training": {"clips", "models", "shards", "tracking"},
     "evaluation": {"clips", "figures", "models", "shards", "tracking", "training"},
-    "registry": {"cards", "clips", "evaluation", "flow", "ingest", "models", "tracking", "training"},
+    "registry": {"cards", "clips", "evaluation", "flow", "ingest", "models", "shards", "tracking", "training"},
     "export": {"clips", "evaluation", "ingest", "models", "registry", "tracking"},
     "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
     | {"training"},

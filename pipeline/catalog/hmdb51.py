@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.catalog.files import is_litter
 from pipeline.catalog.rows import CatalogError, shown
-from pipeline.catalog.split_files import Listed, check_split_number, read_lines, split_table, stem_of
+from pipeline.catalog.split_files import Listed, SplitNumber, read_lines, split_numbers, split_table, stem_of
 
 _SIDES = {"0": None, "1": "train", "2": "test"}
 
@@ -28,27 +28,41 @@ _SIDES = {"0": None, "1": "train", "2": "test"}
 def hmdb51(
     videos: str | os.PathLike[str],
     splits: str | os.PathLike[str],
-    split_number: int = 1,
+    split_number: SplitNumber = 1,
     dataset: str = "hmdb51",
 ) -> pa.Table:
-    """Read one of the three splits and find its videos.
+    """Read one of the three splits, or all of them, and find their videos.
 
     Args:
         videos: Folder of the extracted archives, with `CLASS/NAME.avi`; other video extensions are also found.
         splits: The folder `testTrainMulti_7030_splits`, shown in the module's docstring.
-        split_number: 1, 2 or 3.
+        split_number: 1, 2, 3 or all.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
         One row per video of the split, `train` before `test`, in the order of classes and lines. A missing video has
-        the error `FileNotFound`.
+        the error `FileNotFound`. Of all three splits, `split` names the side in each of those that have the video, such
+        as `train1_test3`.
 
     Raises:
         CatalogError: a folder or the files of the split are missing, or a line is wrong or names a video that was
             listed before; for a line, the message names file and line.
     """
-    check_split_number(split_number)
-    ending = f"_test_split{split_number}.txt"
+    lists, classes = {}, set[str]()
+    for number in split_numbers(split_number):
+        labels = _read_classes(splits, number)
+        listed = [entry for label in labels for entry in _read_list(Path(splits) / f"{label}{_ending(number)}", label)]
+        lists[number] = sorted(listed, key=lambda entry: entry.split, reverse=True)  # train first; the sort is stable
+        classes |= set(labels)
+    return split_table(dataset, lists, sorted(classes), videos)
+
+
+def _ending(number: int) -> str:
+    return f"_test_split{number}.txt"
+
+
+def _read_classes(splits: str | os.PathLike[str], number: int) -> list[str]:
+    ending = _ending(number)
     try:
         files = [name for name in os.listdir(splits) if name.endswith(ending) and not is_litter(name)]  # noqa: PTH208
     except OSError as error:
@@ -56,9 +70,7 @@ def hmdb51(
     classes = sorted(name.removesuffix(ending) for name in files)
     if not classes:
         raise CatalogError(f"{splits}: no file CLASS{ending} in it; give the folder of the extracted split files")
-    listed = [entry for label in classes for entry in _read_list(Path(splits) / f"{label}{ending}", label)]
-    listed.sort(key=lambda entry: entry.split, reverse=True)  # train before test; the sort is stable
-    return split_table(dataset, split_number, listed, classes, videos)
+    return classes
 
 
 def _read_list(path: Path, label: str) -> list[Listed]:

@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.catalog.rows import CatalogError, nearest, shown
-from pipeline.catalog.split_files import Listed, check_split_number, read_lines, split_table, stem_of
+from pipeline.catalog.split_files import Listed, SplitNumber, read_lines, split_numbers, split_table, stem_of
 
 _CLASS = re.compile(r"([1-9][0-9]*)\s+([A-Za-z0-9_-]+)", re.ASCII)
 _VIDEO = re.compile(r"([^/\s]+)/(v_[^/\s]+_(g[0-9]+)_c[0-9]+\.[A-Za-z0-9]+)(?:\s+([0-9]+))?", re.ASCII)
@@ -32,34 +32,36 @@ _VIDEO = re.compile(r"([^/\s]+)/(v_[^/\s]+_(g[0-9]+)_c[0-9]+\.[A-Za-z0-9]+)(?:\s
 def ucf101(
     videos: str | os.PathLike[str],
     splits: str | os.PathLike[str],
-    split_number: int = 1,
+    split_number: SplitNumber = 1,
     dataset: str = "ucf101",
 ) -> pa.Table:
-    """Read one of the three splits and find its videos.
+    """Read one of the three splits, or all of them, and find their videos.
 
     Args:
         videos: Folder of the extracted archive, with `CLASS/v_CLASS_gXX_cYY.avi`, or with all videos in one folder;
             other video extensions are also found.
         splits: The folder `ucfTrainTestlist`, shown in the module's docstring.
-        split_number: 1, 2 or 3.
+        split_number: 1, 2, 3 or all.
         dataset: Name of the data set, the first part of every `clip_id`.
 
     Returns:
         One row per video, `train` before `test`, in the order of the lists. A missing video has the error
-        `FileNotFound`.
+        `FileNotFound`. Of all three splits, `split` names the side in each, such as `train1_train2_test3`.
 
     Raises:
         CatalogError: a file or folder is missing; a line is wrong, names a class that `classInd.txt` does not have,
             or a video that was listed before; a group is on both sides. For a line, the message names file and line.
     """
-    check_split_number(split_number)
-    folder = Path(splits)
+    numbers, folder = split_numbers(split_number), Path(splits)
     classes = _read_classes(folder / "classInd.txt")
-    train = _read_list(folder / f"trainlist{split_number:02d}.txt", "train", classes)
-    test = _read_list(folder / f"testlist{split_number:02d}.txt", "test", classes)
-    groups = _check_groups([*train, *test])
-    note = f"{dataset} split {split_number}: each of its {groups:,} groups is on one side, as published"
-    return split_table(dataset, split_number, [*train, *test], classes, videos, [note])
+    lists, notes = {}, []
+    for number in numbers:
+        train = _read_list(folder / f"trainlist{number:02d}.txt", "train", classes)
+        test = _read_list(folder / f"testlist{number:02d}.txt", "test", classes)
+        lists[number] = [*train, *test]
+        groups = _check_groups(lists[number])
+        notes.append(f"{dataset} split {number}: each of its {groups:,} groups is on one side, as published")
+    return split_table(dataset, lists, classes, videos, notes)
 
 
 def _read_classes(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ from pipeline.clips.stored_clips import Places, StoredClips
 from pipeline.clips.streams import BLOB
 from pipeline.shards import ShardError, read_verified
 from pipeline.shards.manifest import CLIPS
+from pipeline.shards.splits import in_split, splits_of
 
 _SHA256 = 32  # bytes
 
@@ -51,9 +52,9 @@ class ClipIndex(StoredClips):
                 split or no readable clip in the split.
         """
         manifest, clips = read_verified(shards)
-        if split not in manifest["splits"]:
-            raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(manifest['splits'])}")
-        clips = clips.filter((pc.field("status") == "ok") & (pc.field("split") == split)).sort_by("clip_id")
+        if split not in (there := splits_of(manifest["splits"])):
+            raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(there)}")
+        clips = clips.filter(in_split(clips["split"], split)).filter(pc.field("status") == "ok").sort_by("clip_id")
         if not len(clips):
             raise ShardError(f"{shards}: no clip of split {split!r} could be read; see _clips.parquet for the reasons")
         files = clips["shard"].combine_chunks().dictionary_encode()

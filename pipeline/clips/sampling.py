@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.clips.crops import Crop, training_crop, whole_crop
 from pipeline.clips.planes import Window, area_of, plane_window
 from pipeline.clips.stored_clips import StoredClips
-from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
+from pipeline.clips.windows import centre_window, middle_frames, random_window, segment_windows, whole_clip
 from pipeline.config import ClipsConfig
 from pipeline.shards import decode_flow, decode_video
 
@@ -33,14 +33,21 @@ class TrainingSampler:
     paired: bool = False
 
     def __call__(self, index: StoredClips, row: int, stream: str) -> Window:
-        """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes."""
+        """Decode the window, (T, crop, crop, C) uint8; RGB that is not resized comes as planes.
+
+        The windows of several segments follow each other in T.
+        """
         return _decode(index, row, stream, *self.drawn(index, row, stream))
 
     def drawn(self, index: StoredClips, row: int, stream: str) -> tuple[NDArray[np.int64], Crop]:
-        """Draw the indices of the frames, (T,), and the crop."""
+        """Draw the indices of the frames, (T,), and the crop, which is the same for all segments."""
         rng = np.random.default_rng([self.seed, self.epoch, row])
         length = int(index.length("flow" if self.paired else stream)[row])
-        frames = random_window(length, self.clips.frames, self.clips.stride, rng)
+        if self.clips.segments == 1:
+            frames = random_window(length, self.clips.frames, self.clips.stride, rng)
+        else:
+            wanted = self.clips.frames, self.clips.stride, self.clips.segments
+            frames = segment_windows(length, *wanted, rng).reshape(-1)
         if self.paired and stream == "rgb":
             frames = middle_frames(frames, self.clips.rgb_every)
         height, width = map(int, index.size[row])

@@ -14,6 +14,27 @@ def random_window(length: int, frames: int, stride: int, rng: np.random.Generato
     return _window(int(rng.integers(max(length - span, 0) + 1)), length, frames, stride)
 
 
+def segment_windows(
+    length: int, frames: int, stride: int, count: int, rng: np.random.Generator | None = None
+) -> NDArray[np.int64]:
+    """Return a window from each of `count` equal parts of the clip, in order, (count, frames).
+
+    As in Temporal Segment Networks (arXiv 1608.00859), it is the starts that are divided into equal parts, so every
+    window fits into the clip if one does, and windows may overlap.
+
+    Args:
+        length: number of frames of the clip.
+        frames: frames of a window.
+        stride: step from one frame to the next.
+        count: number of windows.
+        rng: draws each start within its part; None for the middle of each part.
+    """
+    starts = max(length - (frames - 1) * stride, 1)
+    within = 0.5 if rng is None else rng.random(count)
+    first = ((np.arange(count) + within) * starts / count).astype(np.int64)
+    return np.stack([_window(int(start), length, frames, stride) for start in first])
+
+
 def centre_window(length: int, frames: int, stride: int) -> NDArray[np.int64]:
     """Return the window in the middle of the clip."""
     span = (frames - 1) * stride + 1

@@ -4,6 +4,7 @@ r"""Fine-tune a network on another data set, from a run's checkpoint or a publis
         --model.weights.flow flow_imagenet.pt --catalog.videos UCF-101 --catalog.annotations.splits ucfTrainTestlist
     video-actions finetune --recipe resnext3d101_hmdb51 --catalog.split_number 2 \
         --model.weights.rgb outputs/runs/NAME ...
+    video-actions finetune --recipe resnext3d101_hmdb51 --catalog.split_number all ...      # the mean of three splits
     video-actions finetune --recipe i3d_hmdb51_original ...
 
 The recipes *_original train on the target data set alone, *_fixed train a new classifier only, *_full train all layers.

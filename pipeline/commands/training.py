@@ -25,19 +25,25 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
         config = resolve(parse(Config, recipes, words, spoken(doc), trained_stored))
         from pipeline.runs.prepare import planned, prepared
         from pipeline.runs.pretrain import check, pretrain
-        from pipeline.runs.summary import pretrained
+        from pipeline.runs.summary import pretrained, three_splits
+        from pipeline.runs.three_splits import train_splits, wants_three
 
         if plan:
             print(planned(config, given(words)))
             print(next_steps(command(verb, *words)))
             return
         config = prepared(config, given(words), check)
-        result = pretrain(config)
-        print(masked(pretrained(config, result)))
-        if result.version is not None:
+        if wants_three(config):
+            splits = train_splits(config)
+            run, text = splits.run, three_splits(config, splits)
+        else:
+            result = pretrain(config)
+            run, text = result.run, pretrained(config, result)
+        print(masked(text))
+        if config.tracking.registered_model:
             model = f"models:/{config.tracking.registered_model}@{config.tracking.alias}"
             look = command("predict", "VIDEO", "--model", model, "--tracking", config.tracking.uri)
-            print(next_steps(*pages(result.run), look))
+            print(next_steps(*pages(run), look))
 
 
 def trained_stored(values: dict[str, Any], given: Collection[str]) -> None:

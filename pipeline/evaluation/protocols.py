@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.clips.windows import (
     centre_window,
     consecutive_windows,
+    segment_windows,
     sliding_windows,
     snapshots,
     spread_windows,
@@ -98,6 +99,15 @@ def views(clips: int, crops: int) -> Protocol:
     return Protocol("views", f"{clips} clips", spread, crops, "softmax")
 
 
+def segments(clips: int, crops: int) -> Protocol:
+    """Return the test of Temporal Segment Networks: a window of each of N parts x M crops, logits averaged."""
+
+    def middle(length: int, config: ClipsConfig, stream: str) -> NDArray[np.int64]:  # noqa: ARG001
+        return segment_windows(length, config.frames, config.stride, clips)
+
+    return Protocol("tsn", f"Temporal Segment Networks, section 3.3; {clips} segments", middle, crops)
+
+
 def central(frames: int) -> Protocol:
     """Return I3D's protocol cut down to one window of `frames` frames in the middle of the clip, which costs less."""
 
@@ -132,4 +142,6 @@ def protocol_of(evaluation: EvaluationConfig, model: ModelConfig) -> Protocol:
                 "have clips.frames"
             )
         return central(evaluation.frames)
-    return views(evaluation.views, evaluation.crops) if name == "views" else PROTOCOLS[name]
+    if name in (spread := {"views": views, "tsn": segments}):
+        return spread[name](evaluation.views, evaluation.crops)
+    return PROTOCOLS[name]

@@ -27,6 +27,7 @@ from pipeline.models.weights import Weights, WeightsError, read_weights
 from pipeline.networks import build_network, load_network
 from pipeline.progress import Progress
 from pipeline.shards import read_manifest
+from pipeline.shards.splits import counts_of
 from pipeline.training.classes import other_classes
 from pipeline.training.precision import threads
 from pipeline.training.provenance import other_input, provenance_of
@@ -134,7 +135,7 @@ def evaluate(config: Config, weights: Mapping[str, str], split: str) -> Scores:
     for name, values in logits.items():
         if odd := int((~np.isfinite(values)).any(axis=1).sum()):
             raise EvaluationError(f"{split}: {name} scores of {odd} clips are not finite; its weights have diverged")
-    counts = read_manifest(config.ingest.shards)["splits"][split]
+    counts = counts_of(read_manifest(config.ingest.shards), split)
     known = index.label >= 0
     return Scores(
         split=split,

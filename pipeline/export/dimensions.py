@@ -16,7 +16,7 @@ AXES = ("batch", "time", "height", "width")
 _SIDES = dict.fromkeys(("height", "width"), "its first fully connected layer takes maps of one size")
 FIXED: Mapping[str, Mapping[str, str]] = {
     "c3d": _SIDES,
-    "single_stream": {"time": "its flow comes in stacks of 10 frames"},
+    **{key: {"time": "its flow comes in stacks of 10 frames"} for key in ("single_stream", "fused_single_stream")},
     "convnet_lstm": {"time": "each step of its LSTM has batch norm statistics of its own, so the steps are unrolled"},
 }
 """For each network with fixed axes, why each of them is fixed."""

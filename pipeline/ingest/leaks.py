@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from pipeline.ingest.run_errors import IngestError
 from pipeline.shards.overlaps import videos_of
+from pipeline.shards.splits import divided
 
 _SHOWN = 3
 
@@ -20,7 +21,7 @@ def check_videos(catalog: pa.Table, allowed: bool) -> None:
     good = catalog.filter(pc.field("error_class").is_null())
     table = pa.table({"video": videos_of(good["clip_id"]), "split": good["split"]})
     videos = table.group_by("video", use_threads=False).aggregate([("split", "distinct")])  # in the catalog's order
-    leaks = videos.filter(pc.greater(pc.list_value_length(videos["split_distinct"]), 1))
+    leaks = videos.filter(pa.array(map(divided, videos["split_distinct"].to_pylist()), pa.bool_()))
     if len(leaks) and not allowed:
         first = leaks.slice(0, _SHOWN).to_pylist()
         shown = ", ".join(f"{row['video']} ({', '.join(sorted(row['split_distinct']))})" for row in first)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pipeline.config import Config, ConfigError, Dataset, IngestConfig, from_dict, to_dict
 from pipeline.ingest.plan import UNDECISIVE
 from pipeline.shards.manifest import MANIFEST, read_manifest
+from pipeline.shards.splits import splits_of
 from pipeline.storage import exists
 
 SOURCES = ("annotations", "videos", "archives", "motion_shapes", "groups", "fold")
@@ -61,6 +62,8 @@ def with_stored(config: Config, given: Collection[str], section: str = "") -> Co
                 f"--{name}: {shards} was made with {_text(old)}, not {_text(new)}; leave it out, or make another set "
                 "from the videos"
             )
+        if plain == "catalog.split_number" and new == "all" and "train1" in splits_of(manifest["splits"]):
+            continue
         if plain in ("catalog.limit", "catalog.splits", "catalog.split_seed", "catalog.split_number"):
             raise ConfigError(f"--{name}: {shards} has its clips already; leave it out, or ingest anew")
     if missing := [stream for stream in config.model.streams if stream not in values["ingest"]["streams"]]:

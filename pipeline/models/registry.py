@@ -15,7 +15,7 @@ from pipeline.models.convnet_lstm import ConvNetLSTM
 from pipeline.models.i3d import I3D, TwoStreamI3D
 from pipeline.models.i3d_resnet import I3DResNet50
 from pipeline.models.inflated import inflated
-from pipeline.models.two_stream import FusedTwoStream, SingleStream, TwoStream
+from pipeline.models.two_stream import FusedSingleStream, FusedTwoStream, SingleStream, TwoStream
 
 QUO_VADIS = "Quo Vadis, Action Recognition? (arXiv 1705.07750)"
 NON_LOCAL = "Non-local Neural Networks (arXiv 1711.07971)"
@@ -124,6 +124,16 @@ MODELS: dict[str, ModelInfo] = {
             {"rgb": (3, 5, 224), "flow": (2, 50, 224)},
             39_770_896,
             25.254,
+            "two_stream",
+        ),
+        ModelInfo(
+            "fused_single_stream",
+            FusedSingleStream,
+            QUO_VADIS,
+            "Table 2 (d)",
+            {"x": (3, 5, 224)},
+            19_961_904,
+            10.955,
             "two_stream",
         ),
         ModelInfo("inflated", inflated, QUO_VADIS, "Section 2.4", {"x": RGB_64}, 47_018_576, 192.600, "views"),

@@ -34,6 +34,7 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     "two_stream": ("65.6", _I3D_TEST),
     "single_stream": ("RGB 62.2, flow 52.4", _I3D_TEST),
     "fused_two_stream": ("67.2", _I3D_TEST),
+    "fused_single_stream": ("RGB 83.2, flow 85.8", "UCF-101 split 1, from ImageNet; Table 2"),
     "inflated": ("", "`backbone` resnet50; see below"),
     "t3d121": ("62.2", "Kinetics-400, depth not stated; Table 9, as a survey quotes it"),
     "t3d169": ("", ""),

@@ -56,6 +56,7 @@ class SingleStream(nn.Module):
         stem_padding: see `pipeline.models.i3d.I3D`.
     """
 
+    name: ClassVar[str] = "single_stream"
     trunks: ClassVar[tuple[str, ...]] = ("inception.",)
     head: ClassVar[str] = "logits.conv3d"
 
@@ -69,7 +70,7 @@ class SingleStream(nn.Module):
     ) -> None:
         super().__init__()
         if in_channels not in (2, 3):
-            raise ValueError(f"single_stream: in_channels is {in_channels}, must be 3 (RGB) or 2 (flow)")
+            raise ValueError(f"{self.name}: in_channels is {in_channels}, must be 3 (RGB) or 2 (flow)")
         self.in_channels = in_channels
         style = Style(BatchNorm(batch_norm_momentum), inflated=False, stem_padding=stem_padding)
         self.inception = Inception(3 if in_channels == 3 else 2 * STACK, style)
@@ -87,9 +88,9 @@ class SingleStream(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """Compute the last map (N, 1024, S, H', W') of an input of `forward`."""
-        check_clip("single_stream", x, self.in_channels)
+        check_clip(self.name, x, self.in_channels)
         if self.in_channels == 2 and x.shape[2] % STACK:
-            raise ValueError(f"single_stream: flow comes in stacks of {STACK} frames, got {x.shape[2]}")
+            raise ValueError(f"{self.name}: flow comes in stacks of {STACK} frames, got {x.shape[2]}")
         return self.inception(x if self.in_channels == 3 else stacked(x))
 
 
@@ -165,13 +166,8 @@ class FusedTwoStream(Streams):
         stem_padding: StemPadding = "same",
     ) -> None:
         super().__init__(batch_norm_momentum, stem_padding)
-        self.fusion = Unit3D(2 * FEATURES, 512, 3, 1, Style(self.style.norm))
-        self.pool = SameMaxPool3d((3, 3, 3), (2, 2, 2))
+        self.fusion, self.pool, self.fc = _fused_head(2 * FEATURES, num_classes, self.style.norm)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(512, num_classes)
-        for new in (self.fusion.conv3d, self.fc):  # the paper initialises new layers with Gaussian noise
-            nn.init.normal_(new.weight, std=0.01)
-        nn.init.zeros_(self.fc.bias)
 
     def forward(self, rgb: Tensor, flow: Tensor) -> Tensor:
         """Compute logits (N, num_classes) of frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W)."""
@@ -180,3 +176,51 @@ class FusedTwoStream(Streams):
     def pooled_features(self, rgb: Tensor, flow: Tensor) -> Tensor:
         """Compute the classifier's input (N, 512) from frames rgb (N, 3, S, H, W) and flow (N, 2, 10 S, H, W)."""
         return self.pool(self.fusion(torch.cat(self.maps(rgb, flow), dim=1))).mean(dim=(2, 3, 4))
+
+
+class FusedSingleStream(SingleStream):
+    """One stream of 3D-Fused alone (Table 2 d): five RGB frames, 10 apart, or the 50 flow frames around them.
+
+    The last map of the stream goes through the convolution, pooling and classifier of `FusedTwoStream`, whose
+    convolution then has half the inputs. The paper has figures for the single streams and does not say what joins their
+    frames; here it is what joins them in the whole network.
+
+    Args:
+        num_classes: width of the classifier.
+        in_channels: 3 for RGB, 2 for flow.
+        dropout: probability of dropping a feature before the classifier.
+        batch_norm_momentum: see `pipeline.models.i3d.BatchNorm`.
+        stem_padding: see `pipeline.models.i3d.I3D`.
+    """
+
+    name: ClassVar[str] = "fused_single_stream"
+    head: ClassVar[str] = "fc"
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        batch_norm_momentum: float = 0.001,
+        stem_padding: StemPadding = "same",
+    ) -> None:
+        super().__init__(num_classes, in_channels, dropout, batch_norm_momentum, stem_padding)
+        del self.inception.logits
+        self.fusion, self.pool, self.fc = _fused_head(FEATURES, num_classes, BatchNorm(batch_norm_momentum))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute logits (N, num_classes) of frames (N, 3, S, H, W), or of flow (N, 2, 10 S, H, W)."""
+        return self.fc(self.dropout(self.pooled_features(x)))
+
+    def pooled_features(self, x: Tensor) -> Tensor:
+        """Compute the classifier's input (N, 512) from an input of `forward`."""
+        return self.pool(self.fusion(self.maps(x))).mean(dim=(2, 3, 4))
+
+
+def _fused_head(features: int, num_classes: int, norm: BatchNorm) -> tuple[Unit3D, SameMaxPool3d, nn.Linear]:
+    """Build the convolution, the pooling and the classifier of 3D-Fused; new layers begin with Gaussian noise."""
+    fusion, fc = Unit3D(features, 512, 3, 1, Style(norm)), nn.Linear(512, num_classes)
+    for new in (fusion.conv3d, fc):
+        nn.init.normal_(new.weight, std=0.01)
+    nn.init.zeros_(fc.bias)
+    return fusion, SameMaxPool3d((3, 3, 3), (2, 2, 2)), fc

@@ -48,6 +48,8 @@ ARCHITECTURES: tuple[Recipe, ...] = (  # of Quo Vadis, Table 4
     quo_vadis.two_stream_flow_imagenet_kinetics,
     quo_vadis.fused_two_stream_kinetics,
     quo_vadis.fused_two_stream_imagenet_kinetics,
+    quo_vadis.fused_rgb_imagenet_kinetics,
+    quo_vadis.fused_flow_imagenet_kinetics,
 )
 
 
@@ -104,7 +106,7 @@ FINE_TUNE: dict[str, Recipe] = {
     )
     for fine_tunings in paper
     for name, fine_tuning in fine_tunings.items()
-} | _named(folder.resnet3d18_folder_full, folder.i3d_folder_full)
+} | _named(t3d.t3d121_tsn_ucf101, t3d.t3d121_tsn_hmdb51, folder.resnet3d18_folder_full, folder.i3d_folder_full)
 
 TRANSFER: dict[str, Recipe] = _named(
     t3d.t3d121_youtube8m,

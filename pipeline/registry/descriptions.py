@@ -8,6 +8,7 @@ from pipeline.escaping import MESSAGE, as_code, for_markdown
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
+from pipeline.shards.splits import counts_of
 from pipeline.tracking.addresses import version_path
 from pipeline.tracking.notes import Paragraph, commands, pipes
 from pipeline.training.trainer import Trained
@@ -86,5 +87,7 @@ def data_line(config: Config, manifest: Mapping[str, Any]) -> str:
     """Say which shard set is used, and for what and with how many clips each split is used."""
     used = {config.training.train_split: "trains", config.training.val_split: "validates"}
     used[config.evaluation.split] = " and ".join(filter(None, [used.get(config.evaluation.split), "tests"]))
-    counts = [f"{as_code(split)} ({manifest['splits'][split]['present']} clips) {what}" for split, what in used.items()]
+    counts = [
+        f"{as_code(split)} ({counts_of(manifest, split)['present']} clips) {what}" for split, what in used.items()
+    ]
     return f"Data: {as_code(config.ingest.shards)}, digest {as_code(manifest['digest'])}: {', '.join(counts)}."

@@ -13,6 +13,7 @@ from pipeline.escaping import MESSAGE, as_code, for_markdown
 from pipeline.evaluation.analysis import Analysis
 from pipeline.evaluation.scores import Scores
 from pipeline.networks import network_inputs
+from pipeline.shards.splits import splits_in
 from pipeline.tracking.notes import pipes
 from pipeline.tracking.runs import Run
 from pipeline.training.classes import some
@@ -101,12 +102,11 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     share = "" if training.train_fraction == 1 else f" ({training.train_fraction:.4g} of each class)"
     used[training.train_split] = " and ".join(filter(None, [f"training{share}", used.get(training.train_split)]))
     rows = []
-    for split, counts in manifest["splits"].items():
+    for part, counts in manifest["splits"].items():
+        uses = "; ".join(used[split] for split in splits_in(part) if split in used)
         kinds = sorted(counts["failed"].items(), key=lambda pair: -pair[1])
         failed = ", ".join(f"{count} {for_markdown(kind)}" for kind, count in kinds[:SHOWN]) or "0"
-        rows.append(
-            [for_markdown(split), used.get(split, "-"), str(counts["expected"]), str(counts["present"]), failed]
-        )
+        rows.append([for_markdown(part), uses or "-", str(counts["expected"]), str(counts["present"]), failed])
     ingest = config.ingest
     flow = f" Flow: {for_markdown(manifest['plan'].get('flow_version') or 'TV-L1')}, bound {ingest.flow.bound:g} px."
     return [
@@ -150,7 +150,8 @@ def _training(config: Config, trained: Mapping[str, Trained]) -> list[str]:
         "",
         f"Recipe {as_code(config.recipe or 'none')}; every field is in `config.yaml` of the run. "
         f"{optimiser.name.upper()}, learning rate {optimiser.lr:g}, batch {config.clips_of_a_step}, "
-        f"windows of {clips.frames} frames of {clips.crop} x {clips.crop} with stride {clips.stride}, "
+        f"{f'{clips.segments} ' if clips.segments > 1 else ''}windows of {clips.frames} frames of "
+        f"{clips.crop} x {clips.crop} with stride {clips.stride}, "
         f"seed {config.seed}.",
         "",
     ]

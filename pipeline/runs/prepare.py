@@ -23,8 +23,10 @@ from pipeline.ingest.summary import planned as planned_ingest
 from pipeline.runs.pretrain import check_splits
 from pipeline.runs.run_name import named
 from pipeline.runs.summary import planned as planned_training
+from pipeline.runs.three_splits import trainings, wants_three
 from pipeline.runs.training_estimate import plan_training
 from pipeline.shards import read_catalog, read_manifest
+from pipeline.shards.splits import parts_of, splits_of
 from pipeline.training.initial_weights import chosen_start, with_published
 from pipeline.training.splits import class_notes
 from pipeline.workers import fitted, uses_gpu
@@ -69,7 +71,7 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
         IngestError: the clips cannot be ingested, or too many failed.
     """
     found = find_clips(named(config, given), given, labelled)
-    check(found.config, set(found.clips))
+    check(trainings(found.config)[0], set(found.clips))
     config = connect(found.config)
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)
@@ -90,13 +92,13 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     """
     found = find_clips(named(config, given), given, labelled, plan=True)
     machines = here()
-    config = fitted(found.config, machines)
+    config, *others = trainings(fitted(found.config, machines))
     plan = plan_training(config, found.clips, found.classes, uses_gpu(config.resources, machines.gpus))
-    training = planned_training(config, plan, sum(machines.cpus))
+    training = planned_training(config, plan, sum(machines.cpus), trainings=1 + len(others))
     if found.catalog is None:
         return training
     cost = estimate(config.ingest, found.catalog)
-    return f"{planned_ingest(config.catalog, config.ingest, cost, os.cpu_count() or 1)}\n{training}"
+    return f"{planned_ingest(found.config.catalog, config.ingest, cost, os.cpu_count() or 1)}\n{training}"
 
 
 def find_clips(config: Config, given: Collection[str], labelled: bool = True, plan: bool = False) -> Found:
@@ -128,10 +130,14 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True, pl
         above = "; give the folder above those of the classes" if config.catalog.dataset == "folder" else ""
         raise ConfigError(f"catalog: one class only, {classes[0]!r}; a training needs two to tell apart{above}")
     good = rows.filter(pc.field("error_class").is_null())
-    clips = dict.fromkeys(rows["split"].to_pylist(), 0) | Counter(good["split"].to_pylist())
-    config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
-    check_splits(config.training, config.evaluation, set(clips))
-    for note in (*notes, *(class_notes(config.training, config.evaluation, rows) if labelled else ())):
+    parts, usable = rows["split"].unique().to_pylist(), Counter(good["split"].to_pylist())
+    clips = {split: sum(usable[part] for part in parts_of(split, parts)) for split in splits_of(parts)}
+    if not wants_three(config):
+        config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
+    for one in trainings(config):
+        check_splits(one.training, one.evaluation, set(clips))
+        notes += class_notes(one.training, one.evaluation, rows) if labelled else []
+    for note in dict.fromkeys(notes):
         print(note, flush=True)
     return Found(config, clips, len(classes), catalog)
 

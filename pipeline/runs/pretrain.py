@@ -106,19 +106,20 @@ def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
 
 
-def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
+def pretrain(config: Config, tags: dict[str, object] | None = None, parent: Run | None = None) -> Pretrained:
     """Train, evaluate and register on a complete shard set.
 
     Args:
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
+        parent: the MLflow run of which this training is a part.
     """
     manifest, networks = read_manifest(config.ingest.shards), list(network_inputs(config.model))
     about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     tags = {**about, **(tags or {})}
     with (
         begun(config, manifest, networks) as (config, folder, state),
-        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", parent=parent, tags=tags) as run,
         system_metrics(run),
     ):
         dataset, data = manifest["dataset"], data_line(config, manifest)
@@ -126,8 +127,7 @@ def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretraine
         run.log_config(to_dict(config))
         log_inputs(run, config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
         trained: dict[str, Trained] = {
-            name: train_tracked(config, name, run, state, folder, manifest, data)
-            for name in network_inputs(config.model)
+            name: train_tracked(config, name, run, state, folder, manifest, data) for name in networks
         }
         weights = {stream: one.weights for stream, one in trained.items()}
         index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
@@ -173,8 +173,8 @@ def begun(
         try:
             yield config, folder, {**known, "config": masked(to_dict(config)), "runs": before["runs"]}
         except KeyboardInterrupt as stop:
-            if not exists(f"{folder}/run.json"):
-                raise  # there is nothing to resume
+            if isinstance(stop, Interrupted) or not exists(f"{folder}/run.json"):
+                raise  # a part of the run has said it, or there is nothing to resume
             goes_on = ["--resume", config.name, "--storage", config.storage]
             raise Interrupted(f"run {config.name} keeps {kept(folder)}", goes_on) from stop
 

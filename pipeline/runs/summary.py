@@ -4,6 +4,7 @@ from pipeline.config import Config
 from pipeline.runs.evaluate import Tested
 from pipeline.runs.pretrain import Pretrained
 from pipeline.runs.supervision_transfer import Transferred
+from pipeline.runs.three_splits import SplitsDone
 from pipeline.runs.training_estimate import TrainingPlan
 from pipeline.table import table
 
@@ -26,8 +27,33 @@ def pretrained(config: Config, result: Pretrained) -> str:
     return "\n".join(lines)
 
 
-def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
-    """Describe what a training would cost."""
+def three_splits(config: Config, result: SplitsDone) -> str:
+    """Describe the result of the trainings on three splits: accuracy on each, and the mean."""
+    splits = result.splits
+    first = next(iter(splits[1].accuracy.values()))
+    rows: list[list[object]] = [["network", "split", "top-1 %", "top-5 %", "clips"]]
+    for network in splits[1].accuracy:
+        name = network.replace("_", "-")
+        for number, one in sorted(splits.items()):
+            worth = one.accuracy[network]
+            rows.append([name, number, f"{100 * worth.top1:.1f}", f"{100 * worth.top5:.1f}", worth.clips])
+        top1, top5 = (f"{100 * result.mean(network, measure):.1f}" for measure in ("top1", "top5"))
+        rows.append([name, "mean", top1, top5, ""])
+    lines = [
+        "",
+        f"{config.model.name} on the three splits of {config.catalog.dataset}, data digest {first.digest}",
+        table(rows),
+        f"  run {result.name}: {result.folder}, and {result.name}-split1, 2 and 3 beside it",
+    ]
+    versions = [one.version for _, one in sorted(splits.items()) if one.version is not None]
+    if versions:
+        said = f"versions {', '.join(versions)}, of split 1, 2, 3; the last of them as {config.tracking.alias}"
+        lines.append(f"  registered {config.tracking.registered_model} {said}")
+    return "\n".join(lines)
+
+
+def planned(config: Config, plan: TrainingPlan, cores: float, trainings: int = 1) -> str:
+    """Describe what a training would cost; `trainings` is the number of trainings like this one."""
     training, workers = config.training, config.resources.number_of_workers
     networks = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in plan.parameters.items())
     used = ", ".join(f"{count:,} {split}" for split, count in plan.clips.items())
@@ -46,6 +72,7 @@ def planned(config: Config, plan: TrainingPlan, cores: float) -> str:
             f"{training.accumulate} x {training.batch_size}): {plan.steps:,} an epoch{most}, "
             f"{plan.epochs:,} epochs at most",
             f"  {plan.gmacs:.3g} billion multiply-adds a clip: {time}, right to a factor of two",
+            *([f"  {trainings} such trainings, one for each split"] if trainings > 1 else []),
         ]
     )
 

@@ -13,7 +13,7 @@ import io
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from pipeline.config import Config, to_dict
+from pipeline.config import Config, ConfigError, to_dict
 from pipeline.models.weights import read_weights, save_weights
 from pipeline.registry.descriptions import data_line
 from pipeline.runs.pretrain import begun, check_splits, run_of, train_tracked
@@ -50,6 +50,8 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
     Raises:
         ConfigError: a split, the 3D network or the 2D weights do not exist; the message names the field.
     """
+    if config.clips.segments > 1:
+        raise ConfigError(f"clips.segments: {config.clips.segments}; a supervision transfer has pairs of one window")
     check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
     build_matching(config.model)

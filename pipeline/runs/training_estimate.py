@@ -61,7 +61,7 @@ def plan_training(config: Config, clips: Mapping[str, int], classes: int, gpu: b
     used[training.train_split] = round(used[training.train_split] * training.train_fraction)
     steps = max(1, used[training.train_split] // config.clips_of_a_step)
     epochs = training.epochs if training.steps is None else min(training.epochs, -(-training.steps // steps))
-    passes = epochs * (steps * config.clips_of_a_step + used[training.val_split] / 3)
+    passes = epochs * (steps * config.clips_of_a_step * config.clips.segments + used[training.val_split] / 3)
     return TrainingPlan(
         clips=used,
         classes=classes,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.escaping import NAME, cut
+from pipeline.shards.splits import in_split, splits_of
 
 SHOWN, LISTED = 3, 10
 
@@ -35,7 +36,7 @@ def comparison(clips: pa.Table, train: str = "train") -> list[str]:
         only one of two splits has, and classes whose names differ in spelling alone. There are none if no clip has a
         label.
     """
-    known = {split: classes_of(clips, split) for split in sorted(set(clips["split"].to_pylist()))}
+    known = {split: classes_of(clips, split) for split in splits_of(clips["split"].unique().to_pylist())}
     every = sorted(set().union(*known.values()))
     if not every:
         return []
@@ -105,7 +106,7 @@ def unlabelled(clips: pa.Table, split: str) -> list[str]:
 
 def _usable(clips: pa.Table, split: str) -> pa.Table:
     rows = clips.select(["clip_id", "split", "label", "error_class"])
-    return rows.filter((pc.field("split") == split) & pc.field("error_class").is_null())
+    return rows.filter(in_split(rows["split"], split)).filter(pc.field("error_class").is_null())
 
 
 def _alike(name: str, beside: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.shards.digest import DECISIVE, digest, digest_of_format_2
 from pipeline.shards.limits import BOUNDS, check_clips, check_manifest, check_readable
 from pipeline.shards.schema import CLIPS_SCHEMA, FORMAT_VERSION
+from pipeline.shards.splits import divided, in_split, splits_of
 from pipeline.shards.tables import ShardError, line, read_table, write_table
 from pipeline.storage import exists, read_json, write_json
 
@@ -107,12 +108,12 @@ def _duplicates(clips: pa.Table) -> dict[str, Any]:
     """Find groups of clips with the same packets, whatever their names, within one split and across splits."""
     good = clips.filter((pc.field("status") == "ok") & pc.field("packets_sha256").is_valid())
     good = good.select(["clip_id", "split", "packets_sha256"])
-    groups = good.group_by("packets_sha256").aggregate([("clip_id", "count"), ("split", "count_distinct")])
+    groups = good.group_by("packets_sha256").aggregate([("clip_id", "count"), ("split", "distinct")])
     same = groups.filter(pc.field("clip_id_count") > 1).sort_by("packets_sha256")
-    across = pc.field("split_count_distinct") > 1
+    across = pa.array([divided(parts) for parts in same["split_distinct"].to_pylist()], pa.bool_())
     return {
         name: {"groups": len(found), "examples": _members(good, found["packets_sha256"].slice(0, _EXAMPLES))}
-        for name, found in (("within_splits", same.filter(~across)), ("across_splits", same.filter(across)))
+        for name, found in (("within_splits", same.filter(pc.invert(across))), ("across_splits", same.filter(across)))
     }
 
 
@@ -190,12 +191,10 @@ def read_clips(shards: str, split: str | None = None, status: str = "ok") -> pa.
     Raises:
         ShardError: the set is not complete, it has no such split, or its table of clips is refused (`read_catalog`).
     """
-    if split is not None and split not in (splits := read_manifest(shards)["splits"]):
+    if split is not None and split not in (splits := splits_of(read_manifest(shards)["splits"])):
         raise ShardError(f"{shards}: no split {split!r}; it has {', '.join(splits)}")
-    keep = pc.field("status") == status
-    return (
-        read_catalog(shards).filter(keep if split is None else keep & (pc.field("split") == split)).sort_by("clip_id")
-    )
+    clips = read_catalog(shards).filter(pc.field("status") == status)
+    return (clips if split is None else clips.filter(in_split(clips["split"], split))).sort_by("clip_id")
 
 
 def read_verified(shards: str) -> tuple[dict[str, Any], pa.Table]:

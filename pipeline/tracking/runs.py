@@ -29,6 +29,7 @@ from pipeline.config import ConfigError, flatten, yaml_text
 from pipeline.escaping import printable
 from pipeline.interruptions import interruptible
 from pipeline.masking import masked
+from pipeline.shards.splits import counts_of
 from pipeline.tracking.moved import ARTIFACTS, as_read, follow_storage, local_path
 from pipeline.tracking.outages import OutageError, check_reachable, is_database, unreachable
 from pipeline.tracking.source import INHERITED, source_tags
@@ -138,7 +139,7 @@ class Run:
             source = resolve_dataset_source(masked(shards) if "://" in shards else Path(shards).as_uri())
         inputs = []
         for split, context in contexts.items():
-            counts = manifest["splits"][split]
+            counts = counts_of(manifest, split)
             dataset = MetaDataset(source, name=data_name(manifest["dataset"], split), digest=manifest["digest"])
             tags = {"mlflow.data.context": context, "split": split, "clips": str(counts["present"])}
             entity = dataset._to_mlflow_entity()

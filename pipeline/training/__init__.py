@@ -20,6 +20,7 @@ batch_norm        statistics averaged over workers, or recomputed
 precision         bf16, memory format, compilation
 precision_check   self-test of 3D convolutions against float32
 prefetch          batches copied to the device, one ahead
+consensus         the loss of several windows of a clip (TSN)
 validation        every clip of the split, exactly once
 metrics           sums over clips and workers
 reporting         checkpoints and metrics of an epoch

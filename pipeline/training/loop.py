@@ -25,6 +25,7 @@ from pipeline.tracking.environment import environment, system_metrics
 from pipeline.tracking.outages import impatient, tolerated
 from pipeline.training.batch_norm import synchronise
 from pipeline.training.checkpoints import Position, State
+from pipeline.training.consensus import with_consensus
 from pipeline.training.ema import build_average
 from pipeline.training.job import Job
 from pipeline.training.learning_rate import build_plateau
@@ -132,8 +133,9 @@ def prepare(job: Job, here: Rank, provenance: Provenance) -> tuple[nn.Module, St
     if config.training.sync_batch_norm:
         network = synchronise(network, here.device)
     network = lay_out(network, here.device)
-    model = ray.train.torch.prepare_model(network, parallel_strategy_kwargs=distributed_options())
-    network = model.module if here.world > 1 else model
+    model = ray.train.torch.prepare_model(
+        with_consensus(network, config.clips.segments), parallel_strategy_kwargs=distributed_options()
+    )
     optimiser = build_optimiser(config.optimiser, network)
     average = build_average(network, config.training.average)
     state = State(network, optimiser, build_plateau(config.schedule, optimiser), average, provenance=provenance)

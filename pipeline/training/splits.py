@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipeline.config import ConfigError, EvaluationConfig, TrainingConfig
 from pipeline.shards.classes import alike, classes_of, only_in, unlabelled
+from pipeline.shards.splits import counts_of
 
 
 def class_notes(training: TrainingConfig, evaluation: EvaluationConfig, clips: pa.Table) -> list[str]:
@@ -46,5 +47,5 @@ def class_notes(training: TrainingConfig, evaluation: EvaluationConfig, clips: p
 
 def unseen(manifest: Mapping[str, Any], split: str) -> list[str]:
     """Return the classes of a shard set that have no readable clip in a split."""
-    counts = manifest["splits"][split]["labels"]
+    counts = counts_of(manifest, split)["labels"]
     return [name for name in manifest["labels"] if not counts.get(name, {}).get("present")]

@@ -12,6 +12,7 @@ from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches
 from pipeline.training.batch_norm import average_statistics, precise_statistics
 from pipeline.training.checkpoints import Position, State
+from pipeline.training.consensus import with_consensus
 from pipeline.training.initial_weights import set_training_mode
 from pipeline.training.job import Job
 from pipeline.training.learning_rate import planned_rate, set_rate
@@ -90,7 +91,8 @@ def settle_statistics(job: Job, state: State, index: ClipIndex, here: Rank) -> N
         set_training_mode(config.model, state.evaluated)
         seed_dropout(config.seed, state.step, here.rank)
         with here.autocast():
-            precise_statistics(state.evaluated, (network_clips(batch, job.streams, here) for batch in batches))
+            network = with_consensus(state.evaluated, config.clips.segments)
+            precise_statistics(network, (network_clips(batch, job.streams, here) for batch in batches))
     average_statistics(state.model)
     if state.average is not None:
         average_statistics(state.evaluated)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.catalog import CATALOG_SCHEMA, CatalogError, catalog_notes, read_catalog
+from pipeline.catalog import CATALOG_SCHEMA, CatalogError, catalog_classes, catalog_notes, read_catalog
 
 WAVE = "50_FIRST_DATES_wave_f_cm_np1_fr_med_36.avi 1 \n#122_wave(2)_u_nm_np1_fr_goo_0.avi 2 \nunused.avi 0 \n"
 BRUSH = "April_09_brush_hair_u_nm_np1_ba_goo_0.avi 2 \nshared.avi 1 \n"
@@ -117,3 +117,14 @@ def test_a_folder_without_the_split_is_refused(tmp_path, videos):
         read(tmp_path, number=0)
     with pytest.raises(CatalogError, match=r"/nowhere: cannot be listed \(No such file or directory\)"):
         read_catalog("hmdb51", videos=videos, splits="/nowhere")
+
+
+def test_a_video_that_a_split_leaves_out_is_on_the_sides_of_the_others(tmp_path, videos):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    for number, sides in ((1, "120"), (2, "210"), (3, "102")):
+        lines = [f"{name}.avi {side}\n" for name, side in zip("abc", sides, strict=True)]
+        (folder / f"wave_test_split{number}.txt").write_text("".join(lines))
+    table = read_catalog("hmdb51", videos=videos, splits=folder, split_number="all")
+    assert table["split"].to_pylist() == ["train1_test2_train3", "test1_train2", "test3"]
+    assert catalog_classes(table) == ["wave"]

@@ -137,7 +137,7 @@ def test_windows_ends_of_lines_and_blank_lines_are_read(tmp_path, videos):
         ),
         ({"test": "\n"}, "testlist01.txt: empty; expected testlist01.txt of UCF-101"),
         ({"number": 2}, "trainlist02.txt: cannot be read (No such file or directory); expected trainlist02.txt of"),
-        ({"number": 4}, "split_number 4: there are three splits; choose 1, 2 or 3"),
+        ({"number": 4}, "split_number 4: there are three splits; choose 1, 2, 3 or all"),
         ({"videos": "/nowhere/at/all"}, "/nowhere/at/all: no such folder of videos"),
     ],
 )
@@ -146,3 +146,29 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path, videos, chan
         read(tmp_path, **changed)
     assert message.format(f=tmp_path / "ucfTrainTestlist") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_all_three_splits_are_one_list_of_each_video_and_its_sides(tmp_path, videos):
+    folder = tmp_path / "ucfTrainTestlist"
+    folder.mkdir()
+    (folder / "classInd.txt").write_text("1 Archery\n")
+    for number in (1, 2, 3):
+        for name, groups in (("train", {1, 2, 3, 4} - {number}), ("test", {number})):
+            ends = " 1" if name == "train" else ""
+            lines = [f"Archery/v_Archery_g{group:02d}_c01.avi{ends}\n" for group in sorted(groups)]
+            (folder / f"{name}list{number:02d}.txt").write_text("".join(lines))
+    (videos / "v_Archery_g02_c01.avi").touch()
+    table = read_catalog("ucf101", videos=videos, splits=folder, split_number="all")
+    sides = dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    assert sides == {
+        "ucf101.v_Archery_g01_c01": "test1_train2_train3",
+        "ucf101.v_Archery_g02_c01": "train1_test2_train3",
+        "ucf101.v_Archery_g03_c01": "train1_train2_test3",
+        "ucf101.v_Archery_g04_c01": "train1_train2_train3",
+    }
+    assert [row["clip_id"][-7:] for row in table.to_pylist() if row["error_class"] is None] == ["g02_c01"]
+    assert sum("each of its 4 groups is on one side" in note for note in catalog_notes(table)) == 3
+
+    (folder / "testlist03.txt").write_text("Archery/v_Archery_g03_c01.avi\nArchery/v_Archery_g03_c01.avi\n")
+    with pytest.raises(CatalogError, match=r"testlist03\.txt:2: .* is already listed at .*testlist03\.txt:1"):
+        read_catalog("ucf101", videos=videos, splits=folder, split_number="all")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.clips.windows import centre_window, middle_frames, random_window, whole_clip
+from pipeline.clips.windows import centre_window, middle_frames, random_window, segment_windows, whole_clip
 
 # length of the clip, frames, stride -> the window in the middle
 CENTRE = [
@@ -60,6 +60,16 @@ def test_a_window_never_leaves_its_clip_and_has_its_length(length, frames, strid
         assert window.min() >= 0
         assert window.max() < length
         assert ((np.diff(window) - stride) % length == 0).all()
+
+
+def test_segments_have_a_window_each_and_the_test_takes_their_middles():
+    rng = np.random.default_rng(0)
+    drawn = np.array([segment_windows(22, 4, 1, 3, rng)[:, 0] for _ in range(400)])
+    assert [(int(one.min()), int(one.max())) for one in drawn.T] == [(0, 6), (6, 12), (12, 18)]  # 19 starts in 3 parts
+    middles = segment_windows(250, 32, 2, 25)  # 188 starts
+    assert middles.shape == (25, 32)
+    assert middles[[0, 12, 24], 0].tolist() == [3, 94, 184]
+    assert segment_windows(5, 8, 1, 3).tolist() == [[0, 1, 2, 3, 4, 0, 1, 2]] * 3  # a clip that is too short is looped
 
 
 def test_a_random_window_is_its_generators():

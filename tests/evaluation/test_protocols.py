@@ -135,3 +135,11 @@ def test_a_batch_holds_whole_clips_of_one_group_and_few_views():
 
 def test_published_protocols_travel_to_workers():
     assert pickle.loads(pickle.dumps(PROTOCOLS)) == PROTOCOLS  # noqa: S301
+
+
+def test_a_temporal_segment_network_is_tested_on_the_middle_of_each_part_and_averages_logits():
+    asked = {"evaluation.protocol": "tsn", "evaluation.views": "25", "evaluation.crops": "1", "model.name": "t3d121"}
+    protocol = asked_for(override(Config(), asked))
+    windows = protocol.windows(250, ClipsConfig(frames=32, stride=2), "rgb")
+    assert (windows.shape, windows[0, 0], windows[-1, 0]) == ((25, 32), 3, 184)  # 188 starts in 25 parts
+    assert (protocol.average, protocol.crops) == ("logits", 1)

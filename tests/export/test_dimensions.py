@@ -15,7 +15,8 @@ def test_every_axis_is_open_or_says_why_not(name):
     found = axes(name)
     assert [axis.name for axis in found] == list(AXES)
     fixed = {axis.name for axis in found if axis.fixed}
-    assert fixed == {"c3d": {"height", "width"}, "convnet_lstm": {"time"}, "single_stream": {"time"}}.get(name, set())
+    times = {key: {"time"} for key in ("convnet_lstm", "single_stream", "fused_single_stream")}
+    assert fixed == {"c3d": {"height", "width"}, **times}.get(name, set())
 
 
 def test_streams_share_all_axes_but_time():

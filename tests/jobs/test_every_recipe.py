@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
-from torchvision.models import densenet121, googlenet, resnet50
+from torchvision.models import densenet121, googlenet, mobilenet_v3_small, resnet50
 
 from pipeline.config import Config
 from pipeline.evaluation.scores import read_scores
@@ -40,7 +40,7 @@ ONE_STEP = {
 FINE_TUNINGS = (
     "i3d_ucf101_original", "i3d_ucf101_fixed", "i3d_hmdb51_full", "c3d_hmdb51_fixed", "convnet_lstm_ucf101_full",
     "two_stream_ucf101_fixed", "fused_two_stream_hmdb51_full", "t3d121_ucf101", "densenet3d121_hmdb51",
-    "resnet3d18_ucf101", "resnext3d101_hmdb51", "hara_densenet3d121_ucf101",
+    "resnet3d18_ucf101", "resnext3d101_hmdb51", "hara_densenet3d121_ucf101", "t3d121_tsn_ucf101",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def tiny(recipes: dict[str, Callable[[], Config]], name: str, shards: Config, st
     if config.clips.frames == 16:  # ends in one value a clip and channel: of two, a batch normalisation makes noise
         wanted["training.batch_size"] = "8"
     wanted["evaluation.val_frames"] = str(max(1, 16 // config.clips.rgb_every) * config.clips.rgb_every)
-    if config.model.name == "single_stream":
+    if config.model.name in ("single_stream", "fused_single_stream"):
         wanted["evaluation.val_frames"] = str(config.clips.frames)  # flow comes in stacks
     if config.model.inflate:
         wanted["model.inflate"] = str(imagenet[config.model.inflate])
@@ -137,6 +137,19 @@ def test_a_pretraining_ends_in_a_model_that_names_actions_and_can_be_tested_agai
     name, shards, storage, imagenet, video, capsys
 ):
     walk("pretrain_kinetics", name, tiny(PRETRAIN, name, shards, storage, imagenet), video, capsys)
+
+
+def test_any_inflated_backbone_ends_in_a_model_that_names_actions_and_can_be_tested_again(
+    shards, storage, imagenet, video, capsys
+):
+    file = storage / "mobilenet_v3_small.pth"
+    torch.manual_seed(0)
+    torch.save(mobilenet_v3_small(weights=None).state_dict(), file)
+    wanted = tiny(PRETRAIN, "resnet3d18_kinetics", shards, storage, imagenet) | {
+        "name": "inflated", "model.name": "inflated", "model.options.backbone": "mobilenet_v3_small",
+        "model.inflate": str(file), "model.levels": "imagenet", "tracking.registered_model": "video-inflated",
+    }  # fmt: skip
+    walk("pretrain_kinetics", "resnet3d18_kinetics", wanted, video, capsys)
 
 
 @every_recipe

@@ -66,3 +66,21 @@ def test_a_single_stream_is_what_two_stream_has_of_it():
         torch.testing.assert_close(sum(logits) / 2, both(rgb, flow))
     with pytest.raises(ValueError, match="flow comes in stacks of 10 frames, got 16"):
         single(torch.randn(1, 2, 16, 32, 32))
+
+
+@pytest.mark.parametrize(("channels", "frames"), [(3, 5), (2, 50)])
+def test_a_single_stream_of_3d_fused_is_its_inception_and_half_of_its_convolution(channels, frames):
+    torch.manual_seed(0)
+    stream = "rgb" if channels == 3 else "flow"
+    both = create_model("fused_two_stream", num_classes=5, batch_norm_momentum=0.1).eval()
+    single = create_model("fused_single_stream", num_classes=5, in_channels=channels).eval()
+    single.inception.load_state_dict(both.get_submodule(stream).state_dict())
+    half = slice(0, 1024) if stream == "rgb" else slice(1024, None)
+    rest = {name: value for name, value in both.state_dict().items() if name.startswith(("fusion.", "fc."))}
+    rest["fusion.conv3d.weight"] = rest["fusion.conv3d.weight"][:, half]
+    assert {name.partition(".")[0] for name in single.load_state_dict(rest, strict=False).missing_keys} == {"inception"}
+    clip = torch.randn(2, channels, frames, 64, 64)
+    silent = {"rgb": torch.zeros(2, 1024, 5, 2, 2), "flow": torch.zeros(2, 1024, 5, 2, 2), stream: single.maps(clip)}
+    joined = both.pool(both.fusion(torch.cat([silent["rgb"], silent["flow"]], dim=1))).mean(dim=(2, 3, 4))
+    torch.testing.assert_close(single(clip), both.fc(joined), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(single(clip), single(clip.flip(2)), rtol=1e-5, atol=0)  # it sees the order of its frames

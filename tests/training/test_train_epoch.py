@@ -11,6 +11,7 @@ from pipeline.config import Config
 from pipeline.networks import build_network
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import State
+from pipeline.training.consensus import with_consensus
 from pipeline.training.ema import build_average
 from pipeline.training.job import Job
 from pipeline.training.loop import finished
@@ -121,6 +122,20 @@ def test_precise_statistics_are_those_of_the_weights_at_the_end(shards):
     settle_statistics(job, state, job.task.index("train"), HERE)
     for a, b in zip(settled, statistics(state.evaluated), strict=True):
         torch.testing.assert_close(a, b)  # the same clips and weights give the same again
+
+
+def test_an_epoch_on_three_segments_counts_each_clip_once_and_trains_the_network_itself(shards):
+    job = job_of(shards, clips__segments="3", training__precise_batch_norm="1")
+    state = state_of(job)
+    before = copy.deepcopy(state.model.state_dict())
+    model = with_consensus(state.model, 3)
+    metrics = train_epoch(job, model, state, job.task.index("train"), HERE, lambda: None)
+    assert metrics["train/clips"] == 16
+    settle_statistics(job, state, job.task.index("train"), HERE)
+    after = state.model.state_dict()
+    assert before.keys() == after.keys()
+    assert sum(not torch.equal(before[name], after[name]) for name in before) > len(before) / 2
+    assert validate(job, state.evaluated, job.task.index("val"), HERE)["val/clips"] == 101
 
 
 def test_without_precise_statistics_nothing_changes_on_one_worker(shards):
