@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pipeline.command_line import one_line_errors, parse
 from pipeline.commands.pages import pages
 from pipeline.config import ModelConfig
+from pipeline.experiments.settings import StudyConfig, training_config
 from pipeline.next_command import next_steps, spoken
-from pipeline.studies.settings import StudyConfig, training_config
 from pipeline.submission import resolve
 
 
@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, spoken(__doc__)))
         from pipeline.cluster import connect
-        from pipeline.studies.claims import chosen
-        from pipeline.studies.study import run_study
-        from pipeline.studies.summary import studied
+        from pipeline.experiments.claims import chosen
+        from pipeline.experiments.reproduction import run_study
+        from pipeline.experiments.summary import studied
 
         chosen(study)
         connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)

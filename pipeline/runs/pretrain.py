@@ -7,10 +7,12 @@ rgb/, flow/     Ray Train's checkpoints and state of each stream
 scores.parquet  logits of every test clip
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from ray.train import UserCallback
 
 from pipeline.clips.index import ClipIndex
 from pipeline.config import VERSION, Config, ConfigError, EvaluationConfig, TrackingConfig, TrainingConfig, to_dict
@@ -106,25 +108,37 @@ def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
 
 
-def pretrain(config: Config, tags: dict[str, object] | None = None) -> Pretrained:
+def pretrain(
+    config: Config,
+    tags: dict[str, object] | None = None,
+    parent: Run | None = None,
+    callbacks: Sequence[UserCallback] = (),
+    test: bool = True,
+) -> Pretrained:
     """Train, evaluate and register on a complete shard set.
 
     Args:
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
+        parent: the MLflow run of which this one is a part.
+        callbacks: further callbacks of Ray Train.
+        test: whether to test and register; if not, a resumed run can do so later.
     """
     manifest = read_manifest(config.ingest.shards)
     about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
     tags = {**about, **(tags or {})}
     with (
         begun(config, manifest, network_inputs(config.model)) as (config, folder, state),
-        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", parent=parent, tags=tags) as run,
         system_metrics(run),
     ):
         describe(run, config, manifest, _contexts(config.training, config.evaluation))
         trained: dict[str, Trained] = {
-            name: train_tracked(config, name, run, state, folder, manifest) for name in network_inputs(config.model)
+            name: train_tracked(config, name, run, state, folder, manifest, callbacks)
+            for name in network_inputs(config.model)
         }
+        if not test:
+            return Pretrained(config.name, folder, run, trained, {}, None)
         weights = {stream: one.weights for stream, one in trained.items()}
         index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
         version, stored = registered_before(run, config.tracking.registered_model), f"{folder}/scores.parquet"
@@ -196,7 +210,13 @@ def check_same_data(config: Config, before: Provenance, here: Provenance) -> Non
 
 
 def train_tracked(
-    config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any]
+    config: Config,
+    stream: str,
+    parent: Run,
+    state: dict[str, Any],
+    folder: str,
+    manifest: dict[str, Any],
+    callbacks: Sequence[UserCallback] = (),
 ) -> Trained:
     """Train one network in a child run of the job's MLflow run."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
@@ -206,7 +226,7 @@ def train_tracked(
         set_note(run, network_note(config, stream, manifest))
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
-        trained = train_stream(config, stream, run, folder)
+        trained = train_stream(config, stream, run, folder, callbacks)
         set_note(run, network_note(config, stream, manifest, trained))
         run.log_history(trained.history)
         parent.log_history(

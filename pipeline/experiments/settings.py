@@ -25,10 +25,12 @@ _checked = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class StudyConfig:
-    """The options of a study."""
+    """The options of a named experiment of the papers."""
 
+    experiment: str = "claims"
+    """The experiment: claims, which tests claims of the papers."""
     storage: str = "outputs/study"
-    """Folder of clips, shards, trainings, MLflow and the report; trainings that are done there are not run again."""
+    """Folder of clips, shards, trainings, MLflow and the reports; trainings that are done there are not run again."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     """Seeds; each training is run once with each seed."""
     claims: tuple[str, ...] = ()

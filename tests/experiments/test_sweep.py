@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import ray
+from pipeline.sweeps.search import keep_winner, search
+from pipeline.sweeps.space import param_space, trial_config, trials
+from pipeline.sweeps.summary import swept
 
 from pipeline.cluster import connect
 from pipeline.command_line import override
 from pipeline.config import Config, ConfigError, SweepConfig, load
 from pipeline.shards import ShardError
-from pipeline.sweeps.search import keep_winner, search
-from pipeline.sweeps.space import param_space, trial_config, trials
-from pipeline.sweeps.summary import swept
 
 
 def test_the_space_is_every_combination_and_a_trial_is_a_config(tiny):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.studies.claims import Claim
-from pipeline.studies.experiments import Outcome
-from pipeline.studies.settings import DESCRIBED, StudyConfig
-from pipeline.studies.verdicts import Outcomes, Verdict
+from pipeline.experiments.claims import Claim
+from pipeline.experiments.settings import DESCRIBED, StudyConfig
+from pipeline.experiments.trial import Outcome, Outcomes
+from pipeline.experiments.verdicts import Verdict
 from pipeline.tracking.notes import pipes
 
 HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
