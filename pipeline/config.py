@@ -609,8 +609,8 @@ class SweepConfig:
     "loguniform(1e-4,1e-1)", "uniform(a,b)" or "randint(a,b)". Values that hold commas have ; between them."""
     over: tuple[str, ...] = ("seed",)
     """Axes over which the mean and its spread are taken, such as the seed, or ingest.shards for folds."""
-    sampler: Literal["grid", "random", "tpe", "gp", "qmc"] = "grid"
-    """grid: every combination of the values; random: combinations drawn by base.seed; tpe, gp, qmc: Optuna's."""
+    sampler: Literal["grid", "random", "tpe", "gp"] = "grid"
+    """grid: every combination of the values; random: combinations drawn by base.seed; tpe, gp: Optuna's."""
     points: PositiveInt = 16
     """Combinations that a sampler other than grid draws; each is trained with every value of the axes in over."""
     budget: Literal["steps", "gmacs"] = "steps"

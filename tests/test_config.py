@@ -114,7 +114,10 @@ def test_a_pyramid_whose_scales_do_not_shrink_is_refused(step):
     ("values", "message"),
     [
         ({"reduction": 1}, "greater than or equal to 2"),
-        ({"budget": "gmacs", "scheduler": "asha"}, "gmacs gives trials different steps, which ASHA cannot compare; --scheduler none"),
+        (
+            {"budget": "gmacs", "scheduler": "asha"},
+            "gmacs gives trials different steps, which ASHA cannot compare; --scheduler none",
+        ),
         ({"scheduler": "asha"}, "--base.model.streams rgb trains one"),
         ({"register": True, "test": "none"}, "register: needs a test and a name"),
     ],

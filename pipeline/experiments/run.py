@@ -167,7 +167,8 @@ def run_trial(point: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         config, callbacks = trial.training.config, []
         if values["early"]:
             callbacks = [ReportEpochs(config.training.epochs, _epochs(settings.storage, point["name"], parent))]
-        perform(trial, point["name"], point["starts"], parent, settings.concurrent, settings.test, callbacks)
+        done = perform(trial, point["name"], point["starts"], parent, settings.concurrent, settings.test, callbacks)
+        tune.report({"validated": done.validated})  # without any report Tune prints a line of its own
     except RayError:
         raise  # a process or a node was lost, so Tune starts the trial again
     except TrainingError as error:

@@ -30,7 +30,6 @@ class OptunaSampler:
         samplers: dict[str, Any] = {
             "tpe": optuna.samplers.TPESampler,
             "gp": optuna.samplers.GPSampler,
-            "qmc": optuna.samplers.QMCSampler,
         }
         sampler = samplers[space.sweep.sampler](seed=space.sweep.base.seed)
         self.space, self.file, self._states = space, file, optuna.trial.TrialState

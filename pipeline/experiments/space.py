@@ -147,9 +147,8 @@ def trial_config(base: Config, axes: Mapping[str, str]) -> Config:
         ConfigError: the values do not fit each other, or the stored clips.
     """
     config = override(base, axes, lambda values, given: _follow(base, values, given))
-    if (
-        config.clips.short_side or 0
-    ) > config.ingest.short_side and not base.clips.short_side == config.clips.short_side:
+    larger = (config.clips.short_side or 0) > config.ingest.short_side
+    if larger and config.clips.short_side != base.clips.short_side:
         raise ConfigError(
             f"clips.short_side: {config.clips.short_side} pixels are more than the {config.ingest.short_side} of the "
             "stored clips, which would have to be enlarged"
@@ -191,9 +190,10 @@ def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
             raise ConfigError(f"axes.{name}: a grid needs values, not {values}; --sampler random or tpe draws them")
         return _range(name, *found.groups())
     several = tuple(part.strip() for part in values.split(";" if ";" in values else ",") if part.strip())
-    check_fields(Config, {name: several[0] if several else ""})  # the name
-    if ";" not in values and get_origin(kind_of(Config(), name)) is tuple:
-        several = (values,)
+    if several:
+        check_fields(Config, {name: several[0]})  # the name, first of all
+        if ";" not in values and get_origin(kind_of(Config(), name)) is tuple:
+            several = (values,)
     if not several or len(set(several)) != len(several):
         raise ConfigError(f"axes.{name}: {values or 'empty'}; give different values, at least one")
     for one in several:

@@ -35,7 +35,7 @@ from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run
 from pipeline.workers import fitted
 
-ADAPTIVE = ("tpe", "gp", "qmc")
+ADAPTIVE = ("tpe", "gp")
 
 
 @dataclass(frozen=True)
