@@ -60,12 +60,13 @@ def perform(
     elif exists(folder):
         remove(folder)
     tags = {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes}
-    top1: dict[str, float] = {}
+    top1, top5 = dict[str, float](), dict[str, float]()
     protocol, version, kept = "", "", dict[str, dict[str, float]]()
     match kind:
         case "train":
             result = pretrain(config, tags, parent, callbacks, test)
             top1 = {stream: one.top1 for stream, one in result.accuracy.items()}
+            top5 = {stream: one.top5 for stream, one in result.accuracy.items()}
             clips = next((one.clips for one in result.accuracy.values()), 0)
             protocol = protocol_of(config.evaluation, config.model).name if test else ""
             history, kept = _histories(result.trained)
@@ -83,7 +84,9 @@ def perform(
     seconds = round(time.monotonic() - begun + (before.seconds if before else 0.0), 1)
     digest, step = _digest(config.ingest), config.clips_of_a_step
     cost = cost_of(config, history) if kind == "train" else {}
-    outcome = Outcome(name, top1, clips, digest, history, step, files, seconds, kept, "done", cost, protocol, version)
+    outcome = Outcome(
+        name, top1, clips, digest, history, step, files, seconds, kept, "done", cost, protocol, version, top5
+    )
     outcome.save(file)
     return outcome
 

@@ -102,6 +102,8 @@ class Queue(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take the outcome of a trial, or the reason of its failure; see the base class in Ray."""
+        if trial_id not in self.running:  # Tune tells the end of some trials twice
+            return
         trial, history = self.running.pop(trial_id), self.histories.pop(trial_id)
         file = outcome_file(self.storage, self.run_name(trial))
         outcome = Outcome.load(file)

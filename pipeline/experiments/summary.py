@@ -1,6 +1,5 @@
 """The summaries that a sweep and an experiment of the papers print at their end."""
 
-from pipeline.experiments.claims_report import rows
 from pipeline.experiments.reproduction import Studied
 from pipeline.experiments.results import shown_rows
 from pipeline.experiments.sweep import Swept
@@ -8,8 +7,8 @@ from pipeline.table import table
 
 
 def studied(result: Studied) -> str:
-    """Return the summary: one row per comparison, the path of the report, and the trainings that failed."""
-    return "\n".join(["", table(rows(result.claims)), f"  {result.report}", *_failures(result.failed)])
+    """Return the summary: the rows of the report, its path, and the trainings that failed."""
+    return "\n".join(["", table(result.rows), f"  {result.report}", *_failures(result.failed)])
 
 
 def swept(result: Swept) -> str:

@@ -109,6 +109,7 @@ class Outcome:
         cost: what it cost: gmacs of a forward pass of a clip, parameters, core_hours.
         protocol: the test protocol.
         version: version of the registered model; empty if none was registered.
+        top5: share of test clips whose label is among the five highest, of each network.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Outcome:
     cost: dict[str, float] = field(default_factory=dict)
     protocol: str = ""
     version: str = ""
+    top5: dict[str, float] = field(default_factory=dict)
 
     def has(self, test: bool, register: bool = False) -> bool:
         """Return whether nothing is left to do: the training, and if asked for the test and the registration."""
