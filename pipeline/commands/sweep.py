@@ -37,12 +37,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, words, spoken(__doc__)))
         from pipeline.cluster import connect
+        from pipeline.experiments.space import read_axes
         from pipeline.experiments.summary import swept
         from pipeline.experiments.sweep import run_sweep
         from pipeline.ingest.stored import is_alone, with_stored
 
         if is_alone(sweep.base, given(words), "base."):
             sweep = replace(sweep, base=with_stored(sweep.base, given(words), "base."))
+        read_axes(sweep)
         if plan:
             from pipeline.experiments.plan import planned
 

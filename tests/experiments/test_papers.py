@@ -19,7 +19,9 @@ STUDY = StudyConfig(storage="/nowhere", seeds=(0, 1))
 CHECKED = set[object]()  # networks and windows that tables share
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnets_table2")) for name in TABLES]
+)
 def test_every_cell_is_a_training_whose_network_takes_its_clips(name):
     table = table_of(replace(STUDY, experiment=name))
     digests, keys = dict.fromkeys(DATA, "digest"), dict[str, str]()
