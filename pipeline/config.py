@@ -627,8 +627,6 @@ class SweepConfig:
     test: Literal["best", "all", "none"] = "best"
     """Trials to test under base.evaluation.protocol: those of the combination that is best in validation, all that
     were trained to the end, or none."""
-    register: bool = False
-    """Register the best trial as base.tracking.registered_model."""
     fail_if_any: bool = False
     """End with an error if any trial failed; otherwise only if none succeeded."""
 
@@ -641,8 +639,6 @@ class SweepConfig:
                 f"scheduler: asha compares one network of each trial, and base.model.streams is {streams}; "
                 "--base.model.streams rgb trains one, --scheduler none takes both"
             )
-        if self.register and (self.test == "none" or not self.base.tracking.registered_model):
-            raise ConfigError("register: needs a test and a name, base.tracking.registered_model")
 
     def resolved(self, working_directory: Path | None = None) -> Self:
         """See `Config.resolved`."""

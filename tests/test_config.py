@@ -119,7 +119,6 @@ def test_a_pyramid_whose_scales_do_not_shrink_is_refused(step):
             "gmacs gives trials different steps, which ASHA cannot compare; --scheduler none",
         ),
         ({"scheduler": "asha"}, "--base.model.streams rgb trains one"),
-        ({"register": True, "test": "none"}, "register: needs a test and a name"),
     ],
 )
 def test_a_sweep_checks_its_choices(values, message):

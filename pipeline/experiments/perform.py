@@ -48,7 +48,7 @@ def perform(
     folder, file = f"{config.storage}/runs/{name}", outcome_file(config.storage, name)
     wait_until_free(folder)  # the process of a driver that was killed may still be ending
     before = Outcome.load(file)
-    if before is not None and before.has(test, bool(config.tracking.registered_model)):
+    if before is not None and before.has(test):
         return before  # another experiment has run it in the meantime
     inflate, weights = starts.get(INFLATE, ""), {key: path for key, path in starts.items() if key != INFLATE}
     model = replace(config.model, weights=weights or config.model.weights, inflate=inflate or config.model.inflate)
@@ -61,7 +61,7 @@ def perform(
         remove(folder)
     tags = {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes}
     top1, top5 = dict[str, float](), dict[str, float]()
-    protocol, version, kept = "", "", dict[str, dict[str, float]]()
+    protocol, kept = "", dict[str, dict[str, float]]()
     match kind:
         case "train":
             result = pretrain(config, tags, parent, callbacks, test)
@@ -70,7 +70,6 @@ def perform(
             clips = next((one.clips for one in result.accuracy.values()), 0)
             protocol = protocol_of(config.evaluation, config.model).name if test else ""
             history, kept = _histories(result.trained)
-            version = result.version or ""
             files = {stream: one.weights for stream, one in result.trained.items()}
         case "transfer":
             taught = transfer(config, tags, parent)
@@ -84,9 +83,7 @@ def perform(
     seconds = round(time.monotonic() - begun + (before.seconds if before else 0.0), 1)
     digest, step = _digest(config.ingest), config.clips_of_a_step
     cost = cost_of(config, history) if kind == "train" else {}
-    outcome = Outcome(
-        name, top1, clips, digest, history, step, files, seconds, kept, "done", cost, protocol, version, top5
-    )
+    outcome = Outcome(name, top1, clips, digest, history, step, files, seconds, kept, "done", cost, protocol, top5)
     outcome.save(file)
     return outcome
 

@@ -68,8 +68,7 @@ class Queue(Searcher):
         for trial in trials:
             self.trials.append(trial)
             outcome = Outcome.load(outcome_file(self.storage, self.run_name(trial)))
-            register = bool(trial.training.config.tracking.registered_model)
-            if outcome is not None and outcome.has(self.test, register):
+            if outcome is not None and outcome.has(self.test):
                 self._ended(trial, outcome)
             else:
                 self.waiting.append(trial)
@@ -107,8 +106,7 @@ class Queue(Searcher):
         trial, history = self.running.pop(trial_id), self.histories.pop(trial_id)
         file = outcome_file(self.storage, self.run_name(trial))
         outcome = Outcome.load(file)
-        register = bool(trial.training.config.tracking.registered_model)
-        if outcome is not None and outcome.has(self.test, register):
+        if outcome is not None and outcome.has(self.test):
             self._ended(trial, outcome)
         elif error:
             lost = f"its process or node was lost more than {trial.training.config.resources.max_failures} times"

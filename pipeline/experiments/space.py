@@ -105,7 +105,7 @@ class Space:
             raise ConfigError(f"{said}: {error}") from None
         shown = {name: value for name, value in axes.items() if name != "seed"}
         name = described(shown, over=()) or config.model.name
-        config = replace(config, tracking=replace(config.tracking, registered_model=""))  # but the best, if asked for
+        config = replace(config, tracking=replace(config.tracking, registered_model=""))
         return Training(name, config.ingest.shards, config, axes=shown).trial(config.seed)
 
     def _budgeted(self, config: Config) -> Config:

@@ -155,7 +155,7 @@ def _manifests(space: Space) -> dict[str, dict[str, Any]]:
 def _named(space: Space, digest: str) -> str:
     """Return a name that follows from all that decides the results, so that the same command continues."""
     values = to_dict(space.sweep)
-    for field in ("concurrent", "test", "register", "fail_if_any"):
+    for field in ("concurrent", "test", "fail_if_any"):
         del values[field]
     values["base"] = {name: value for name, value in values["base"].items() if name not in ELSEWHERE}
     text = json.dumps([values, digest], sort_keys=True)
@@ -163,28 +163,14 @@ def _named(space: Space, digest: str) -> str:
 
 
 def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
-    """Return the trials to test; the best of them is to be registered if the sweep says so."""
+    """Return the trials to test: those of the best point, or of all points that were trained to the end."""
     whole = [row for row in rows if row.whole]
     if sweep.test == "none" or not whole:
         return []
     chosen = whole if sweep.test == "all" else whole[:1]
-    done = {outcome.name: outcome for row in whole for outcome in row.outcomes}
+    done = {outcome.name for row in whole for outcome in row.outcomes}
     digests = {trial.training.data: outcome.digest for row in whole for trial in row.trials for outcome in row.outcomes}
-    trials = [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
-    if sweep.register:
-        first = whole[0].trials
-        best = max(
-            (trial for trial in first if trial.run_name(digests) in done),
-            key=lambda trial: done[trial.run_name(digests)].validated,
-        )
-        trials = [_registered(trial, sweep) if trial == best else trial for trial in trials]
-    return trials
-
-
-def _registered(trial: Trial, sweep: SweepConfig) -> Trial:
-    training = trial.training
-    tracking = replace(training.config.tracking, registered_model=sweep.base.tracking.registered_model)
-    return replace(trial, training=replace(training, config=replace(training.config, tracking=tracking)))
+    return [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
 
 
 def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:

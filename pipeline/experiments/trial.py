@@ -108,7 +108,6 @@ class Outcome:
         ended: done, or stopped early by the scheduler.
         cost: what it cost: gmacs of a forward pass of a clip, parameters, core_hours.
         protocol: the test protocol.
-        version: version of the registered model; empty if none was registered.
         top5: share of test clips whose label is among the five highest, of each network.
     """
 
@@ -124,12 +123,11 @@ class Outcome:
     ended: Ended = "done"
     cost: dict[str, float] = field(default_factory=dict)
     protocol: str = ""
-    version: str = ""
     top5: dict[str, float] = field(default_factory=dict)
 
-    def has(self, test: bool, register: bool = False) -> bool:
-        """Return whether nothing is left to do: the training, and if asked for the test and the registration."""
-        return self.ended == "stopped early" or ((bool(self.top1) or not test) and (bool(self.version) or not register))
+    def has(self, test: bool) -> bool:
+        """Return whether nothing is left to do: the training, and if asked for the test."""
+        return self.ended == "stopped early" or bool(self.top1) or not test
 
     def steps(self, network: str) -> list[int]:
         """Return the number of optimiser steps done by the end of each epoch."""

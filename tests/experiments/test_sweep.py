@@ -130,21 +130,6 @@ def test_what_has_an_outcome_is_not_run_again_and_a_sweep_without_any_fails(done
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_best_is_registered_if_asked_for_without_being_trained_again(done):
-    sweep, result, _ = done
-    lines: list[str] = []
-    base = override(sweep.base, {"tracking.registered_model": "kept"})
-    asked = replace(sweep, base=base, axes={**sweep.axes, "optimiser.lr": "0.01"}, register=True)
-    again = run_sweep(asked, lines.append)
-    assert again.failed == {}
-    assert lines[:2] == ["sweep: 1 trainings, 1 done before", "sweep test: 1 trainings, 0 done before"]
-    version = MlflowClient(result.run.uri).get_model_version_by_alias("kept", "candidate").version
-    assert again.rows[0].outcomes[0].version == version
-    assert again.rows[0].outcomes[0].history == result.rows[0].outcomes[0].history
-
-
-@pytest.mark.ray
-@pytest.mark.slow
 def test_asha_stops_a_trial_whose_run_says_so(few, tmp_path, capsys):
     base = override(base_of(few, tmp_path), {"training.epochs": "2"})
     axes = {"clips.frames": "2,4"}
