@@ -608,37 +608,46 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class SweepConfig:
-    """A search over temporal depth x stride x resolution, on a shard set that exists already."""
+    """A search over any fields of a config, on shard sets that exist already."""
 
     base: Config = field(default_factory=Config)
-    """The config that all trials share."""
-    stream: Stream = "flow"
-    """Stream whose network is trained in each trial."""
-    frames: tuple[PositiveInt, ...] = (16, 32, 64)
-    """Temporal depths."""
-    strides: tuple[PositiveInt, ...] = (1, 2)
-    """Temporal strides."""
-    crops: tuple[PositiveInt, ...] = (112, 224)
-    """Resolutions: sides of the crop in pixels."""
+    """The config that all trials share; base.name is the name of the sweep, and the same name continues it. Empty for
+    a name that follows from everything else, so that the same command continues."""
+    axes: dict[str, str] = field(default_factory=dict)
+    """Fields to vary, as --axes.clips.frames 16,32,64 or, for a sampler that draws, --axes.optimiser.lr
+    "loguniform(1e-4,1e-1)", "uniform(a,b)" or "randint(a,b)". Values that hold commas have ; between them."""
+    over: tuple[str, ...] = ("seed",)
+    """Axes over which the mean and its spread are taken, such as the seed, or ingest.shards for folds."""
+    sampler: Literal["grid", "random", "tpe", "gp"] = "grid"
+    """grid: every combination of the values; random: combinations drawn by base.seed; tpe, gp: Optuna's."""
+    points: PositiveInt = 16
+    """Combinations that a sampler other than grid draws; each is trained with every value of the axes in over."""
+    budget: Literal["steps", "gmacs"] = "steps"
+    """What all trials have in common. steps: the optimiser steps of the base config; gmacs: its multiply-adds, so that
+    a trial with cheaper clips makes more steps."""
+    scheduler: Literal["none", "asha"] = "none"
+    """none: train all trials to the end; asha: stop those that fall behind in validation accuracy."""
     concurrent: PositiveInt = 2
     """Trials that run at the same time."""
     grace_epochs: PositiveInt = 1
-    """Epochs that every trial runs before it may be stopped."""
-    reduction: PositiveInt = 2
+    """Epochs that every trial runs before ASHA may stop it."""
+    reduction: Annotated[int, Field(ge=2)] = 2
     """ASHA continues the best 1 / reduction of the trials at each rung and stops the others."""
+    test: Literal["best", "all", "none"] = "best"
+    """Trials to test under base.evaluation.protocol: those of the combination that is best in validation, all that
+    were trained to the end, or none."""
+    fail_if_any: bool = False
+    """End with an error if any trial failed; otherwise only if none succeeded."""
 
     def __post_init__(self) -> None:
-        side = self.base.clips.short_side or self.base.ingest.short_side
-        for name in ("frames", "strides", "crops"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ConfigError(
-                    f"{name}: {','.join(map(str, values)) or 'empty'}; give different values, at least one"
-                )
-        if max(self.crops) > side:
-            raise ConfigError(f"crops: {max(self.crops)} pixels do not fit into a shorter side of {side}")
-        if self.reduction < 2:
-            raise ConfigError(f"reduction: {self.reduction} must be at least 2")
+        if self.budget == "gmacs" and self.scheduler == "asha":
+            raise ConfigError("budget: gmacs gives trials different steps, which ASHA cannot compare; --scheduler none")
+        if self.scheduler == "asha" and len(self.base.model.streams) > 1:
+            streams = ",".join(self.base.model.streams)
+            raise ConfigError(
+                f"scheduler: asha compares one network of each trial, and base.model.streams is {streams}; "
+                "--base.model.streams rgb trains one, --scheduler none takes both"
+            )
 
     def resolved(self, working_directory: Path | None = None) -> Self:
         """See `Config.resolved`."""

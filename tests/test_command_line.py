@@ -146,8 +146,10 @@ def test_fields_are_checked_one_by_one_where_the_config_is_not_known_yet():
 
 
 def test_a_sweep_overrides_its_axes_and_its_base():
-    sweep = parse(SweepConfig, SWEEP, ["--recipe", "demo_sweep", "--frames", "4,6,8", "--base.training.epochs", "2"])
-    assert (sweep.frames, sweep.base.training.epochs) == ((4, 6, 8), 2)
+    words = ["--recipe", "demo_sweep", "--axes.clips.frames", "4,6,8", "--base.training.epochs", "2"]
+    sweep = parse(SweepConfig, SWEEP, words)
+    assert (sweep.axes["clips.frames"], sweep.axes["clips.stride"]) == ("4,6,8", "1,2")
+    assert sweep.base.training.epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -193,9 +195,9 @@ def test_a_wrong_argument_is_answered_in_one_line(capsys, argv, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--frames", "8,8"], "frames: 8,8; give different values"),
-        (["--crops", "1000"], "crops: 1000 pixels do not fit"),
-        (["--steam", "rgb"], "--steam: no such field; did you mean --stream?"),
+        (["--reduction", "1"], "reduction: '1': Input should be greater than or equal to 2"),
+        (["--sampler", "gird"], "sampler: 'gird': Input should be"),
+        (["--axis.clips.frames", "8"], "--axis.clips.frames: no such field"),
         (["--training.epochs", "3"], "--training.epochs: no such field; did you mean --base.training.epochs?"),
         (["--recipe", "demo_swep"], "--recipe demo_swep: no such recipe; did you mean demo_sweep?"),
     ],

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from pipeline.config import Config, SweepConfig, load, save
+from pipeline.experiments.space import trial_config
 from pipeline.models import list_models
 from pipeline.networks import network_inputs
 from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP, TRANSFER
@@ -114,8 +115,10 @@ def test_every_window_of_a_sweep_can_be_cut_from_its_clips(name):
     sweep = SWEEP[name]()
     seconds = 10 if sweep.base.catalog.dataset.startswith("kinetics") else None
     length = seconds * sweep.base.ingest.fps if seconds else sweep.base.catalog.motion_shapes.frames - 1
-    assert (max(sweep.frames) - 1) * max(sweep.strides) + 1 <= length
-    assert max(sweep.crops) <= (sweep.base.clips.short_side or sweep.base.ingest.short_side)
+    axes = {name: [int(value) for value in values.split(",")] for name, values in sweep.axes.items()}
+    assert (max(axes["clips.frames"]) - 1) * max(axes["clips.stride"]) + 1 <= length
+    for crop in axes["clips.crop"]:
+        trial_config(sweep.base, {"clips.crop": str(crop)})
 
 
 def test_every_training_of_the_three_papers_has_its_recipe():

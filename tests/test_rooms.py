@@ -29,21 +29,19 @@ ROOMS = {
     "runs": {"catalog", "clips", "evaluation", "figures", "ingest", "models", "registry", "shards", "tracking"}
     | {"training"},
     "features": {"catalog", "clips", "evaluation", "figures", "flow", "ingest", "models", "runs", "shards", "training"},
-    "sweeps": {"figures", "shards", "tracking", "training"},
-    "studies": {"clips", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
+    "experiments": {"clips", "evaluation", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
     "benchmarks": {"catalog", "clips", "features", "flow", "ingest", "models", "shards", "training"},
     "commands": {
         "benchmarks",
         "cards",
         "catalog",
+        "experiments",
         "export",
         "features",
         "ingest",
         "registry",
         "runs",
         "shards",
-        "studies",
-        "sweeps",
     }
     | {"tracking"},
 }
@@ -82,9 +80,8 @@ USES = {
     "registry": {"config", "console", "escaping", "masking", "networks", "plain_yaml", "table"},
     "export": {"config", "console", "progress", "table"},
     "runs": {"cluster", "config", "interruptions", "masking", "networks", "sqlite", "storage", "table", "workers"},
-    "sweeps": {"cluster", "config", "interruptions", "masking", "storage", "table", "workers"},
-    "studies": {"cluster", "command_line", "config", "interruptions", "networks", "progress", "recipes", "storage"}
-    | {"sqlite", "table", "workers"},
+    "experiments": {"cluster", "command_line", "config", "escaping", "interruptions", "masking", "networks", "progress"}
+    | {"recipes", "sqlite", "storage", "table", "workers"},
     "features": {"command_line", "config", "escaping", "masking", "networks", "storage", "table"},
     "recipes": {"config"},
     "commands": {"cluster", "command_line", "config", "escaping", "masking", "next_command", "recipes", "sqlite"}
@@ -292,7 +289,7 @@ def test_no_deprecated_name_is_used(name):
 
 
 def test_a_tuner_function_reports_to_tune_and_a_worker_to_train():
-    for path in modules("sweeps"):
+    for path in modules("experiments"):
         assert "ray.train.report" not in path.read_text()
 
 

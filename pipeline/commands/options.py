@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pipeline.command_line import fields, kind_of
 from pipeline.config import Config, SweepConfig
+from pipeline.experiments.settings import StudyConfig
 from pipeline.next_command import JOBS
 from pipeline.recipes import FINE_TUNE, PRETRAIN, SWEEP, TRANSFER
-from pipeline.studies.settings import StudyConfig
 from pipeline.submission import PATHS
 
 SHELLS = ("bash", "zsh", "fish")
@@ -24,7 +24,7 @@ TREES: Mapping[str, tuple[type, Collection[str]]] = {
     "reproduce": (StudyConfig, ["study"]),
 }
 """Commands that take the fields of a config: class of the config, and names of the recipes."""
-PLANNED = ("ingest", "pretrain", "finetune", "transfer")
+PLANNED = ("ingest", "pretrain", "finetune", "transfer", "sweep")
 """Commands that take --plan."""
 KEYS = {
     "catalog.annotations": ("train", "val", "test", "splits", "ids", "lookup"),

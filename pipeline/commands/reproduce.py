@@ -1,12 +1,14 @@
-"""Test the claims of the papers at small size on rendered clips.
+"""Test claims of the papers at small size on rendered clips, or measure their tables, there or on given shard sets.
 
     video-actions reproduce
     video-actions reproduce --claims transfer,start --seeds 0,1,2 --storage /data/study
+    video-actions reproduce --experiment t3d_table4 --shards /data/ucf101/shards/ucf101_split1
     video-actions reproduce --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
 
-Claims: two_stream, temporal, start, transfer, supervision. One seed takes about half an hour on two cores; the report
-is written at the end. If the study is interrupted, the same command continues where it stopped. Trainings that several
-claims share are run once, and trainings that are done are not run again.
+Experiments: claims (two_stream, temporal, start, transfer, supervision); quo_vadis_table2, 3, 4; t3d_table2, 3, 4, 5,
+6, 8, 10; resnets_scratch, resnets_table2, resnets_fine_tuned. One seed of the claims takes about half an hour on two
+cores; the report is written at the end. If an experiment is interrupted or killed, the same command continues it.
+Trainings that several experiments share are run once, and trainings that are done are not run again.
 """
 
 from collections.abc import Sequence
@@ -14,8 +16,8 @@ from collections.abc import Sequence
 from pipeline.command_line import one_line_errors, parse
 from pipeline.commands.pages import pages
 from pipeline.config import ModelConfig
+from pipeline.experiments.settings import StudyConfig, training_config
 from pipeline.next_command import next_steps, spoken
-from pipeline.studies.settings import StudyConfig, training_config
 from pipeline.submission import resolve
 
 
@@ -24,10 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, spoken(__doc__)))
         from pipeline.cluster import connect
-        from pipeline.studies.claims import chosen
-        from pipeline.studies.study import run_study
-        from pipeline.studies.summary import studied
+        from pipeline.experiments.claims import chosen
+        from pipeline.experiments.papers import table_of
+        from pipeline.experiments.reproduction import run_study
+        from pipeline.experiments.summary import studied
 
+        table_of(study)
         chosen(study)
         connect(training_config(study, "motions", ModelConfig()), trials=study.concurrent)
         result = run_study(study)

@@ -1,39 +1,61 @@
-"""Search temporal depth x stride x resolution on an existing shard set.
+"""Search any fields of a config on an existing shard set: depth, resolution, network, learning rate, seeds.
 
 video-actions sweep --recipe demo_sweep
-video-actions sweep --recipe i3d_sweep --base.storage /data/kinetics --frames 16,32,64 --strides 1,2 --crops 112,224
+video-actions sweep --recipe i3d_sweep --base.storage /data/kinetics --axes.clips.frames 16,32,64 --axes.seed 0,1,2
+video-actions sweep --recipe demo_sweep --sampler tpe --points 20 --axes.optimiser.lr "loguniform(1e-4,1e-1)"
+video-actions sweep --recipe demo_sweep --plan          # trials, their cost, what does not fit; nothing is trained
+
+The driver may be killed at any time: the same command continues.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.command_line import given, one_line_errors, parse
+from pipeline.command_line import fail, given, one_line_errors, parse, planning
 from pipeline.commands.pages import pages
-from pipeline.config import SweepConfig, from_dict, to_dict
+from pipeline.config import SweepConfig
 from pipeline.masking import masked
 from pipeline.next_command import command, next_steps, spoken
 from pipeline.recipes import SWEEP
 from pipeline.submission import resolve
 
+REPLACED = {
+    "frames": "--axes.clips.frames",
+    "strides": "--axes.clips.stride",
+    "crops": "--axes.clips.crop",
+    "stream": "--base.model.streams",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, run the trials, and print the table."""
+    words, plan = planning(argv)
+    for word in words:
+        name, _, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in REPLACED:
+            fail(f"--{name}: any field is an axis now; give {REPLACED[name]} {value or 'VALUES'}")
     with one_line_errors():
-        sweep = resolve(parse(SweepConfig, SWEEP, argv, spoken(__doc__)))
+        sweep = resolve(parse(SweepConfig, SWEEP, words, spoken(__doc__)))
         from pipeline.cluster import connect
+        from pipeline.experiments.space import read_axes
+        from pipeline.experiments.summary import swept
+        from pipeline.experiments.sweep import run_sweep
         from pipeline.ingest.stored import is_alone, with_stored
-        from pipeline.sweeps.search import keep_winner, search
-        from pipeline.sweeps.summary import swept
 
-        words = given(argv)
-        if is_alone(sweep.base, words, "base."):
-            stored = with_stored(sweep.base, words, "base.")
-            sweep = from_dict(SweepConfig, {**to_dict(sweep), "base": to_dict(stored)})
-        fitted = replace(sweep, base=connect(sweep.base, trials=sweep.concurrent, section="base."))
-        result = search(fitted)
-        print(masked(swept(fitted, result)))
-        winner = keep_winner(sweep.base, result)
-        if "://" in winner:
-            print(next_steps(*pages(result.run), f"fetch {winner}", command("pretrain", "--config", "winner.yaml")))
-        else:
-            print(next_steps(*pages(result.run), command("pretrain", "--config", winner)))
+        if is_alone(sweep.base, given(words), "base."):
+            sweep = replace(sweep, base=with_stored(sweep.base, given(words), "base."))
+        read_axes(sweep)
+        if plan:
+            from pipeline.experiments.plan import planned
+
+            print(masked(planned(sweep)))
+            print(next_steps(command("sweep", *words)))
+            return
+        connect(sweep.base, trials=sweep.concurrent, section="base.")
+        result = run_sweep(sweep)
+        print(masked(swept(result)))
+        winner = f"{result.folder}/winner.yaml"
+        train = [f"fetch {winner}", command("pretrain", "--config", "winner.yaml")]
+        print(
+            next_steps(*pages(result.run), *(train if "://" in winner else [command("pretrain", "--config", winner)]))
+        )

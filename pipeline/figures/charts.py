@@ -121,38 +121,6 @@ def reliability(
     return figure
 
 
-def sweep(trials: Sequence[Mapping[str, float]], metric: str, title: str) -> Figure:
-    """Plot the result of every trial over temporal depth, with one line per stride and one panel per resolution.
-
-    Args:
-        trials: mappings with `frames`, `stride`, `crop` and the metric (a share).
-        metric: name of the metric.
-        title: title of the figure.
-    """
-    crops = sorted({int(trial["crop"]) for trial in trials})
-    figure = Figure(figsize=(1 + 3.2 * len(crops), 3.6))
-    first: Axes | None = None
-    for place, crop in enumerate(crops, start=1):
-        axes = figure.add_subplot(1, len(crops), place, sharey=first)
-        first = first or axes
-        for color, stride in zip(SERIES * 9, sorted({int(trial["stride"]) for trial in trials}), strict=False):
-            line = sorted(
-                (int(trial["frames"]), 100 * trial[metric])
-                for trial in trials
-                if trial["crop"] == crop and trial["stride"] == stride and np.isfinite(trial[metric])
-            )
-            if line:
-                axes.plot(*zip(*line, strict=True), color=color, marker="o", label=f"stride {stride}")
-        axes.set_title(f"{crop} x {crop} pixels", fontsize=10, color=INK)
-        axes.set_xlabel("temporal depth, frames")
-        axes.set_ylabel(f"{metric}, %")
-        axes.legend(frameon=False)
-        _plain(axes)
-    figure.suptitle(for_figure(title, MESSAGE), color=INK)
-    figure.tight_layout()
-    return figure
-
-
 def _lower_rates(history: Sequence[Mapping[str, float]]) -> list[int]:
     """Return the epochs after which the learning rate fell; none if it fell after more than half, as with a cosine."""
     rates = [row["lr"] for row in history]

@@ -51,12 +51,11 @@ def demo_sweep() -> SweepConfig:
     return SweepConfig(
         base=replace(
             base,
+            model=replace(base.model, streams=("flow",)),
             training=replace(base.training, epochs=3),
             resources=replace(base.resources, workers=1, loader_cpus=0.25),
             tracking=replace(base.tracking, experiment="demo-sweep"),
         ),
-        stream="flow",
-        frames=(5, 10),
-        strides=(1, 2),
-        crops=(20, 28),
+        scheduler="asha",
+        axes={"clips.frames": "5,10", "clips.stride": "1,2", "clips.crop": "20,28"},
     )

@@ -278,13 +278,12 @@ def i3d_sweep() -> SweepConfig:
     return SweepConfig(
         base=replace(
             base,
+            model=replace(base.model, streams=("rgb",)),
             training=replace(base.training, epochs=10, clips_per_step=8 * 6),
             tracking=replace(base.tracking, experiment="sweep-i3d"),
         ),
-        stream="rgb",
-        frames=(16, 32, 64),
-        strides=(1, 2),
-        crops=(112, 224),
+        scheduler="asha",
+        axes={"clips.frames": "16,32,64", "clips.stride": "1,2", "clips.crop": "112,224"},
         concurrent=4,
         grace_epochs=2,
     )

@@ -7,10 +7,12 @@ rgb/, flow/     Ray Train's checkpoints and state of each stream
 scores.parquet  logits of every test clip
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from ray.train import UserCallback
 
 from pipeline.clips.index import ClipIndex
 from pipeline.config import VERSION, Config, ConfigError, EvaluationConfig, TrackingConfig, TrainingConfig, to_dict
@@ -106,13 +108,21 @@ def check_splits(training: TrainingConfig, evaluation: EvaluationConfig, splits:
             raise ConfigError(f"{field}: no split {split!r} in the catalog, which has {', '.join(sorted(splits))}")
 
 
-def pretrain(config: Config, tags: dict[str, object] | None = None, parent: Run | None = None) -> Pretrained:
+def pretrain(
+    config: Config,
+    tags: dict[str, object] | None = None,
+    parent: Run | None = None,
+    callbacks: Sequence[UserCallback] = (),
+    test: bool = True,
+) -> Pretrained:
     """Train, evaluate and register on a complete shard set.
 
     Args:
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
         parent: the MLflow run of which this training is a part.
+        callbacks: further callbacks of Ray Train.
+        test: whether to test and register; if not, a resumed run can do so later.
     """
     manifest, networks = read_manifest(config.ingest.shards), list(network_inputs(config.model))
     about = {"dataset_digest": manifest["digest"], "model": config.model.name, "recipe": config.recipe or "none"}
@@ -127,8 +137,10 @@ def pretrain(config: Config, tags: dict[str, object] | None = None, parent: Run 
         run.log_config(to_dict(config))
         log_inputs(run, config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
         trained: dict[str, Trained] = {
-            name: train_tracked(config, name, run, state, folder, manifest, data) for name in networks
+            name: train_tracked(config, name, run, state, folder, manifest, data, callbacks) for name in networks
         }
+        if not test:
+            return Pretrained(config.name, folder, run, trained, {}, None)
         weights = {stream: one.weights for stream, one in trained.items()}
         index = ClipIndex.load(config.ingest.shards, config.evaluation.split)
         version, stored = registered_before(run, config.tracking.registered_model), f"{folder}/scores.parquet"
@@ -200,7 +212,14 @@ def check_same_data(config: Config, before: Provenance, here: Provenance) -> Non
 
 
 def train_tracked(
-    config: Config, stream: str, parent: Run, state: dict[str, Any], folder: str, manifest: dict[str, Any], data: str
+    config: Config,
+    stream: str,
+    parent: Run,
+    state: dict[str, Any],
+    folder: str,
+    manifest: dict[str, Any],
+    data: str,
+    callbacks: Sequence[UserCallback] = (),
 ) -> Trained:
     """Train one network in a child run of the job's MLflow run; `data` describes the data there."""
     tags = {"stream": stream, "model": config.model.name, "dataset_digest": manifest["digest"]}
@@ -211,7 +230,7 @@ def train_tracked(
         set_note(run, about)
         run.log_config(to_dict(config))
         run.log_shards(config.ingest.shards, manifest, _contexts(config.training, config.evaluation))
-        trained = train_stream(config, stream, run, folder)
+        trained = train_stream(config, stream, run, folder, callbacks)
         set_note(run, [*about, result_line(trained, config.training.val_split)])
         run.log_history(trained.history)
         parent.log_history(

@@ -1,8 +1,13 @@
-"""A lock that keeps a run's folder for one process at a time."""
+"""A lock that keeps the folder of a run, or of an experiment, for one process at a time.
+
+The system releases the lock when the process ends, in whatever way. Object stores have no locks, so there nothing is
+done.
+"""
 
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +15,13 @@ from pathlib import Path
 from pipeline.config import ConfigError
 from pipeline.storage import exists, remove
 
+LOCK = "lock"
+PAUSE_S = 0.5  # seconds between two looks at a lock
+
 
 @contextmanager
 def claimed(folder: str, name: str, resume: bool) -> Iterator[None]:
     """Lock a run's folder, and at the end remove it if it has no run.json.
-
-    The system releases the lock when the process ends, in whatever way. Object stores have no locks, so there nothing
-    is done.
 
     Args:
         folder: folder of the run, which is created if it does not exist.
@@ -33,17 +38,49 @@ def claimed(folder: str, name: str, resume: bool) -> Iterator[None]:
         Path(folder).mkdir(parents=True, exist_ok=resume)
     except FileExistsError:
         raise ConfigError(f"--name {name}: taken; --resume {name} continues it, another name starts anew") from None
-    with Path(folder, "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise ConfigError(f"--resume {name}: it is running now ({file.read().strip()})") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    with locked(folder, f"--resume {name}"):
         try:
             yield
         finally:
             if not exists(f"{folder}/run.json"):
                 remove(folder)  # there is nothing to resume, so the name becomes free again
+
+
+@contextmanager
+def locked(folder: str, flag: str) -> Iterator[None]:
+    """Lock a folder that exists.
+
+    Args:
+        folder: the folder.
+        flag: the option with which the user named what is in it, for the message.
+
+    Raises:
+        ConfigError: another process has the lock.
+    """
+    if "://" in folder:
+        yield
+        return
+    with Path(folder, LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ConfigError(f"{flag}: it is running now ({file.read().strip()})") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def wait_until_free(folder: str) -> None:
+    """Wait until no process has the lock of a folder; it may not exist."""
+    if "://" in folder or not Path(folder, LOCK).exists():
+        return
+    with Path(folder, LOCK).open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(PAUSE_S)
+            else:
+                return

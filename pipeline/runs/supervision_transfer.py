@@ -57,19 +57,20 @@ def check_transfer(config: Config, splits: Collection[str]) -> None:
     build_matching(config.model)
 
 
-def transfer(config: Config, tags: dict[str, object] | None = None) -> Transferred:
+def transfer(config: Config, tags: dict[str, object] | None = None, parent: Run | None = None) -> Transferred:
     """Train on pairs of clips from a complete shard set; labels are not used.
 
     Args:
         config: a resolved config with the name of the run.
         tags: further tags of the MLflow run.
+        parent: the MLflow run of which this one is a part.
     """
     manifest = read_manifest(config.ingest.shards)
     about = f"**{config.model.name}** learns from a 2D network without labels, on `{manifest['dataset']}`"
     tags = {"dataset_digest": manifest["digest"], "model": config.model.name, **(tags or {})}
     with (
         begun(config, manifest, [MATCHING]) as (config, folder, state),
-        run_of(config.storage, config.tracking, config.name, state, folder, "all", tags=tags) as run,
+        run_of(config.storage, config.tracking, config.name, state, folder, "all", parent=parent, tags=tags) as run,
     ):
         data = data_line(config, manifest)
         set_note(run, [f"{about}.", data])

@@ -1,5 +1,7 @@
 """A worker's place among the others."""
 
+import resource
+import sys
 from dataclasses import dataclass
 
 import ray.train
@@ -27,3 +29,11 @@ class Rank:
     def autocast(self) -> torch.autocast:
         """Return the context for forward passes, which sets their precision."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+
+
+def most_memory_gib(device: torch.device) -> float:
+    """Return the most memory that this process has had so far, in GiB: of its GPU, or of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**30 if sys.platform == "darwin" else 2**20)

@@ -18,7 +18,7 @@ from pipeline.training.job import Job
 from pipeline.training.learning_rate import planned_rate, set_rate
 from pipeline.training.micro_batches import Portion, seed_dropout
 from pipeline.training.prefetch import Feed
-from pipeline.training.rank import Rank
+from pipeline.training.rank import Rank, most_memory_gib
 from pipeline.training.step import network_clips, train_step
 from pipeline.training.step_progress import Steps
 
@@ -76,6 +76,7 @@ def train_epoch(
         **metrics,
         "perf/clips_per_second": metrics["train/clips"] / seconds,
         "perf/data_wait": position.waited / seconds,
+        "perf/memory_gib": most_memory_gib(here.device),
         "perf/workers": here.world,
         "perf/restarts": state.restarts,
     }

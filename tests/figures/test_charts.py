@@ -1,4 +1,4 @@
-"""Pictures are drawn from any history, matrix or sweep."""
+"""Pictures are drawn from any history, or matrix."""
 
 import io
 
@@ -40,15 +40,4 @@ def test_a_confusion_matrix_is_drawn_for_few_and_many_classes(classes):
     figure = figures.confusion(np.eye(classes, dtype=np.int64) * 3, [f"class {i}" for i in range(classes)], "flow")
     assert figure.axes[0].get_ylabel() == "true"
     assert len(figure.axes[0].texts) == (classes if classes <= 30 else 0)
-    assert png(figure).startswith(b"\x89PNG")
-
-
-def test_a_sweep_has_a_panel_a_resolution_and_a_line_a_stride():
-    trials = [
-        {"frames": frames, "stride": stride, "crop": crop, "val/top1": 0.5}
-        for frames in (16, 32) for stride in (1, 2) for crop in (112, 224)
-    ]  # fmt: skip
-    figure = figures.sweep(trials, "val/top1", "sweep")
-    assert [axes.get_title() for axes in figure.axes] == ["112 x 112 pixels", "224 x 224 pixels"]
-    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
     assert png(figure).startswith(b"\x89PNG")

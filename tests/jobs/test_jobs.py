@@ -68,6 +68,7 @@ def test_help_works_and_shows_commands(name, capsys):
         ("pretrain_kinetics", [*SHAPES, "--model.fine_tune", "full"], r"full needs --model\.weights\.rgb PATH"),
         ("finetune", ["--recipe", "i3d_ucf101"], r"--recipe i3d_ucf101: no such recipe; did you mean i3d_ucf101_"),
         ("sweep", ["--recipe", "demo_sweep", "--base.ingest.shards", "/nowhere"], r"no shard set there"),
+        ("sweep", ["--crops=112"], r"--crops: any field is an axis now; give --axes\.clips\.crop 112"),
         ("reproduce", ["--claims", "transfr"], "--claims transfr: no such claim; did you mean transfer"),
         ("predict", ["/nowhere.mp4"], "/nowhere.mp4: no such file"),
         ("evaluate", [], "one of the arguments --model --run --checkpoint --fuse is required"),

@@ -5,22 +5,22 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import ConfigError, from_dict
-from pipeline.studies.claims import CLAIMS, chosen
-from pipeline.studies.experiments import Experiment, Outcome, in_order
-from pipeline.studies.settings import DATA, DESCRIBED, StudyConfig, data_config
+from pipeline.experiments.claims import CLAIMS, chosen
+from pipeline.experiments.settings import DATA, DESCRIBED, StudyConfig, data_config
+from pipeline.experiments.trial import Outcome, Training, in_order
 
 STUDY = StudyConfig(storage="/nowhere")
 DIGESTS = dict.fromkeys(DATA, "digest")
 
 
-def experiments() -> dict[str, Experiment]:
-    return {name: one for claim in chosen(STUDY) for name, one in claim.experiments.items()}
+def trainings() -> dict[str, Training]:
+    return {name: one for claim in chosen(STUDY) for name, one in claim.trainings.items()}
 
 
 def test_a_key_is_of_all_that_the_result_depends_on_and_of_nothing_else():
-    full = experiments()["i3d-flow-full"]
+    full = trainings()["i3d-flow-full"]
     key = full.trial(0).key(DIGESTS)
-    assert experiments()["i3d-flow-full"].trial(0).key(DIGESTS) == key
+    assert trainings()["i3d-flow-full"].trial(0).key(DIGESTS) == key
     moved = replace(full, config=replace(full.config, storage="/elsewhere"), name="other")
     assert moved.trial(0).key(DIGESTS) == key
     start = full.starts["flow"]
@@ -38,7 +38,7 @@ def test_a_key_is_of_all_that_the_result_depends_on_and_of_nothing_else():
 
 
 def test_trainings_that_claims_share_are_run_once_and_starts_come_first():
-    trials = in_order([one.trial(seed) for one in experiments().values() for seed in (0, 1)])
+    trials = in_order([one.trial(seed) for one in trainings().values() for seed in (0, 1)])
     names = [str(trial) for trial in trials]
     assert len(names) == len(set(names))
     assert names.count("densenet121-frames seed 0") == 1
@@ -50,10 +50,10 @@ def test_trainings_that_claims_share_are_run_once_and_starts_come_first():
         assert name in names
 
 
-def test_one_name_is_one_experiment():
+def test_one_name_is_one_training():
     found: dict[str, str] = {}
     for claim in chosen(STUDY):
-        for name, one in claim.experiments.items():
+        for name, one in claim.trainings.items():
             key = one.trial(0).key(DIGESTS)
             assert found.setdefault(name, key) == key
 
@@ -84,4 +84,4 @@ def test_seeds_are_given_once():
 @pytest.mark.parametrize("name", CLAIMS)
 def test_sides_of_a_comparison_see_the_same_test_clips(name):
     for comparison in CLAIMS[name](STUDY).comparisons:
-        assert comparison.first.experiment.data == comparison.second.experiment.data
+        assert comparison.first.training.data == comparison.second.training.data

@@ -1,12 +1,12 @@
-"""The claims of the papers, the experiments that test them, and which results are compared."""
+"""The claims of the papers, the trainings that test them, and which results are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config import ConfigError, ModelConfig, nearest
-from pipeline.studies.experiments import INFLATE, Experiment
-from pipeline.studies.settings import StudyConfig, training_config
+from pipeline.experiments.settings import StudyConfig, training_config
+from pipeline.experiments.trial import INFLATE, Training
 
 Pick = Literal["worse", "better"]
 
@@ -17,13 +17,13 @@ class Side:
 
     Attributes:
         says: its name in the table.
-        experiment: the experiment whose outcomes are compared.
-        network: the network of the experiment: rgb, flow, two_stream or matching; or worse or better, for the worse or
+        training: the training whose outcomes are compared.
+        network: the network of the training: rgb, flow, two_stream or matching; or worse or better, for the worse or
             better of the two streams.
     """
 
     says: str
-    experiment: Experiment
+    training: Training
     network: str | Pick
 
 
@@ -64,47 +64,47 @@ class Claim:
     comparisons: tuple[Comparison, ...]
 
     @property
-    def experiments(self) -> dict[str, Experiment]:
-        """The experiments that the claim compares, by name."""
+    def trainings(self) -> dict[str, Training]:
+        """The trainings that the claim compares, by name."""
         sides = [side for comparison in self.comparisons for side in (comparison.first, comparison.second)]
-        return {side.experiment.name: side.experiment for side in sides}
+        return {side.training.name: side.training for side in sides}
 
 
 class Trainings:
-    """The experiments, each defined once because several claims share them."""
+    """The trainings, each defined once because several claims share them."""
 
     def __init__(self, study: StudyConfig) -> None:
         self.study = study
 
-    def motions(self) -> Experiment:
+    def motions(self) -> Training:
         """Two-stream I3D on the eight motions, with each stream trained on its own."""
         model = ModelConfig(name="i3d")
         config = training_config(self.study, "motions", model, training__epochs="9")
-        return Experiment("i3d-motions", "motions", config)
+        return Training("i3d-motions", "motions", config)
 
-    def single_frame(self) -> Experiment:
+    def single_frame(self) -> Training:
         """I3D on single RGB frames of the eight motions."""
         one = {"clips__frames": "1", "clips__stride": "1", "evaluation__val_frames": "1"}
         model = ModelConfig(name="i3d", streams=("rgb",))
         config = training_config(self.study, "motions", model, training__epochs="9", **one)
-        return Experiment("i3d-one-frame", "motions", config)
+        return Training("i3d-one-frame", "motions", config)
 
-    def few_labels(self, mode: Literal["original", "fixed", "full"]) -> Experiment:
+    def few_labels(self, mode: Literal["original", "fixed", "full"]) -> Training:
         """I3D on the flow of the other motions, in one of the modes of Quo Vadis, Table 4."""
         model = ModelConfig(name="i3d", streams=("flow",), fine_tune=mode)
         rate = "1e-2" if mode == "fixed" else "1e-3"  # training only the classifier tolerates a higher rate
         config = training_config(self.study, "other_motions", model, training__epochs="32", optimiser__lr=rate)
         starts = {} if mode == "original" else {"flow": self.motions()}
-        return Experiment(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
+        return Training(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
 
-    def image_network(self, name: str, levels: Literal["signed", "imagenet"]) -> Experiment:
+    def image_network(self, name: str, levels: Literal["signed", "imagenet"]) -> Training:
         """A 2D network of torchvision trained on single frames, in place of one trained on ImageNet."""
         model = ModelConfig(name=name, streams=("rgb",), levels=levels)
         small = {"clips__frames": "1", "clips__stride": "1", **_PICTURE, "training__batch_size": "16"}
         config = training_config(self.study, "patterns", model, training__epochs="12", **small)
-        return Experiment(f"{name}-frames", "patterns", config, kind="frames", seeded=False)
+        return Training(f"{name}-frames", "patterns", config, kind="frames", seeded=False)
 
-    def patterns(self, start: Literal["scratch", "inflated", "student"]) -> Experiment:
+    def patterns(self, start: Literal["scratch", "inflated", "student"]) -> Training:
         """I3D on RGB of the patterns with few labels."""
         tuned: Literal["none", "full"] = "full" if start == "student" else "none"
         options = {"stem_padding": "symmetric"} if start == "inflated" else {}
@@ -117,15 +117,15 @@ class Trainings:
             "inflated": {INFLATE: self.image_network("googlenet", "signed")},
             "student": {"rgb": self.supervision()},
         }[start]
-        return Experiment(f"i3d-patterns-{start}", "few_patterns", config, starts=starts)
+        return Training(f"i3d-patterns-{start}", "few_patterns", config, starts=starts)
 
-    def supervision(self) -> Experiment:
+    def supervision(self) -> Training:
         """I3D taught by a frozen DenseNet-121 on the clips of the patterns, without their labels."""
         model = ModelConfig(name="i3d", streams=("rgb",))
         sizes = {**_SHORT, **_PICTURE, "evaluation__val_frames": "4", "training__batch_size": "16"}  # 8 learned nothing
         config = training_config(self.study, "patterns", model, training__epochs="64", **sizes)
         starts = {INFLATE: self.image_network("densenet121", "imagenet")}
-        return Experiment("i3d-taught", "patterns", config, kind="transfer", starts=starts)
+        return Training("i3d-taught", "patterns", config, kind="transfer", starts=starts)
 
 
 _PICTURE = {"clips__short_side": "36", "clips__crop": "32"}  # DenseNet-121 halves the size 5 times: 32 at least

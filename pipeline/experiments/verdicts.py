@@ -1,17 +1,15 @@
 """Decide whether a claim is confirmed, by comparing the difference between two sides with its spread over seeds."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from pipeline.studies.claims import Comparison, Side
-from pipeline.studies.experiments import Outcome
+from pipeline.experiments.claims import Comparison, Side
+from pipeline.experiments.trial import Outcome, Outcomes
 
 Answer = Literal["yes", "unclear", "no", "did not run"]
-Outcomes = Mapping[tuple[str, int], Outcome]  # key: name of the experiment, seed
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def steps_to(outcome: Outcome, network: str, goal: float) -> float:
 
 
 def _key(side: Side, seed: int) -> tuple[str, int]:
-    return side.experiment.name, side.experiment.trial(seed).seed
+    return side.training.name, side.training.trial(seed).seed
 
 
 def _clips(comparison: Comparison, outcome: Outcome) -> int:

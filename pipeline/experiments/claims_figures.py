@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.experiments.claims import Claim, Side
+from pipeline.experiments.trial import Outcome, Outcomes
+from pipeline.experiments.verdicts import Verdict, top1
 from pipeline.figures.charts import INK, RULE, SERIES
-from pipeline.studies.claims import Claim, Side
-from pipeline.studies.experiments import Outcome
-from pipeline.studies.verdicts import Outcomes, Verdict, top1
 
 BESIDE = ("worse", "better", "two_stream")  # picked or fused from trained networks, not trained themselves
 
@@ -34,11 +34,11 @@ def bars(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple
 def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tuple[int, ...]) -> Figure:
     """Draw validation accuracy over optimiser steps, one panel per data set: the mean of the seeds and their range."""
     shown = [(side, there) for side in sides(verdicts, "history") if (there := outcomes_of(side, outcomes, seeds))]
-    sets = list(dict.fromkeys(side.experiment.data for side, _ in shown)) or [""]
+    sets = list(dict.fromkeys(side.training.data for side, _ in shown)) or [""]
     figure = Figure(figsize=(1 + 4.2 * len(sets), 3.4))
     for panel, data in enumerate(sets, start=1):
         axes = figure.add_subplot(1, len(sets), panel)
-        here = [pair for pair in shown if pair[0].experiment.data == data]
+        here = [pair for pair in shown if pair[0].training.data == data]
         for color, (side, there) in zip(SERIES * 9, here, strict=False):
             steps = there[0].steps(side.network)
             values = 100 * np.array([[row["val/top1"] for row in outcome.history[side.network]] for outcome in there])
@@ -58,16 +58,16 @@ def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:
     both = [side for v in verdicts for side in (v.comparison.first, v.comparison.second)]
     if of == "history":
         both = [
-            Side(one, side.experiment, one) if side.network in BESIDE else side
+            Side(one, side.training, one) if side.network in BESIDE else side
             for side in both
-            for one in (side.experiment.config.model.streams if side.network in BESIDE else (side.network,))
+            for one in (side.training.config.model.streams if side.network in BESIDE else (side.network,))
         ]
-    return list({(side.experiment.name, side.network): side for side in both}.values())
+    return list({(side.training.name, side.network): side for side in both}.values())
 
 
 def outcomes_of(side: Side, outcomes: Outcomes, seeds: tuple[int, ...]) -> list[Outcome]:
     """Return the outcomes of a side that exist, in the order of the seeds."""
-    keys = [(side.experiment.name, side.experiment.trial(seed).seed) for seed in seeds]
+    keys = [(side.training.name, side.training.trial(seed).seed) for seed in seeds]
     return [outcomes[key] for key in keys if key in outcomes]
 
 

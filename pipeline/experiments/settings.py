@@ -25,10 +25,19 @@ _checked = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @dataclass(frozen=True, kw_only=True, config=_checked)
 class StudyConfig:
-    """The options of a study."""
+    """The options of a named experiment of the papers."""
 
+    experiment: str = "claims"
+    """The experiment: claims, which tests claims of the papers, or a table of a paper, such as quo_vadis_table2."""
+    shards: tuple[str, ...] = ()
+    """Tables: shard sets to train and test on, at the size of the paper's recipes; several are the splits of one data
+    set, over which the mean is taken. Empty for small trainings on rendered clips."""
+    source: str = ""
+    """Tables that fine-tune: the shard set to pretrain on, if shards are given."""
+    epochs: PositiveInt | None = None
+    """Epochs of each training; none for those of the recipes."""
     storage: str = "outputs/study"
-    """Folder of clips, shards, trainings, MLflow and the report; trainings that are done there are not run again."""
+    """Folder of clips, shards, trainings, MLflow and the reports; trainings that are done there are not run again."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     """Seeds; each training is run once with each seed."""
     claims: tuple[str, ...] = ()
@@ -44,8 +53,14 @@ class StudyConfig:
             raise ConfigError(f"seeds: {','.join(map(str, self.seeds)) or 'empty'}; give different ones, at least one")
 
     def resolved(self) -> Self:
-        """Return the options with an absolute path."""
-        return replace(self, storage=absolute_path(self.storage, Path.cwd()))
+        """Return the options with absolute paths."""
+        here = Path.cwd()
+        return replace(
+            self,
+            storage=absolute_path(self.storage, here),
+            shards=tuple(absolute_path(path, here) for path in self.shards),
+            source=absolute_path(self.source, here),
+        )
 
 
 DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips per class and split, seed, streams
@@ -110,4 +125,5 @@ def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes
         **(_TINY_TRAINING if study.scale == "tiny" else {}),
     }  # fmt: skip
     options = {**base.model.options, **model.options} if model.name == "i3d" else model.options
-    return override(replace(base, model=replace(model, options=options, dropout=base.model.dropout)), fields)
+    config = override(replace(base, model=replace(model, options=options, dropout=base.model.dropout)), fields)
+    return config if study.epochs is None else override(config, {"training.epochs": str(study.epochs)})

@@ -5,15 +5,15 @@ import math
 import pytest
 
 from pipeline.config import ConfigError
-from pipeline.studies.claims import CLAIMS, Comparison, Side, chosen
-from pipeline.studies.experiments import Outcome
-from pipeline.studies.report import results, rows, shown
-from pipeline.studies.settings import StudyConfig
-from pipeline.studies.verdicts import Verdict, judge, steps_to, top1
+from pipeline.experiments.claims import CLAIMS, Comparison, Side, chosen
+from pipeline.experiments.claims_report import results, rows, shown
+from pipeline.experiments.settings import StudyConfig
+from pipeline.experiments.trial import Outcome
+from pipeline.experiments.verdicts import Verdict, judge, steps_to, top1
 
 STUDY = StudyConfig(storage="/nowhere")
 TRANSFER = CLAIMS["transfer"](STUDY)
-FULL, ORIGINAL = (side.experiment for side in (TRANSFER.comparisons[1].first, TRANSFER.comparisons[1].second))
+FULL, ORIGINAL = (side.training for side in (TRANSFER.comparisons[1].first, TRANSFER.comparisons[1].second))
 
 
 def outcome(test: float, val: list[float]) -> Outcome:
@@ -62,7 +62,7 @@ def test_the_goal_of_a_race_is_the_best_of_the_second_side():
         ("i3d-flow-original", 1): outcome(0.4, [0.1, 0.1, 0.2]),
         ("i3d-flow-full", 2): outcome(0.7, [0.3]),  # whose other side failed
     }
-    race = next(c for c in CLAIMS["start"](STUDY).comparisons if c.first.experiment.name == "i3d-flow-full")
+    race = next(c for c in CLAIMS["start"](STUDY).comparisons if c.first.training.name == "i3d-flow-full")
     found = judge(race, outcomes, (0, 1, 2))
     assert (found.first, found.second) == ((12.0, math.inf), (12.0, 18.0))
     assert (found.seeds, found.clips, found.digest) == ((0, 1), 80, "digest")

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.studies.claims import Claim
-from pipeline.studies.experiments import Outcome
-from pipeline.studies.settings import DESCRIBED, StudyConfig
-from pipeline.studies.verdicts import Outcomes, Verdict
+from pipeline.escaping import for_markdown
+from pipeline.experiments.claims import Claim
+from pipeline.experiments.settings import DESCRIBED, StudyConfig
+from pipeline.experiments.trial import Outcome, Outcomes
+from pipeline.experiments.verdicts import Verdict
 from pipeline.tracking.notes import pipes
 
 HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
@@ -67,14 +68,8 @@ def markdown(
     for claim, _ in judged:
         lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]
         lines += [f"![accuracy]({claim.name}_bars.png)", "", f"![curves]({claim.name}_curves.png)", ""]
-    lines += ["## Data", "", *pipes(_data(manifests)), "", "## Trainings", "", *pipes(_trainings(outcomes)), ""]
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow"))
-    seconds = sum(outcome.seconds for outcome in outcomes.values())
-    lines += [
-        f"{os.cpu_count()} cores of {_processor()}, {libraries}, Python {platform.python_version()}; "
-        f"{seconds / 60:.0f} minutes of trainings, {study.concurrent} at a time.",
-        "",
-    ]
+    lines += ["## Data", "", *pipes(data_rows(manifests)), "", "## Trainings", "", *pipes(training_rows(outcomes)), ""]
+    lines += [machine_line(outcomes, study.concurrent), ""]
     return "\n".join(lines)
 
 
@@ -101,15 +96,28 @@ def results(judged: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def _data(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
+def machine_line(outcomes: Outcomes, concurrent: int) -> str:
+    """Return the line that says on what the trainings ran, and how long."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow"))
+    seconds = sum(outcome.seconds for outcome in outcomes.values())
+    return (
+        f"{os.cpu_count()} cores of {_processor()}, {libraries}, Python {platform.python_version()}; "
+        f"{seconds / 60:.0f} minutes of trainings, {concurrent} at a time."
+    )
+
+
+def data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
+    """Return the table of the data sets."""
     table: list[list[object]] = [["set", "train", "val", "test", "digest", "what"]]
     for name, manifest in manifests.items():
-        counts = [manifest["splits"][split]["present"] for split in ("train", "val", "test")]
-        table.append([name, *counts, manifest["digest"], DESCRIBED[name]])
+        splits = manifest["splits"]
+        counts = [splits[split]["present"] if split in splits else 0 for split in ("train", "val", "test")]
+        table.append([for_markdown(name), *counts, manifest["digest"], DESCRIBED.get(name, manifest["dataset"])])
     return table
 
 
-def _trainings(outcomes: Outcomes) -> list[list[object]]:
+def training_rows(outcomes: Outcomes) -> list[list[object]]:
+    """Return the table of the trainings."""
     table: list[list[object]] = [["training", "seed", "steps", "top-1 %", "clips", "digest", "seconds"]]
     for (_, seed), outcome in sorted(outcomes.items()):
         shares = ", ".join(f"{name} {100 * share:.1f}" for name, share in outcome.top1.items())

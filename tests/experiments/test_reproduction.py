@@ -8,13 +8,14 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
+from pipeline.experiments.claims import Trainings
+from pipeline.experiments.queue import Queue
+from pipeline.experiments.reproduction import ready_data, run_study
+from pipeline.experiments.run import Settings, run_trials
+from pipeline.experiments.settings import StudyConfig
+from pipeline.experiments.summary import studied
+from pipeline.experiments.trial import Outcome, in_order
 from pipeline.models import create_model, load_published
-from pipeline.studies.claims import Trainings
-from pipeline.studies.experiments import Outcome, in_order
-from pipeline.studies.runner import Runner
-from pipeline.studies.settings import StudyConfig
-from pipeline.studies.study import ready_data, run_study
-from pipeline.studies.summary import studied
 
 pytestmark = pytest.mark.ray
 
@@ -32,9 +33,9 @@ def done(cluster, tmp_path_factory):
 def test_it_runs_what_the_claim_needs_and_says_what_came_out(done):
     _, result, lines = done
     assert result.failed == {}
-    assert lines[0] == "study: 4 trainings, 0 done before"
+    assert lines[0] == "claims: 4 trainings, 0 done before"
     assert len(lines) == 5
-    assert lines[-1].startswith("study 4/4: ")
+    assert lines[-1].startswith("claims 4/4: ")
     ((claim, (verdict,)),) = result.claims
     assert (claim.name, verdict.seeds, verdict.clips) == ("supervision", (0,), 5)
     text = Path(result.report).read_text()
@@ -81,7 +82,7 @@ def test_what_is_done_is_not_done_again(done):
     study, result, _ = done
     lines: list[str] = []
     again = run_study(study, write=lines.append)
-    assert lines == ["study: 4 trainings, 4 done before"]
+    assert lines == ["claims: 4 trainings, 4 done before"]
     assert again.claims == result.claims
     assert again.run == result.run
 
@@ -95,11 +96,12 @@ def test_what_fails_costs_only_what_starts_from_it(done):
     wrong = replace(teacher, name="wrong", config=replace(teacher.config, model=model))
     trials = in_order([replace(trainings.supervision(), starts={"inflate": wrong}).trial(0), teacher.trial(0)])
     lines: list[str] = []
-    runner = Runner(study.storage, {"patterns": ready_data(study, "patterns")}, result.run, 2, lines.append)
-    runner.run(trials)
-    assert runner.failed == {
+    manifests = {"patterns": ready_data(study, "patterns")}
+    queue = Queue("wrong", study.storage, manifests, trials, True, None, lines.append)
+    run_trials(queue, result.run, Settings(study.storage, f"{study.storage}/experiments/wrong", 2, 0))
+    assert queue.failed == {
         "wrong seed 0": "ValueError: Unknown model densenet12",
         "i3d-taught seed 0": "wrong seed 0 failed",
     }
-    assert list(runner.outcomes) == [("densenet121-frames", 0)]  # done before
-    assert lines[0] == "study: 3 trainings, 1 done before"
+    assert list(queue.outcomes) == [("densenet121-frames", 0)]  # done before
+    assert lines[0] == "wrong: 3 trainings, 1 done before"

@@ -1,0 +1,148 @@
+"""The plan of a sweep: its trials, what they would decode and cost, and which do not fit, from steps really made.
+
+Every network and window of the sweep makes a step on random clips, in a process of its own, which may run out of memory
+without harm. The time is that of this machine, which need not be the machine that trains.
+"""
+
+import multiprocessing
+import time
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from pipeline.cluster import here
+from pipeline.config import Config, ConfigError, SweepConfig
+from pipeline.experiments.space import Space, described, pinned
+from pipeline.experiments.sweep import ADAPTIVE
+from pipeline.networks import build_network, network_inputs
+from pipeline.progress import Progress
+from pipeline.runs.pretrain import check
+from pipeline.runs.training_estimate import plan_training
+from pipeline.shards import read_manifest
+from pipeline.table import table
+from pipeline.training.input_check import clip_sizes
+from pipeline.workers import fitted
+
+LONGEST_S = 120.0  # seconds for the step of one network
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was really made.
+
+    Attributes:
+        seconds: seconds of a forward and backward pass of one batch; 0 if it failed.
+        gib: the most memory that its process, or its GPU, had.
+        failed: why it failed, in one line; empty if it did not.
+    """
+
+    seconds: float
+    gib: float
+    failed: str = ""
+
+
+def planned(sweep: SweepConfig) -> str:
+    """Describe the trials of a resolved sweep and their cost, without connecting to anything or writing anything.
+
+    Raises:
+        ConfigError: an axis is wrong.
+        ShardError: the shard set is incomplete.
+    """
+    manifest, machines = read_manifest(sweep.base.ingest.shards), here()
+    base = fitted(sweep.base, machines, sweep.concurrent, "base.")
+    clips = {split: counts["present"] for split, counts in manifest["splits"].items()}
+    space = Space(replace(sweep, base=pinned(sweep.base, base.clips_of_a_step)), clips, len(manifest["labels"]))
+    points = space.corners() if sweep.sampler in ADAPTIVE else space.points()
+    rows: list[list[object]] = [["point", "batch", "steps", "GMACs", "windows", "s/step", "GiB", "hours", ""]]
+    hours, seeds, made = 0.0, len(space.repeats), dict[str, Step]()
+    progress = Progress("plan", len(points), every_s=10)
+    for point in points:
+        row, took = _row(space, point, base.resources.number_of_workers, made)
+        hours += took * seeds
+        rows.append(row)
+        progress.advance()
+    count = sweep.points if sweep.sampler in ADAPTIVE else len(points)
+    hours *= count / max(len(points), 1)
+    said = "the ends of its axes are shown" if sweep.sampler in ADAPTIVE else "each is shown"
+    decoded = sum(clips.get(split, 0) for split in (sweep.base.training.train_split, sweep.base.training.val_split))
+    return "\n".join(
+        [
+            "",
+            f"{count} points x {seeds} = {count * seeds} trials, {sweep.concurrent} at a time; {said}; nothing has "
+            "been done",
+            table(rows),
+            f"  some {hours / sweep.concurrent:,.2f} hours for all, if ASHA stops none; decoded are the {decoded:,} "
+            "stored clips of training and validation, again in each epoch",
+        ]
+    )
+
+
+def _row(space: Space, point: dict[str, str], workers: int, made: dict[str, Step]) -> tuple[list[object], float]:
+    said = described(point, over=()) or "base"
+    try:
+        trial = space.trial({**point, **space.repeats[0]})
+        config = trial.training.config
+        check(config, set(space.clips))
+    except ConfigError as error:
+        return [said, "", "", "", "", "", "", "", f"does not fit: {error}"], 0.0
+    alone = replace(config, resources=replace(config.resources, workers=1, min_workers=None))
+    plan = plan_training(alone, space.clips, space.classes, gpu=False)
+    steps = plan.epochs * plan.steps if config.training.steps is None else config.training.steps
+    key = f"{config.model} {config.clips} {config.training.batch_size}"
+    step = made.get(key) or made.setdefault(key, tried(config, space.classes))
+    passes = steps * config.clips_of_a_step / config.training.batch_size / workers
+    valid = plan.epochs * space.clips.get(config.training.val_split, 0) / config.training.batch_size / 3 / workers
+    hours = (passes + valid) * step.seconds / 3600
+    numbers: list[object] = [f"{step.seconds:.2g}", f"{step.gib:.2g}", f"{hours:.2g}"]
+    cells: list[object] = [said, config.training.batch_size, steps, f"{plan.gmacs:.3g}", steps * config.clips_of_a_step]
+    return [*cells, *(numbers if not step.failed else ["", "", ""]), step.failed], hours
+
+
+def tried(config: Config, classes: int) -> Step:
+    """Make a training step of every network of a config in a process of its own, and add them up."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_steps, args=(config, classes, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(LONGEST_S):
+            return Step(0.0, 0.0, f"a step takes more than {LONGEST_S:g} s here")
+        return Step(*receiver.recv())
+    except EOFError:
+        process.join()
+        return Step(0.0, 0.0, f"does not fit: its process was ended (exit code {process.exitcode}), as without memory")
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _steps(config: Config, classes: int, sender: Connection) -> None:
+    from pipeline.training.rank import most_memory_gib
+
+    device = torch.device("cuda" if torch.cuda.is_available() and config.resources.gpu != "no" else "cpu")
+    cpus = config.resources.worker_cpus
+    torch.set_num_threads(1 if isinstance(cpus, str) else max(1, round(cpus)))
+    seconds = 0.0
+    try:
+        for name, streams in network_inputs(config.model).items():
+            network = build_network(config.model, name, max(2, classes)).to(device).train()
+            inputs = [
+                torch.randn(config.training.batch_size, *size, device=device)
+                for size in clip_sizes(config.clips, streams)
+            ]
+            labels = torch.zeros(config.training.batch_size, dtype=torch.long, device=device)
+            for _ in range(2):  # the first one also plans its kernels
+                begun = time.monotonic()
+                cross_entropy(network(*inputs), labels).backward()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                last = time.monotonic() - begun
+            seconds += last
+    except (RuntimeError, ValueError, MemoryError) as error:
+        sender.send((0.0, 0.0, f"does not fit: {' '.join(str(error).split())[:200]}"))
+        return
+    sender.send((seconds, most_memory_gib(device), ""))

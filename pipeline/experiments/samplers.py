@@ -1,0 +1,92 @@
+"""Optuna's samplers, which choose the next point of a sweep from the validation accuracy of the earlier ones."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import ConfigError
+from pipeline.experiments.space import Point, Range, Space, described, text
+from pipeline.experiments.trial import Outcome, Trial
+from pipeline.storage import exists, read_json, write_json
+
+
+class OptunaSampler:
+    """The points of a sweep, one after the other; points that an earlier start has chosen come first.
+
+    Args:
+        space: the space of the sweep.
+        file: path of the list of the points chosen so far.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+    """
+
+    def __init__(self, space: Space, file: str) -> None:
+        try:
+            import optuna
+        except ImportError:
+            raise ConfigError(f"sampler: {space.sweep.sampler} needs Optuna; pip install optuna") from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        samplers: dict[str, Any] = {
+            "tpe": optuna.samplers.TPESampler,
+            "gp": optuna.samplers.GPSampler,
+        }
+        sampler = samplers[space.sweep.sampler](seed=space.sweep.base.seed)
+        self.space, self.file, self._states = space, file, optuna.trial.TrialState
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._axes = {name: _distribution(optuna.distributions, axis) for name, axis in space.axes.items()}
+        self._chosen: list[Point] = read_json(file) if exists(file) else []
+        self._asked = 0
+        self._open: dict[str, Any] = {}  # Optuna's trial of each point
+        self._values: dict[str, list[float | None]] = {}
+
+    def ask(self) -> list[Trial] | None:
+        """Return the trials of the next point; None if there are no more."""
+        if self._asked == self.space.sweep.points:
+            return None
+        if self._asked < len(self._chosen):
+            self._study.enqueue_trial(
+                {name: _typed(self.space.axes[name], value) for name, value in self._chosen[self._asked].items()}
+            )
+        asked = self._study.ask(self._axes)
+        if self._asked < len(self._chosen):
+            point = self._chosen[self._asked]
+        else:
+            point = {name: _text(asked.params[name]) for name in self.space.axes}
+            self._chosen.append(point)
+            write_json(self.file, self._chosen)
+        self._asked += 1
+        self._open.setdefault(described(point, over=()), asked)
+        return self.space.trials([point])
+
+    def tell(self, trial: Trial, outcome: Outcome | None) -> None:
+        """Take note of an outcome; when a point has all of them, Optuna learns their mean."""
+        point = described(trial.training.axes, over=self.space.sweep.over)
+        values = self._values.setdefault(point, [])
+        values.append(None if outcome is None else outcome.validated)
+        if len(values) < len(self.space.repeats):
+            return
+        known = [value for value in values if value is not None]
+        asked = self._open.pop(point, None)
+        if asked is not None and known:
+            self._study.tell(asked, float(np.mean(known)))
+        elif asked is not None:
+            self._study.tell(asked, state=self._states.FAIL)
+
+
+def _distribution(distributions: Any, axis: tuple[str, ...] | Range) -> Any:
+    if not isinstance(axis, Range):
+        return distributions.CategoricalDistribution(axis)
+    if axis.kind == "randint":
+        return distributions.IntDistribution(int(axis.low), int(axis.high))
+    return distributions.FloatDistribution(axis.low, axis.high, log=axis.kind == "loguniform")
+
+
+def _typed(axis: tuple[str, ...] | Range, value: str) -> Any:
+    if not isinstance(axis, Range):
+        return value
+    return int(value) if axis.kind == "randint" else float(value)
+
+
+def _text(value: Any) -> str:
+    return text(value) if isinstance(value, float) else str(value)

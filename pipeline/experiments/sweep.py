@@ -1,0 +1,245 @@
+"""A sweep: an experiment whose trials are points of a search space, on shard sets that exist already.
+
+STORAGE/experiments/NAME/
+results.csv, trials.csv, results.md   the points, best in validation first; single trials; both as a report
+axis_*.png, cost.png                  accuracy over each axis, and over what it cost
+winner.yaml                           the config of the best trial, which can be trained on its own
+points.json                           what a sampler of Optuna has chosen so far
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from pipeline.cluster import machines
+from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
+from pipeline.evaluation.protocols import protocol_of
+from pipeline.experiments.asha import asha, remember
+from pipeline.experiments.charts import axis_figure, cost_figure
+from pipeline.experiments.queue import Queue, Write
+from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
+from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
+from pipeline.experiments.samplers import OptunaSampler
+from pipeline.experiments.space import OF_THE_DATA, Space, pinned, read_axes
+from pipeline.experiments.trial import ELSEWHERE, Outcome, Trial
+from pipeline.masking import masked
+from pipeline.runs.pretrain import check
+from pipeline.shards import read_manifest
+from pipeline.storage import write_atomically
+from pipeline.table import csv_text
+from pipeline.tracking.decoration import may_fail
+from pipeline.tracking.notes import pipes, set_note
+from pipeline.tracking.runs import Run
+from pipeline.workers import fitted
+
+ADAPTIVE = ("tpe", "gp")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The result of a sweep.
+
+    Attributes:
+        name: its name.
+        folder: the folder with its tables and figures.
+        run: the parent MLflow run.
+        space: its space.
+        rows: its points, the best in validation first.
+        failed: the reason of each failure, by the name of the trial.
+        digest: digest of the base's shard set.
+    """
+
+    name: str
+    folder: str
+    run: Run
+    space: Space
+    rows: list[Row]
+    failed: dict[str, str]
+    digest: str
+
+    @property
+    def axes(self) -> list[str]:
+        """The axes of the points."""
+        return list(self.space.axes)
+
+
+def space_of(sweep: SweepConfig) -> Space:
+    """Return the space of a resolved sweep on the connected cluster, or on this machine if there is none.
+
+    Raises:
+        ConfigError: an axis is wrong, or the base does not fit the cluster.
+        ShardError: the shard set is incomplete; a sweep does not ingest clips.
+    """
+    manifest = read_manifest(sweep.base.ingest.shards)
+    base = fitted(sweep.base, machines(), sweep.concurrent, "base.")
+    clips = {split: counts["present"] for split, counts in manifest["splits"].items()}
+    sweep = replace(sweep, base=pinned(sweep.base, base.clips_of_a_step))
+    read_axes(sweep)
+    return Space(sweep, clips, len(manifest["labels"]))
+
+
+def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
+    """Run the trials of a resolved sweep that have no outcome yet, test the best, and write tables and figures.
+
+    Raises:
+        ConfigError: a trial could not succeed; nothing has been started.
+        ShardError: a shard set is incomplete.
+        ExperimentError: no trial succeeded, or one failed and `fail_if_any` is set.
+    """
+    space = space_of(sweep)
+    trials = [] if sweep.sampler in ADAPTIVE else space.trials(space.points())
+    check_trials(trials or space.trials(space.corners()))
+    base, manifests = sweep.base, _manifests(space)
+    digest = str(manifests[base.ingest.shards]["digest"])
+    name = base.name or _named(space, digest)
+    folder = folder_of(base.storage, name)
+    tags = {"dataset_digest": digest, "model": base.model.name, "sampler": sweep.sampler}
+    with experiment_run(base.storage, base.tracking.uri, base.tracking.experiment, name, tags) as run:
+        _describe(run, space, manifests[base.ingest.shards], len(trials))
+        sampler = OptunaSampler(space, f"{folder}/points.json") if sweep.sampler in ADAPTIVE else None
+        queue = Queue(name, base.storage, manifests, trials, False, sampler, write)
+        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), test=False)
+        scheduler = asha(sweep) if sweep.scheduler == "asha" else None
+        if scheduler is not None:
+            remember(scheduler, queue.outcomes.values())
+        run_trials(queue, run, settings, scheduler, space)
+        failed, outcomes = dict(queue.failed), dict(queue.outcomes)
+        rows = rows_of(queue.trials, outcomes, sweep.over)
+        if chosen := _to_test(sweep, rows):
+            tests = Queue(f"{name} test", base.storage, manifests, chosen, True, None, write)
+            run_trials(tests, run, replace(settings, test=True))
+            outcomes |= tests.outcomes
+            failed |= {f"{trial} (test)": reason for trial, reason in tests.failed.items()}
+            rows = rows_of(queue.trials, outcomes, sweep.over)
+        result = Swept(name, folder, run, space, rows, failed, digest)
+        _write(result, queue.trials, outcomes)
+        _log(result)
+        if not outcomes:
+            raise ExperimentError(f"{name}: all {len(failed)} trials failed; the first: {_first(failed)}")
+        if failed and sweep.fail_if_any:
+            raise ExperimentError(f"{name}: {len(failed)} trials failed; the first: {_first(failed)}")
+    return result
+
+
+def check_trials(trials: Sequence[Trial]) -> None:
+    """Check the config of every trial before any starts; trials of the same network and windows are checked once.
+
+    Raises:
+        ConfigError: a trial could not succeed; the message names its point.
+    """
+    seen, wrong = set[str](), list[str]()
+    for trial in trials:
+        config = trial.training.config
+        values = to_dict(config)
+        facts = json.dumps([values[part] for part in ("model", "clips", "evaluation", "training", "ingest")])
+        if facts in seen:
+            continue
+        seen.add(facts)
+        try:
+            check(config, set(read_manifest(config.ingest.shards)["splits"]))
+        except ConfigError as error:
+            wrong.append(f"{trial.training.name}: {error}")
+    if wrong:
+        more = f"; so {len(wrong) - 1} others, --plan lists them" if len(wrong) > 1 else ""
+        raise ConfigError(f"{wrong[0]}{more}; nothing was started")
+
+
+def _manifests(space: Space) -> dict[str, dict[str, Any]]:
+    paths = {space.sweep.base.ingest.shards, *filter(None, space.sweep.axes.get(OF_THE_DATA, "").split(","))}
+    return {path: read_manifest(path) for path in sorted(paths)}
+
+
+def _named(space: Space, digest: str) -> str:
+    """Return a name that follows from all that decides the results, so that the same command continues."""
+    values = to_dict(space.sweep)
+    for field in ("concurrent", "test", "fail_if_any"):
+        del values[field]
+    values["base"] = {name: value for name, value in values["base"].items() if name not in ELSEWHERE}
+    text = json.dumps([values, digest], sort_keys=True)
+    return f"sweep-{space.sweep.base.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
+    """Return the trials to test: those of the best point, or of all points that were trained to the end."""
+    whole = [row for row in rows if row.whole]
+    if sweep.test == "none" or not whole:
+        return []
+    chosen = whole if sweep.test == "all" else whole[:1]
+    done = {outcome.name for row in whole for outcome in row.outcomes}
+    digests = {trial.training.data: outcome.digest for row in whole for trial in row.trials for outcome in row.outcomes}
+    return [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
+
+
+def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:
+    sweep, base = space.sweep, space.sweep.base
+    set_note(run, [f"{_about(space)}: {trials or sweep.points} trials. Each is a run below this one.", *_facts(space)])
+    run.log_config(to_dict(sweep))
+    contexts = {base.training.val_split: "validation", base.training.train_split: "training"}
+    run.log_shards(base.ingest.shards, manifest, contexts)
+
+
+def _about(space: Space) -> str:
+    axes = ", ".join(f"`{name}` {values}" for name, values in space.sweep.axes.items())
+    return f"**{space.sweep.base.model.name}** over {axes or 'nothing'}"
+
+
+def _facts(space: Space) -> list[str]:
+    sweep, base = space.sweep, space.sweep.base
+    protocol = protocol_of(base.evaluation, base.model).name
+    sampler = "every combination" if sweep.sampler == "grid" else f"{sweep.points} points drawn by {sweep.sampler}"
+    return [
+        f"Data: `{masked(base.ingest.shards)}`, digest `{read_manifest(base.ingest.shards)['digest']}`.",
+        f"Accuracies are means over {', '.join(sweep.over)} ± their standard deviation; validation is on "
+        f"`{base.training.val_split}`, the test ({sweep.test}) on `{base.evaluation.split}` under the protocol "
+        f"`{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
+        f"Steps of {base.clips_of_a_step} clips.",
+    ]
+
+
+def _write(result: Swept, trials: Sequence[Trial], outcomes: dict[tuple[str, int], Outcome]) -> None:
+    title = f"{result.space.sweep.base.model.name}: {result.name}"
+    texts = {
+        "results.csv": csv_text(csv_rows(result.rows, result.axes)),
+        "trials.csv": csv_text(trial_rows(trials, outcomes, result.failed)),
+        "results.md": markdown(title, _facts(result.space), result.rows, result.axes, result.failed),
+    }
+    whole = [row for row in result.rows if row.whole]
+    if whole:
+        config = replace(whole[0].trials[0].training.config, name="", tracking=result.space.sweep.base.tracking)
+        texts["winner.yaml"] = yaml_text(masked(to_dict(config)))
+    for name, content in texts.items():
+        write_atomically(f"{result.folder}/{name}", partial(_put, content))
+        result.run.log_text(name, content)
+    for axis in result.axes:
+        name = f"axis_{axis.replace('.', '_')}.png"
+        with may_fail(result.run, name):
+            figure = axis_figure(result.rows, axis, title)
+            figure.savefig(f"{result.folder}/{name}", dpi=110, bbox_inches="tight")
+            result.run.log_figure(name, figure)
+    with may_fail(result.run, "cost.png"):
+        figure = cost_figure(result.rows, title)
+        figure.savefig(f"{result.folder}/cost.png", dpi=110, bbox_inches="tight")
+        result.run.log_figure("cost.png", figure)
+
+
+def _log(result: Swept) -> None:
+    table = [[str(cell) for cell in row] for row in shown_rows(result.rows, result.axes)]
+    set_note(result.run, [f"{_about(result.space)}, best in validation first.", pipes(table), *_facts(result.space)])
+    metrics = {"trials": float(sum(len(row.trials) for row in result.rows)), "failed": float(len(result.failed))}
+    if result.rows and result.rows[0].outcomes:
+        metrics["best/val_top1"] = sum(result.rows[0].validated()) / len(result.rows[0].outcomes)
+    if result.rows and result.rows[0].tested():
+        metrics["best/test_top1"] = sum(result.rows[0].tested()) / len(result.rows[0].tested())
+    result.run.log_metrics(metrics, step=0)
+
+
+def _put(content: str, file: Any) -> None:
+    file.write(content.encode())
+
+
+def _first(failed: dict[str, str]) -> str:
+    trial, reason = next(iter(failed.items()))
+    return f"{trial}: {reason}"

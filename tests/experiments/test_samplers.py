@@ -1,0 +1,56 @@
+"""Optuna's samplers choose points, remember them over a restart, and learn the mean of their repeats."""
+
+import pytest
+
+from pipeline.config import Config, SweepConfig
+from pipeline.experiments.samplers import OptunaSampler
+from pipeline.experiments.space import Space, pinned
+from pipeline.experiments.trial import Outcome
+
+pytest.importorskip("optuna")
+
+
+def sampler(tiny: Config, file: str, kind: str = "tpe") -> OptunaSampler:
+    axes = {"optimiser.lr": "loguniform(1e-4,1e-1)", "clips.frames": "2,4", "seed": "0,1"}
+    sweep = SweepConfig(base=pinned(tiny, 8), axes=axes, sampler=kind, points=12)
+    return OptunaSampler(Space(sweep, {"train": 16, "val": 101}, 8), file)
+
+
+def outcome(trial, name: str = "r") -> Outcome:
+    """Accuracy that grows with the learning rate."""
+    value = trial.training.config.optimiser.lr * 10
+    return Outcome(name, {}, 0, "d", {}, 8, {}, 1.0, {"flow": {"val/top1": value}})
+
+
+def test_it_draws_each_point_with_every_repeat_and_moves_to_where_it_is_good(tiny, tmp_path):
+    asked = sampler(tiny, f"{tmp_path}/points.json")
+    rates = []
+    while (trials := asked.ask()) is not None:
+        assert [trial.seed for trial in trials] == [0, 1]
+        assert len({trial.training.name for trial in trials}) == 1
+        rates.append(trials[0].training.config.optimiser.lr)
+        for trial in trials:
+            asked.tell(trial, outcome(trial))
+    assert len(rates) == 12
+    assert all(1e-4 <= rate <= 1e-1 for rate in rates)
+    assert asked._study.best_value == pytest.approx(max(rates) * 10, rel=1e-3)
+
+
+def test_an_interrupted_search_begins_with_the_points_that_it_had(tiny, tmp_path):
+    file = f"{tmp_path}/points.json"
+    first = sampler(tiny, file)
+    before = [str(trial) for _ in range(3) for trial in first.ask()]
+    again = sampler(tiny, file)
+    assert [str(trial) for _ in range(3) for trial in again.ask()] == before
+    assert again.ask() is not None
+
+
+def test_a_point_that_failed_is_no_number(tiny, tmp_path):
+    asked = sampler(tiny, f"{tmp_path}/points.json")
+    for trial in asked.ask():
+        asked.tell(trial, None)
+    assert [trial.state.name for trial in asked._study.trials] == ["FAIL"]
+
+
+def test_the_other_sampler_draws_too(tiny, tmp_path):
+    assert len(sampler(tiny, f"{tmp_path}/points.json", "gp").ask()) == 2
