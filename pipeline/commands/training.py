@@ -33,7 +33,7 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
             print(next_steps(command(verb, *words)))
             return
         config = prepared(config, given(words), check)
-        if wants_three(config):
+        if wants_three(config.catalog):
             splits = train_splits(config)
             run, text = splits.run, three_splits(config, splits)
         else:

@@ -132,7 +132,7 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True, pl
     good = rows.filter(pc.field("error_class").is_null())
     parts, usable = rows["split"].unique().to_pylist(), Counter(good["split"].to_pylist())
     clips = {split: sum(usable[part] for part in parts_of(split, parts)) for split in splits_of(parts)}
-    if not wants_three(config):
+    if not wants_three(config.catalog):
         config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
     for one in trainings(config):
         check_splits(one.training, one.evaluation, set(clips))

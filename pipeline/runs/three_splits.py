@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from pipeline.config import Config, ConfigError, to_dict
+from pipeline.config import CatalogConfig, Config, ConfigError, to_dict
 from pipeline.evaluation.scores import Accuracy
 from pipeline.interruptions import Interrupted
 from pipeline.networks import network_inputs
@@ -59,14 +59,14 @@ class SplitsDone:
         return fmean(getattr(one.accuracy[network], measure) for one in self.splits.values())
 
 
-def wants_three(config: Config) -> bool:
-    """Return whether a config asks for all three splits."""
-    return config.catalog.split_number == "all"
+def wants_three(catalog: CatalogConfig) -> bool:
+    """Return whether a catalog is asked for all three splits."""
+    return catalog.split_number == "all"
 
 
 def trainings(config: Config) -> list[Config]:
     """Return the config of each training that a config asks for: itself, or one for each of three splits."""
-    return [_of_split(config, number) for number in NUMBERS] if wants_three(config) else [config]
+    return [_of_split(config, number) for number in NUMBERS] if wants_three(config.catalog) else [config]
 
 
 def train_splits(config: Config) -> SplitsDone:
