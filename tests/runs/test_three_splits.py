@@ -96,3 +96,6 @@ def test_three_splits_go_on_where_they_stopped_and_end_in_their_mean(shards: Con
     with pytest.raises(SystemExit):
         finetune.main(words)  # its name is taken
     assert "--name three: taken; --resume three continues it" in capsys.readouterr().err
+
+    finetune.main([*words, "--name", "again", "--ingest.shards", f"{tmp_path}/shards/ucf101", "--plan"])
+    assert "3 such trainings, one for each split" in capsys.readouterr().out  # the set alone has all three
