@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD as PASSWORD
+from mlflow.environment_variables import MLFLOW_TRACKING_USERNAME as USER
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine
@@ -24,6 +26,11 @@ class OutageError(RuntimeError):
     """MLflow is unreachable for longer than its client waits; the message is one line for the user."""
 
 
+class Refusal(str):
+    """The reason of a server that answers, and refuses this user or this address; one line for the user."""
+
+
+UNAUTHORIZED, FORBIDDEN = 401, 403
 SQLITE = b"SQLite format 3\0"  # the first bytes of every database file
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # default port of each
 DATABASE_WAIT_S = 10
@@ -49,7 +56,10 @@ def check_reachable(uri: str) -> None:
     if is_masked(uri):
         raise ConfigError(f"tracking.uri: {uri} was stored without its password; give --tracking.uri again")
     check_usable(uri)
-    if reason := unreachable(uri):
+    reason = unreachable(uri)
+    if isinstance(reason, Refusal):
+        raise ConfigError(f"tracking.uri: {reason}")
+    if reason:
         raise ConfigError(
             f"tracking.uri: no MLflow at {masked(uri)} ({reason}); start it, give another URI, or leave it empty for a "
             "file in STORAGE"
@@ -128,6 +138,8 @@ def check_registry(uri: str) -> None:
     try:
         MlflowClient(uri, uri).search_registered_models(max_results=1)
     except Exception as error:  # from MLflow, from the database driver, or because the driver is missing
+        if refused := _refusal(uri, error):
+            raise ConfigError(refused) from None
         raise ConfigError(f"no MLflow at {masked(uri)} ({_reason(error)}); {hint}") from None
 
 
@@ -142,11 +154,22 @@ def unreachable(uri: str) -> str | None:
     try:
         MlflowClient(uri).search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
-        return _reason(error)
+        return _refusal(uri, error) or _reason(error)
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+    return None
+
+
+def _refusal(uri: str, error: Exception) -> Refusal | None:
+    """Say that a server refuses a request, and what to do; None if the error means something else."""
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else None
+    if status == UNAUTHORIZED:
+        given = "this user and password" if USER.get() or "@" in uri else "a request without user and password"
+        return Refusal(f"MLflow at {masked(uri)} refuses {given}; set {USER.name} and {PASSWORD.name}")
+    if status == FORBIDDEN:
+        return Refusal(f"MLflow at {masked(uri)} forbids it ({_reason(error)}); ask for access, or use its own address")
     return None
 
 

@@ -188,6 +188,6 @@ def test_secrets_are_asked_for_and_not_in_the_repository() -> None:
 def test_the_server_is_the_locked_mlflow() -> None:
     version = locked("mlflow")
     assert locked("mlflow", INFRA / "mlflow" / "requirements.lock") == version
-    assert f"mlflow=={version}\n" in (INFRA / "mlflow" / "requirements.in").read_text()
+    assert f"mlflow[auth]=={version}\n" in (INFRA / "mlflow" / "requirements.in").read_text()
     assert services()["mlflow"]["image"].endswith(f":{version}")
     assert deployment()["image"].endswith(f":{version}")

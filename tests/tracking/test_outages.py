@@ -10,10 +10,11 @@ import pytest
 from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
 from ray.train import UserCallback
 from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
 
 from pipeline.command_line import override
 from pipeline.config import ConfigError
-from pipeline.tracking.outages import OutageError, check_reachable, tolerated, unreachable
+from pipeline.tracking.outages import OutageError, check_reachable, check_registry, tolerated, unreachable
 from pipeline.tracking.runs import tracked_run
 from pipeline.training.metric_points import Point, Sender
 from pipeline.training.trainer import train_stream
@@ -88,6 +89,43 @@ def test_a_server_that_is_not_there_is_one_line_before_anything_is_computed():
     line = r"tracking\.uri: no MLflow at http://127\.0\.0\.1:9 \(.*Connection refused\); start it, give another URI"
     with pytest.raises(ConfigError, match=line):
         check_reachable("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "line"),
+    [
+        ({}, 401, r"refuses a request without user and password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PAS"),
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "WRONG"}, 401, "refuses this user and passwor"),
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "right"}, 0, ""),
+        ({}, 403, r"forbids it .*; ask for access, or use its own address"),
+    ],
+)
+def test_a_refusal_is_told_from_a_server_that_is_not_there(server, monkeypatch, given, status, line):
+    """MLflow behind a proxy that asks for a password; a login of MLflow's own answers in the same way."""
+    from mlflow.server import app
+
+    def guarded(environ, respond):
+        user = Request(environ).authorization
+        if status == 403 or user is None or (user.username, user.password) != ("me", "right"):
+            return Response("no", status)(environ, respond)
+        return app(environ, respond)
+
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    served = make_server("127.0.0.1", 0, guarded, threaded=True)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    uri = f"http://127.0.0.1:{served.server_port}"
+    try:
+        for check in (check_reachable, check_registry):
+            if status:
+                with pytest.raises(ConfigError, match=line) as refused:
+                    check(uri)
+                assert "no MLflow" not in str(refused.value)
+                assert "WRONG" not in str(refused.value)
+            else:
+                check(uri)
+    finally:
+        served.shutdown()
 
 
 def test_what_an_outage_has_missed_is_sent_once(gate, monkeypatch, capfd):
