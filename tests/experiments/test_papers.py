@@ -13,6 +13,7 @@ from pipeline.experiments.reproduction import run_study, trials_of
 from pipeline.experiments.settings import DATA, StudyConfig
 from pipeline.experiments.trial import Outcome
 from pipeline.networks import network_inputs
+from pipeline.shards.manifest import MANIFEST
 from pipeline.training.input_check import check_input
 
 STUDY = StudyConfig(storage="/nowhere", seeds=(0, 1))
@@ -54,12 +55,12 @@ def test_tables_share_the_trainings_that_are_the_same():
 @pytest.fixture
 def sets(few, tmp_path) -> tuple[str, str, str]:
     """Three shard sets that say that their clips are 256 pixels high; nothing is trained on them."""
-    manifest = json.loads(Path(few.ingest.shards, "manifest.json").read_text())
+    manifest = json.loads(Path(few.ingest.shards, MANIFEST).read_text())
     manifest["plan"]["settings"]["short_side"] = 256
     for name in ("one", "two", "source"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / MANIFEST).write_text(json.dumps(manifest))
     return str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "source")
 
 
