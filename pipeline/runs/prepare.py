@@ -114,6 +114,8 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True, pl
         ConfigError: the clips have no use for a training: a split does not exist, clips have no labels although the
             training uses them, or there is one class only.
     """
+    if wants_three(config.catalog) and not labelled:
+        raise ConfigError("catalog.split_number: all is for trainings on labels; give 1, 2 or 3")
     model, notes = chosen_start(config.model, config.storage)
     config, catalog = replace(config, model=with_published(model)), None
     if config.clips.frames == 1:

@@ -167,3 +167,9 @@ def test_the_tested_split_is_the_test_where_there_is_one(capsys):
     assert evaluated_on(auto, "val", {"train", "val"}).split == "val"
     assert "there is no split test: the accuracy will be that on val" in capsys.readouterr().out
     assert evaluated_on(PRETRAIN["i3d_kinetics"]().evaluation, "val", {"train", "val", "test"}).split == "val"
+
+
+def test_three_splits_are_refused_before_a_training_without_labels_begins():
+    config = override(Config(), {"catalog.dataset": "ucf101", "catalog.split_number": "all"})
+    with pytest.raises(ConfigError, match=r"catalog\.split_number: all is for trainings on labels; give 1, 2 or 3"):
+        find_clips(config, [], labelled=False)
