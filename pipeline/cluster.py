@@ -14,6 +14,7 @@ from ray._private.authentication import authentication_token_setup
 
 from pipeline import console, interruptions
 from pipeline.config import Config, ConfigError, ResourcesConfig
+from pipeline.sqlite import file_of
 from pipeline.workers import Machines, fitted, uses_gpu
 
 ADDRESS = "RAY_ADDRESS"
@@ -47,12 +48,24 @@ def connect(config: Config, need_training: bool = True, trials: int = 1, section
         raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {sum(there.cpus):g}")
     if not need_training:
         return config
+    if note := shared_database(config.tracking.uri, len(there.cpus)):
+        console.say(note)
     config = fitted(config, there, trials, section)
     if resources.gpu == "yes" and there.gpus < config.resources.least_workers:
         raise ConfigError(
             f"resources.gpu: {config.resources.least_workers} workers need a GPU each, the cluster has {there.gpus}"
         )
     return config
+
+
+def shared_database(uri: str, nodes: int) -> str | None:
+    """Return a warning if several nodes write their runs to one SQLite file; None if they do not."""
+    if nodes < 2 or (file := file_of(uri)) is None:
+        return None
+    return (
+        f"warning: {nodes} nodes write their runs to the SQLite file {file}; network disks lock such files badly, so "
+        "runs may be lost: start an MLflow server (infra/README.md) and give --tracking.uri http://HOST:5000"
+    )
 
 
 def definite(config: Config) -> Config:

@@ -62,7 +62,7 @@ TOP = {
     "submission": {"command_line", "config"},
     "next_command": {"masking", "submission"},
     "workers": {"config"},
-    "cluster": {"config", "console", "interruptions", "workers"},
+    "cluster": {"config", "console", "interruptions", "sqlite", "workers"},
     "spread": {"cluster"},
     "networks": {"clips", "config", "models"},
 }
