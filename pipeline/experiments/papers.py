@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.command_line import override
-from pipeline.config import ClipsConfig, Config, ConfigError, ModelConfig, Stream, nearest
+from pipeline.config import Config, ConfigError, ModelConfig, nearest
 from pipeline.experiments.claims import Trainings
 from pipeline.experiments.settings import StudyConfig, training_config
 from pipeline.experiments.trial import INFLATE, Outcome, Training
 from pipeline.ingest.stored import with_stored
+from pipeline.networks import network_inputs
 from pipeline.recipes import PRETRAIN, TRANSFER
 from pipeline.shards import read_manifest
 
@@ -131,7 +132,7 @@ class Networks:
         found = []
         for one in self.on(recipe, *streams, **rate):
             model = replace(one.config.model, fine_tune=mode, inflate="")  # type: ignore[arg-type]
-            starts = dict.fromkeys(_networks(one.config.clips, one.config.model.streams), begin)
+            starts = dict.fromkeys(network_inputs(one.config.model), begin)
             name = f"{one.name}-{'taught' if taught else mode}"
             found.append(replace(one, name=name, config=replace(one.config, model=model), starts=starts))
         return tuple(found)
@@ -161,10 +162,6 @@ class Networks:
 
 
 VARIED = ("clips__frames", "clips__crop", "clips__stride")
-
-
-def _networks(clips: ClipsConfig, streams: tuple[Stream, ...]) -> tuple[str, ...]:
-    return ("two_stream",) if clips.rgb_every > 1 and len(streams) > 1 else streams
 
 
 def _small(
