@@ -32,6 +32,7 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
     sets.add_argument("--windows", type=int, default=256, help="windows of a turn, from all clips in turn")
     sets.add_argument("--frames", type=int, default=16, help="of a window")
     sets.add_argument("--crop", type=int, default=112, help="side of a window in pixels")
+    sets.add_argument("--batch", type=int, default=16, help="windows that a task decodes (%(default)s)")
     features.add_argument("--seconds", type=float, default=2.6, help="length of a video of a turn (%(default)s)")
     features.add_argument("--streams", default="rgb,flow", help="rgb, flow or both (%(default)s)")
     features.add_argument("--network", default="i3d", help="the network (%(default)s)")

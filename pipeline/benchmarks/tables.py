@@ -58,7 +58,7 @@ def of_sets(given: Namespace) -> Tables:
     """Measure windows of RGB on all cores from shard sets that are there; Ray must be running."""
     clips = ClipsConfig(frames=given.frames, crop=given.crop)
     note = "windows a second of all cores; ratio: to the first set"
-    yield all_cores.places(given.sets, given.split, clips, given.windows, 8, given.repeats), note
+    yield all_cores.places(given.sets, given.split, clips, given.windows, given.batch, given.repeats), note
 
 
 def of_train(given: Namespace) -> Tables:

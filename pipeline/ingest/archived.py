@@ -30,6 +30,15 @@ from pipeline.ingest.staging import STAGING, folder_of, read_mark
 from pipeline.ingest.videos import Video, clips_of, failed, make_unpack
 from pipeline.storage import make_folder, write_json
 
+CLIP_BYTES = 512 << 10
+"""Bytes of a usual clip in an archive."""
+
+LEAST, MOST = 8, 64
+"""Number of usual clips in a block of unpacked videos; each block costs the driver some 20 ms."""
+
+ROWS = 32
+"""Blocks for each task that runs at the same time, so that no task is much slower than others."""
+
 FAILURE = ("source", "error_class", "error_message")
 
 
@@ -129,7 +138,8 @@ def _candidates(pipeline: Pipeline, archives: list[str], wanted: pa.Table) -> Ge
             reporter.flush()
 
     listed: list[Video] = [{"source": archive, "number": number} for number, archive in enumerate(archives)]
-    unpacked = dataset(listed).flat_map(unpack, num_cpus=0, compute=_readers())
+    together = min(max(LEAST, len(wanted) // (ROWS * pipeline.slots)), MOST)
+    unpacked = dataset(listed, together * CLIP_BYTES).flat_map(unpack, num_cpus=0, compute=_readers())
     for row in unpacked.flat_map(ingest_clips, num_cpus=pipeline.config.resources.ingest_cpus).iter_rows():
         check(row["stopped"])
         yield row

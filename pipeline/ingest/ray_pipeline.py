@@ -32,9 +32,6 @@ from pipeline.ingest.videos import make_fetch
 from pipeline.ingest.watch import Watch, watched
 
 NO_PROGRESS_TIMEOUT_S = 24 * 3600  # Ray's 1800 s would end a run with slow flow, or one that pauses for YouTube
-CONTENT_BYTES = 4 << 20
-"""Target bytes of a block of unpacked videos: some eight clips, so that no decoding task is much slower than others."""
-
 JOINED = 1024
 """Largest number of staged clips that one task joins to shards."""
 
@@ -166,13 +163,18 @@ class Pipeline:
                 pass
 
 
-def dataset(rows: list[Row]) -> ray.data.Dataset:
-    """Return rows as a dataset, each in a block of its own, so that a task has one row."""
+def dataset(rows: list[Row], block_bytes: int | None = None) -> ray.data.Dataset:
+    """Return rows as a dataset, each in a block of its own, so that a task has one row.
+
+    Args:
+        rows: the rows.
+        block_bytes: target bytes of the blocks that are made of them; None for Ray's own choice.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # `Progress` prints lines that suit a job log
     context.print_on_execution_start = False
     context.execution_options.verbose_progress = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
-    context.target_max_block_size = CONTENT_BYTES
+    context.target_max_block_size = block_bytes or ray.data.context.DEFAULT_TARGET_MAX_BLOCK_SIZE
     # from_items makes its blocks in this process; from_arrow and range would start a task with a whole CPU for each.
     return ray.data.from_items(rows, override_num_blocks=len(rows))

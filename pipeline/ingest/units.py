@@ -89,10 +89,11 @@ def bundles(units: Iterable[Unit], most: int) -> list[Row]:
 
 def of_clips(layout: Layout, wanted: NDArray[np.bool_]) -> list[Unit]:
     """Return units of the wanted clips, one for each shard that has some."""
-    numbers, shards = np.flatnonzero(wanted), layout.shard_numbers()[wanted]
+    shards, starts = np.unique(layout.shard_numbers()[wanted], return_index=True)  # clips lie in the order of shards
+    numbers = np.split(np.flatnonzero(wanted), starts[1:])
     return [
-        Unit(layout.names[shard], layout.clips.take(pa.array(numbers[shards == shard])), False, False)
-        for shard in np.unique(shards)
+        Unit(layout.names[shard], layout.clips.take(pa.array(here)), False, False)
+        for shard, here in zip(shards, numbers, strict=True)
     ]
 
 
