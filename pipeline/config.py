@@ -90,8 +90,8 @@ class CatalogConfig:
     """folder: a CSV or TSV with columns file and group; clips of one group show one source and stay on one side of the
     split; empty for none."""
     fold: str = ""
-    """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; empty
-    for none."""
+    """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; all:
+    ingest the clips once, and train and test on each fold in turn; empty for none."""
     split_seed: NonNegativeInt = 0
     """folder, webdataset: seed of the random split, which is drawn if there are clips of train alone."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -116,6 +116,11 @@ class CatalogConfig:
             raise ConfigError(f"split_number: all is for ucf101 and hmdb51; {self.dataset} has no three splits")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether all splits or folds are wanted, over clips that are ingested once."""
+        return self.split_number == "all" or self.fold.rpartition("=")[2] == "all"
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ points.json                           what a sampler of Optuna has chosen so far
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +24,12 @@ from pipeline.experiments.queue import Queue, Write
 from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.samplers import OptunaSampler
-from pipeline.experiments.space import OF_THE_DATA, Space, pinned, read_axes
+from pipeline.experiments.space import FOLDS, OF_THE_DATA, Space, pinned, read_axes
 from pipeline.experiments.trial import ELSEWHERE, Outcome, Trial
 from pipeline.masking import masked
 from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
+from pipeline.shards.splits import clips_in, splits_of
 from pipeline.storage import write_atomically
 from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
@@ -75,10 +77,9 @@ def space_of(sweep: SweepConfig) -> Space:
     """
     manifest = read_manifest(sweep.base.ingest.shards)
     base = fitted(sweep.base, machines(), sweep.concurrent, "base.")
-    clips = {split: counts["present"] for split, counts in manifest["splits"].items()}
     sweep = replace(sweep, base=pinned(sweep.base, base.clips_of_a_step))
     read_axes(sweep)
-    return Space(sweep, clips, len(manifest["labels"]))
+    return Space(sweep, clips_in(manifest), len(manifest["labels"]))
 
 
 def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
@@ -139,7 +140,7 @@ def check_trials(trials: Sequence[Trial]) -> None:
             continue
         seen.add(facts)
         try:
-            check(config, set(read_manifest(config.ingest.shards)["splits"]))
+            check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
         except ConfigError as error:
             wrong.append(f"{trial.training.name}: {error}")
     if wrong:
@@ -174,11 +175,13 @@ def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
 
 
 def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:
-    sweep, base = space.sweep, space.sweep.base
+    sweep, contexts = space.sweep, dict[str, str]()
     set_note(run, [f"{_about(space)}: {trials or sweep.points} trials. Each is a run below this one.", *_facts(space)])
     run.log_config(to_dict(sweep))
-    contexts = {base.training.val_split: "validation", base.training.train_split: "training"}
-    run.log_shards(base.ingest.shards, manifest, contexts)
+    for point, repeat in itertools.product(space.corners(), space.repeats):
+        used = space.base({**point, **repeat}).training
+        contexts |= {used.val_split: "validation", used.train_split: "training"}
+    run.log_shards(sweep.base.ingest.shards, manifest, contexts)
 
 
 def _about(space: Space) -> str:
@@ -189,12 +192,13 @@ def _about(space: Space) -> str:
 def _facts(space: Space) -> list[str]:
     sweep, base = space.sweep, space.sweep.base
     protocol = protocol_of(base.evaluation, base.model).name
+    folds = " of each fold" if any(name in sweep.axes for name in FOLDS) else ""
     sampler = "every combination" if sweep.sampler == "grid" else f"{sweep.points} points drawn by {sweep.sampler}"
     return [
         f"Data: `{masked(base.ingest.shards)}`, digest `{read_manifest(base.ingest.shards)['digest']}`.",
         f"Accuracies are means over {', '.join(sweep.over)} ± their standard deviation; validation is on "
-        f"`{base.training.val_split}`, the test ({sweep.test}) on `{base.evaluation.split}` under the protocol "
-        f"`{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
+        f"`{base.training.val_split}`{folds}, the test ({sweep.test}) on `{base.evaluation.split}`{folds} under the "
+        f"protocol `{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
         f"Steps of {base.clips_of_a_step} clips.",
     ]
 
