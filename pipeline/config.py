@@ -45,9 +45,9 @@ class ConfigError(ValueError):
 class MotionShapesConfig:
     """The rendered data set of moving shapes; by default, 8 classes that differ in their motion alone."""
 
-    classes: Literal["motions", "other_motions", "patterns"] = "motions"
-    """motions: 8 motions; other_motions: 8 others (diagonals and spirals); patterns: 5 textures of the shapes, whose
-    motion is then random."""
+    classes: Literal["motions", "other_motions", "slow_motions", "patterns"] = "motions"
+    """motions: 8 motions; other_motions: 8 others (diagonals and spirals); slow_motions: the first 8 at a sixth of
+    their speed; patterns: 5 textures of the shapes, whose motion is then random."""
     train: PositiveInt = 50
     """Training clips per class."""
     val: PositiveInt = 10
@@ -644,7 +644,13 @@ class SweepConfig:
     fail_if_any: bool = False
     """End with an error if any trial failed; otherwise only if none succeeded."""
 
+    register: bool = False
+    """Register the network of the best trial as base.tracking.registered_model: the checkpoint that it kept, which is
+    tested again and not trained again."""
+
     def __post_init__(self) -> None:
+        if self.register and not self.base.tracking.registered_model:
+            raise ConfigError("register: base.tracking.registered_model is empty; give the name of the model")
         if self.budget == "gmacs" and self.scheduler == "asha":
             raise ConfigError("budget: gmacs gives trials different steps, which ASHA cannot compare; --scheduler none")
         if self.scheduler == "asha" and len(self.base.model.streams) > 1:

@@ -20,6 +20,7 @@ from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.experiments.asha import asha, remember
 from pipeline.experiments.charts import axis_figure, cost_figure
+from pipeline.experiments.perform import registered
 from pipeline.experiments.queue import Queue, Write
 from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
@@ -52,6 +53,7 @@ class Swept:
         rows: its points, the best in validation first.
         failed: the reason of each failure, by the name of the trial.
         digest: digest of the base's shard set.
+        version: version of the registered model; None if none was asked for, or no trial was trained to the end.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Swept:
     rows: list[Row]
     failed: dict[str, str]
     digest: str
+    version: str | None = None
 
     @property
     def axes(self) -> list[str]:
@@ -118,6 +121,8 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
         result = Swept(name, folder, run, space, rows, failed, digest)
         _write(result, queue.trials, outcomes)
         _log(result)
+        if sweep.register and rows and rows[0].whole:
+            result = replace(result, version=_register(rows[0], queue, base.tracking.registered_model, run))
         if not outcomes:
             raise ExperimentError(f"{name}: all {len(failed)} trials failed; the first: {_first(failed)}")
         if failed and sweep.fail_if_any:
@@ -156,7 +161,7 @@ def _manifests(space: Space) -> dict[str, dict[str, Any]]:
 def _named(space: Space, digest: str) -> str:
     """Return a name that follows from all that decides the results, so that the same command continues."""
     values = to_dict(space.sweep)
-    for field in ("concurrent", "test", "fail_if_any"):
+    for field in ("concurrent", "test", "fail_if_any", "register"):
         del values[field]
     values["base"] = {name: value for name, value in values["base"].items() if name not in ELSEWHERE}
     text = json.dumps([values, digest], sort_keys=True)
@@ -172,6 +177,14 @@ def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
     done = {outcome.name for row in whole for outcome in row.outcomes}
     digests = {trial.training.data: outcome.digest for row in whole for trial in row.trials for outcome in row.outcomes}
     return [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
+
+
+def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:
+    """Register the trial of a row that is best in validation, and return the version."""
+    done = [trial for trial in row.trials if trial.id in queue.outcomes]
+    best = max(done, key=lambda trial: queue.outcomes[trial.id].validated)
+    queue.write(f"{queue.name}: registering {best}")
+    return registered(best, queue.run_name(best), model, run)
 
 
 def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:

@@ -65,7 +65,7 @@ def folder_sweep() -> SweepConfig:
         base=replace(
             base,
             evaluation=replace(base.evaluation, split="test"),
-            tracking=TrackingConfig(experiment="folder-sweep"),
+            tracking=replace(base.tracking, experiment="folder-sweep"),
         ),
         axes={"catalog.fold": "0,1,2,3,4"},
         over=("catalog.fold", "seed"),
