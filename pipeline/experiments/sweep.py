@@ -104,15 +104,17 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     with experiment_run(base.storage, base.tracking.uri, base.tracking.experiment, name, tags) as run:
         _describe(run, space, manifests[base.ingest.shards], len(trials))
         sampler = OptunaSampler(space, f"{folder}/points.json") if sweep.sampler in ADAPTIVE else None
-        queue = Queue(name, base.storage, manifests, trials, False, sampler, write)
-        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), test=False)
+        every = sweep.test == "all"  # each trial is tested by the process that has trained it
+        queue = Queue(name, base.storage, manifests, trials, every, sampler, write)
+        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), every)
         scheduler = asha(sweep) if sweep.scheduler == "asha" else None
         if scheduler is not None:
             remember(scheduler, queue.outcomes.values())
         run_trials(queue, run, settings, scheduler, space)
         failed, outcomes = dict(queue.failed), dict(queue.outcomes)
         rows = rows_of(queue.trials, outcomes, sweep.over)
-        if chosen := _to_test(sweep, rows):
+        if sweep.test == "best" and rows and rows[0].whole:
+            chosen = [trial for trial in rows[0].trials if trial.id in outcomes]
             tests = Queue(f"{name} test", base.storage, manifests, chosen, True, None, write)
             run_trials(tests, run, replace(settings, test=True))
             outcomes |= tests.outcomes
@@ -166,17 +168,6 @@ def _named(space: Space, digest: str) -> str:
     values["base"] = {name: value for name, value in values["base"].items() if name not in ELSEWHERE}
     text = json.dumps([values, digest], sort_keys=True)
     return f"sweep-{space.sweep.base.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
-    """Return the trials to test: those of the best point, or of all points that were trained to the end."""
-    whole = [row for row in rows if row.whole]
-    if sweep.test == "none" or not whole:
-        return []
-    chosen = whole if sweep.test == "all" else whole[:1]
-    done = {outcome.name for row in whole for outcome in row.outcomes}
-    digests = {trial.training.data: outcome.digest for row in whole for trial in row.trials for outcome in row.outcomes}
-    return [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
 
 
 def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:

@@ -17,8 +17,6 @@ from pipeline.recipes.folder import folder_sweep, resnet3d18_folder
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in
 
-pytestmark = pytest.mark.ray
-
 
 @pytest.fixture(scope="module")
 def base(shards: Config, tmp_path_factory) -> Config:
@@ -44,6 +42,7 @@ def base(shards: Config, tmp_path_factory) -> Config:
     return config
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_sweep_over_folds_tests_each_clip_once_and_a_plain_loop_has_the_same_clips(base, tmp_path, capsys):
     manifest = read_manifest(base.ingest.shards)
@@ -68,7 +67,7 @@ def test_a_sweep_over_folds_tests_each_clip_once_and_a_plain_loop_has_the_same_c
     assert capsys.readouterr().out.splitlines()[-4:] == first.splitlines()[-4:]
 
 
-def test_the_plain_loop_wants_a_fold(base, tmp_path):
-    save(override(base, {"schedule.name": "cosine"}), tmp_path / "config.yaml")
+def test_the_plain_loop_wants_a_fold(tmp_path):
+    save(resnet3d18_folder(), tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match=r"^train: not the split of a fold; give the config of a training on one"):
         list(cross_validate(tmp_path / "config.yaml", ["0"], [0], None))
