@@ -122,6 +122,14 @@ def test_what_has_an_outcome_is_not_run_again_and_a_sweep_without_any_fails(done
     assert lines == ["sweep: 1 trainings, 1 done before", "sweep test: 1 trainings, 1 done before"]
     assert again.run == result.run
     assert again.rows[0].outcomes == result.rows[0].outcomes
+    named = override(alone.base, {"tracking.registered_model": "video-best"})
+    asked = run_sweep(replace(alone, base=named, register=True), lines.append)
+    assert (asked.version, lines[-1]) == ("1", "sweep: registering lr 0.01 seed 0")
+    assert "registered video-best version 1 as candidate" in swept(asked)
+    version = MlflowClient(result.run.uri).get_model_version_by_alias("video-best", "candidate")
+    (best,) = again.rows[0].outcomes
+    assert (version.tags["run"], float(version.tags["top1"])) == (best.name, pytest.approx(best.tested, abs=1e-4))
+    assert asked.rows[0].outcomes == again.rows[0].outcomes
     with pytest.raises(ExperimentError, match=r"sweep: all 1 trials failed; the first: lr 1e30 seed 0: .*lower"):
         run_sweep(replace(sweep, axes={**sweep.axes, "optimiser.lr": "1e30"}), lines.append)
     client = MlflowClient(result.run.uri)
