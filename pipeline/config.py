@@ -45,9 +45,9 @@ class ConfigError(ValueError):
 class MotionShapesConfig:
     """The rendered data set of moving shapes; by default, 8 classes that differ in their motion alone."""
 
-    classes: Literal["motions", "other_motions", "patterns"] = "motions"
-    """motions: 8 motions; other_motions: 8 others (diagonals and spirals); patterns: 5 textures of the shapes, whose
-    motion is then random."""
+    classes: Literal["motions", "other_motions", "slow_motions", "patterns"] = "motions"
+    """motions: 8 motions; other_motions: 8 others (diagonals and spirals); slow_motions: the first 8 at a sixth of
+    their speed; patterns: 5 textures of the shapes, whose motion is then random."""
     train: PositiveInt = 50
     """Training clips per class."""
     val: PositiveInt = 10
@@ -90,8 +90,8 @@ class CatalogConfig:
     """folder: a CSV or TSV with columns file and group; clips of one group show one source and stay on one side of the
     split; empty for none."""
     fold: str = ""
-    """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; empty
-    for none."""
+    """folder: the fold to use as the test split: its value in the fold column of catalog.groups, or COLUMN=VALUE; all:
+    ingest the clips once, and train and test on each fold in turn; empty for none."""
     split_seed: NonNegativeInt = 0
     """folder, webdataset: seed of the random split, which is drawn if there are clips of train alone."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -116,6 +116,11 @@ class CatalogConfig:
             raise ConfigError(f"split_number: all is for ucf101 and hmdb51; {self.dataset} has no three splits")
         if (self.groups or self.fold) and self.dataset != "folder":
             raise ConfigError(f"groups: for --catalog.dataset folder; {self.dataset} has splits of its own")
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether all splits or folds are wanted, over clips that are ingested once."""
+        return self.split_number == "all" or self.fold.rpartition("=")[2] == "all"
 
     @property
     def name(self) -> str:
@@ -639,7 +644,13 @@ class SweepConfig:
     fail_if_any: bool = False
     """End with an error if any trial failed; otherwise only if none succeeded."""
 
+    register: bool = False
+    """Register the network of the best trial as base.tracking.registered_model: the checkpoint that it kept, which is
+    tested again and not trained again."""
+
     def __post_init__(self) -> None:
+        if self.register and not self.base.tracking.registered_model:
+            raise ConfigError("register: base.tracking.registered_model is empty; give the name of the model")
         if self.budget == "gmacs" and self.scheduler == "asha":
             raise ConfigError("budget: gmacs gives trials different steps, which ASHA cannot compare; --scheduler none")
         if self.scheduler == "asha" and len(self.base.model.streams) > 1:

@@ -119,6 +119,10 @@ def test_a_pyramid_whose_scales_do_not_shrink_is_refused(step):
             "gmacs gives trials different steps, which ASHA cannot compare; --scheduler none",
         ),
         ({"scheduler": "asha"}, "--base.model.streams rgb trains one"),
+        (
+            {"register": True, "base": override(Config(), {"tracking.registered_model": ""})},
+            "base.tracking.registered_model is empty; give the name of the model",
+        ),
     ],
 )
 def test_a_sweep_checks_its_choices(values, message):

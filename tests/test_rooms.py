@@ -30,7 +30,7 @@ ROOMS = {
     | {"training"},
     "features": {"catalog", "clips", "evaluation", "figures", "flow", "ingest", "models", "runs", "shards", "training"},
     "experiments": {"clips", "evaluation", "figures", "ingest", "models", "runs", "shards", "tracking", "training"},
-    "benchmarks": {"catalog", "clips", "features", "flow", "ingest", "models", "shards", "training"},
+    "benchmarks": {"catalog", "clips", "evaluation", "features", "flow", "ingest", "models", "shards", "training"},
     "commands": {
         "benchmarks",
         "cards",

@@ -8,9 +8,9 @@ TRAIN = ("i3d", "i3d_resnet50", "resnet3d18", "t3d121")
 
 def add_pieces(whole: argparse.ArgumentParser) -> None:
     """Add a subcommand with its own options for each benchmark."""
-    names = ("flow", "ingest", "loader", "sets", "train", "features")
+    names = ("flow", "ingest", "loader", "sets", "train", "features", "folds")
     pieces = whole.add_subparsers(dest="what", required=True, metavar="{" + ",".join(names) + "}")
-    flow, ingest, loader, sets, train, features = (pieces.add_parser(name) for name in names)
+    flow, ingest, loader, sets, train, features, folds = (pieces.add_parser(name) for name in names)
     for piece in (flow, ingest, loader, features):
         piece.add_argument("files", nargs="+", type=Path, metavar="CLIP", help="video files of any kind")
     for piece in (flow, ingest):
@@ -28,6 +28,10 @@ def add_pieces(whole: argparse.ArgumentParser) -> None:
     sets.add_argument(
         "sets", nargs="+", metavar="SHARDS", help="folders or URIs of shard sets; the first is the measure"
     )
+    folds.add_argument("config", type=Path, metavar="CONFIG", help="config of a training on one fold, as winner.yaml")
+    folds.add_argument("--folds", default="0,1,2,3,4", help="numbers of the folds (%(default)s)")
+    folds.add_argument("--seeds", default="0", help="with commas between (%(default)s)")
+    folds.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there; the same command continues")
     sets.add_argument("--split", default="train", help="split whose clips are read (%(default)s)")
     sets.add_argument("--windows", type=int, default=256, help="windows of a turn, from all clips in turn")
     sets.add_argument("--frames", type=int, default=16, help="of a window")

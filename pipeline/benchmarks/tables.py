@@ -4,9 +4,22 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-from pipeline.benchmarks import all_cores, devices, features, flow, ingest, loader, long_clips, peer, throughput, train
+from pipeline.benchmarks import (
+    all_cores,
+    devices,
+    features,
+    flow,
+    folds,
+    ingest,
+    loader,
+    long_clips,
+    peer,
+    throughput,
+    train,
+)
 from pipeline.config import ClipsConfig, IngestConfig, TrainingConfig
 
 Tables = Iterator[tuple[Iterable[Any], str]]
@@ -84,6 +97,15 @@ def of_features(given: Namespace) -> Tables:
             yield shares, "core-seconds of each stage on Ray; share in %"
 
 
+def of_folds(given: Namespace) -> Tables:
+    """Cross-validate torchvision's r3d_18 in a plain loop."""
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    rows = list(folds.cross_validate(given.config, given.folds.split(","), seeds, given.json))
+    each = [row.test_percent for row in rows]
+    spread = f" ± {stdev(each):.1f}" if len(each) > 1 else ""
+    yield rows, f"test: {fmean(each):.1f}{spread} % over {len(rows)} trainings of torchvision's r3d_18 from scratch"
+
+
 def needs_ray(given: Namespace) -> bool:
     """Return whether a benchmark needs Ray."""
     if getattr(given, "lengths", ""):
@@ -98,4 +120,5 @@ TABLES = {
     "sets": of_sets,
     "train": of_train,
     "features": of_features,
+    "folds": of_folds,
 }

@@ -7,9 +7,10 @@ one side only, and a new clip moves few other clips to another side. The manifes
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ import pyarrow as pa
 
 from pipeline.catalog.groups import Groups, read_groups, with_copies
 from pipeline.catalog.rows import CatalogError, catalog_notes, shown, with_split
+from pipeline.catalog.rows import drawn_split as catalog_drawn
 
 Units = Mapping[str, Counter[str]]  # group -> clips of each class in it
+ALL = "all"
+MOST_FOLDS = 9  # so that the name of a part, which lists the side of each fold, stays a name
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Draw:
         val: share of the clips for validation.
         test: share of the clips for the test; not used if a fold is named.
         groups: file of groups; empty if each clip is its own group.
-        fold: the fold to test on: its value in the only fold column of that file, or COLUMN=VALUE; empty for none.
+        fold: the fold to test on: its value in the only fold column of that file, or COLUMN=VALUE; all to test on each
+            in turn; empty for none.
     """
 
     seed: int = 0
@@ -50,7 +55,8 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
 
     Returns:
         The catalog, with `val` and `test` drawn if all clips are in `train`, with `val` drawn if only that is missing,
-        and otherwise unchanged.
+        and otherwise unchanged. With all folds, the split of a clip names its side for each fold, as in
+        `test0_train1_val2`, where `test0`, `val0` and `train0` are the splits that fold 0 alone would give.
 
     Raises:
         CatalogError: a class has too few clips or groups, or the file of groups does not fit the folder.
@@ -64,6 +70,8 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
         raise CatalogError("catalog.fold: needs --catalog.groups FILE, a table with a column of folds")
     if draw.fold and there != {"train"}:
         raise CatalogError(f"catalog.fold: {top} has folders of splits, {', '.join(sorted(there))}; leave fold out")
+    if groups and draw.fold.rpartition("=")[2] == ALL:
+        return _each_fold(catalog, root, draw, groups)
     if groups:
         _check_sides(groups, {video: row["split"] for video, row in good.items()})
     if "train" not in there or "val" in there or not (draw.val or draw.test or draw.fold):
@@ -89,6 +97,27 @@ def draw_split(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw) -> p
     record: dict[str, Any] = {"seed": draw.seed, "val_fraction": draw.val, "test_fraction": shares["test"]}
     record |= {"groups": groups.digest, "fold": draw.fold} if groups else {}
     return with_split(catalog, made, record, [*catalog_notes(catalog), _said(places, units, draw)])
+
+
+def _each_fold(catalog: pa.Table, root: str | os.PathLike[str], draw: Draw, groups: Groups) -> pa.Table:
+    """Divide the clips once for each fold.
+
+    Raises:
+        CatalogError: the folds are not numbers of one digit, or more than nine.
+    """
+    column, folds = _folds(groups, draw.fold)
+    names = sorted(set(folds.values()))
+    if not all(re.fullmatch("[0-9]", name) for name in names) or not 2 <= len(names) <= MOST_FOLDS:
+        raise CatalogError(
+            f"catalog.fold: all needs two to {MOST_FOLDS} folds named 0 to 9; {column} has "
+            f"{shown(', '.join(names), most=200)}; name one instead"
+        )
+    divided = [draw_split(catalog, root, replace(draw, fold=f"{column}={name}")) for name in names]
+    sides = zip(*(one["split"].to_pylist() for one in divided), strict=True)
+    made = ["_".join(map("".join, zip(clip, names, strict=True))) for clip in sides]
+    record = {**(catalog_drawn(divided[0]) or {}), "fold": ALL}
+    said = [catalog_notes(one)[-1] for one in divided]
+    return with_split(catalog, made, record, [*catalog_notes(catalog), *said])
 
 
 def draw_clips(catalog: pa.Table, draw: Draw) -> pa.Table:
@@ -174,22 +203,32 @@ def _tested(groups: Groups, fold: str, of: Mapping[str, str]) -> set[str]:
     Raises:
         CatalogError: there is no such fold, or a group is in two folds.
     """
-    column, equals, value = fold.rpartition("=")
-    columns = [column.lower()] if equals else list(groups.folds)
-    if len(columns) != 1 or columns[0] not in groups.folds:
-        known = ", ".join(groups.folds) or "no column whose name begins with fold"
-        raise CatalogError(f"catalog.fold: {fold}: the file of groups has {known}; name one as COLUMN=VALUE")
-    folds = groups.folds[columns[0]]
+    column, folds = _folds(groups, fold)
+    value = fold.rpartition("=")[2]
     if value not in folds.values():
-        raise CatalogError(f"catalog.fold: no fold {value}; {columns[0]} has {', '.join(sorted(set(folds.values())))}")
+        raise CatalogError(f"catalog.fold: no fold {value}; {column} has {', '.join(sorted(set(folds.values())))}")
     inside = {of[video] for video, name in folds.items() if name == value}
     for video, name in folds.items():
         if name != value and of[video] in inside:
             raise CatalogError(
-                f"catalog.fold: group {of[video]} is in folds {value} and {name} of {columns[0]}; it shows one source, "
+                f"catalog.fold: group {of[video]} is in folds {value} and {name} of {column}; it shows one source, "
                 "so keep it in one"
             )
     return inside
+
+
+def _folds(groups: Groups, fold: str) -> tuple[str, Mapping[str, str]]:
+    """Return the name of the column that a fold is of, and the value of each video in it.
+
+    Raises:
+        CatalogError: there is no such column, or there are several.
+    """
+    column, equals, _ = fold.rpartition("=")
+    columns = [column.lower()] if equals else list(groups.folds)
+    if len(columns) != 1 or columns[0] not in groups.folds:
+        known = ", ".join(groups.folds) or "no column whose name begins with fold"
+        raise CatalogError(f"catalog.fold: {fold}: the file of groups has {known}; name one as COLUMN=VALUE")
+    return columns[0], groups.folds[columns[0]]
 
 
 def _check_sides(groups: Groups, splits: Mapping[str, str]) -> None:

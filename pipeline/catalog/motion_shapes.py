@@ -5,7 +5,8 @@ anticlockwise, growing, shrinking. A single frame carries no information about t
 why), so a network can reach its accuracy only through motion. Note for augmentation: a horizontal flip turns moving
 left into moving right and clockwise into anticlockwise, so it must be off, or change the label too.
 
-Two more sets of classes serve for transfer: eight other motions, and five patterns, which differ in appearance only.
+There are three more sets of classes: eight other motions, the first eight slowly, and five patterns, which differ in
+appearance only.
 
 The data set has the files of Kinetics and is read by the same reader::
 
@@ -41,13 +42,13 @@ from pipeline.catalog.kinetics import kinetics
 from pipeline.catalog.rows import CatalogError, Clip, catalog_table, check_name, clip_id
 
 FPS = 25
-CLASS_SETS = ("motions", "other_motions", "patterns")
+CLASS_SETS = ("motions", "other_motions", "slow_motions", "patterns")
 CLIPS_PER_CLASS: Mapping[str, int] = {"train": 50, "val": 10, "test": 20}
 _log = logging.getLogger(__name__)
 _RECORD = "motion_shapes.json"
 _OURS = re.compile(r"^[a-z ]+,([A-Za-z0-9_-]{11}),([0-9]+),([0-9]+),", re.ASCII | re.MULTILINE)  # a line of our lists
 # Versions of the drawing and encoding. Increase them when either changes, so that older clips are rendered again.
-_VERSIONS = {"motions": 2, "other_motions": 2, "patterns": 3}
+_VERSIONS = {"motions": 2, "other_motions": 2, "slow_motions": 2, "patterns": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +156,7 @@ def render(
         size: Height and width in pixels, even.
         seed: Seed of all random choices; the same seed gives the same pixels.
         qp: Constant quantiser of H.264; 18 leaves no visible artefacts.
-        classes: motions, other_motions or patterns.
+        classes: A name in `CLASS_SETS`.
 
     Returns:
         The number of clips that this call has rendered.
@@ -188,6 +189,7 @@ def planned(parameters: Parameters) -> Iterator[PlannedClip]:
     sets: dict[str, Iterable[str]] = {
         "motions": shapes.CLASSES,
         "other_motions": shapes.OTHER_MOTIONS,
+        "slow_motions": shapes.SLOW_MOTIONS,
         "patterns": shapes.PATTERNS,
     }
     names = sorted(sets[parameters.classes])

@@ -15,9 +15,10 @@ zoom.
 These do not depend on the class: shape, colours, textures, background, speed, a smooth random camera jitter and sensor
 noise.
 
-**Two more sets of classes** serve for transfer. `OTHER_MOTIONS` shift two coordinates at once, which also keeps the
-distribution uniform. `PATTERNS` are the opposite: the texture of dolls and background is the class, and the motion is
-random.
+**Three more sets of classes.** `OTHER_MOTIONS` shift two coordinates at once, which also keeps the distribution
+uniform. `SLOW_MOTIONS` are those of `CLASSES` at a sixth of their speed, so that from one frame to the next a shape
+moves no more than the camera shakes: only a long window shows the class. `PATTERNS` are the opposite: the texture of
+dolls and background is the class, and the motion is random.
 """
 
 import math
@@ -57,6 +58,9 @@ OTHER_MOTIONS: dict[str, tuple[float, float, float, float]] = {
     "shrinking clockwise": (0, 0, _HALF, -_HALF),
 }
 
+SLOWER = 6
+SLOW_MOTIONS = {f"{label} slowly": tuple(each / SLOWER for each in shift) for label, shift in CLASSES.items()}
+
 REFERENCE_SIZE = 64  # px; the lengths below are for frames of this size and scale with the frame
 SPEED = (0.9, 1.8)  # px per frame, uniform; of a moving shape, or at _ARM of the radius of a turning or zooming one
 RADIUS = (25.0, 29.0)  # px, radius at which the outermost doll is invisible; it is opaque below RADIUS / RATIO**FADE
@@ -84,8 +88,8 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
     """Draw a clip, frame by frame.
 
     Args:
-        label: A name in `CLASSES`, `OTHER_MOTIONS` or `PATTERNS`. All random numbers are drawn before a motion is used,
-            so two clips with equal `rng` and different motions share their look, start, speed and noise.
+        label: A name in `CLASSES`, `OTHER_MOTIONS`, `SLOW_MOTIONS` or `PATTERNS`. All random numbers are drawn before a
+            motion is used, so two clips with equal `rng` and different motions share look, start, speed and noise.
         frames: Number of frames T.
         size: Height and width in pixels.
         rng: Source of all random numbers.
@@ -101,7 +105,8 @@ def clip_frames(label: str, frames: int, size: int, rng: np.random.Generator) ->
     jitter = _jitter(frames, rng) * unit
     noise = rng.standard_normal((frames, size, size, 1), dtype=np.float32) * (NOISE / 255)
     arm = _ARM * look.radius
-    motion = CLASSES[str(rng.choice(sorted(CLASSES)))] if label in PATTERNS else {**CLASSES, **OTHER_MOTIONS}[label]
+    moved = str(rng.choice(sorted(CLASSES))) if label in PATTERNS else label
+    motion = {**CLASSES, **OTHER_MOTIONS, **SLOW_MOTIONS}[moved]
     shift = np.array(motion) * speed / (1.0, 1.0, arm, arm * math.log(RATIO))
     for t in range(frames):
         x, y, angle, zoom = start + t * shift

@@ -6,6 +6,7 @@
     video-actions benchmark sets /data/k400/shards s3://bucket/k400/shards
     video-actions benchmark train --networks i3d,resnet3d18 --batch 24 --json train.json
     video-actions benchmark features a.mp4 b.avi --clips 8 --streams rgb
+    video-actions benchmark folds winner.yaml --folds 0,1,2,3,4 --seeds 0,1 --json folds.json
 
 `flow`: every TV-L1 backend against OpenCV on the same pairs of frames, at short side 256 and at 224x224.
 `ingest`: each stage; random windows of stored clips; Ray Data against a plain process pool; memory.
@@ -13,6 +14,7 @@
 `sets`: random windows a second on all cores from complete shard sets: what it costs to train from an object store.
 `train`: our training step against a plain PyTorch loop, for each network; on one core if there is no GPU.
 `features`: windows a second on Ray, in a process pool, and in a plain loop of PyAV, OpenCV's TV-L1 and the network.
+`folds`: accuracy of torchvision's r3d_18 in a plain PyTorch loop, with the clips and steps of a training on one fold.
 
 `ingest` and `loader` also measure decord and torchcodec, each if it is installed (torchcodec: with the version that is
 made for the installed torch, and FFmpeg's shared libraries).

@@ -54,8 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         connect(sweep.base, trials=sweep.concurrent, section="base.")
         result = run_sweep(sweep)
         print(masked(swept(result)))
-        winner = f"{result.folder}/winner.yaml"
-        train = [f"fetch {winner}", command("pretrain", "--config", "winner.yaml")]
-        print(
-            next_steps(*pages(result.run), *(train if "://" in winner else [command("pretrain", "--config", winner)]))
-        )
+        winner, tracking = f"{result.folder}/winner.yaml", sweep.base.tracking
+        if result.version is not None:
+            model = f"models:/{tracking.registered_model}@{tracking.alias}"
+            then = [command("predict", "VIDEO", "--model", model, "--tracking", tracking.uri)]
+        elif "://" in winner:
+            then = [f"fetch {winner}", command("pretrain", "--config", "winner.yaml")]
+        else:
+            then = [command("pretrain", "--config", winner)]
+        print(next_steps(*pages(result.run), *then))

@@ -25,17 +25,17 @@ def train(verb: str, argv: Sequence[str] | None, recipes: Mapping[str, Callable[
         config = resolve(parse(Config, recipes, words, spoken(doc), trained_stored))
         from pipeline.runs.prepare import planned, prepared
         from pipeline.runs.pretrain import check, pretrain
-        from pipeline.runs.summary import pretrained, three_splits
-        from pipeline.runs.three_splits import train_splits, wants_three
+        from pipeline.runs.splits_in_turn import train_splits
+        from pipeline.runs.summary import pretrained, splits_in_turn
 
         if plan:
             print(planned(config, given(words)))
             print(next_steps(command(verb, *words)))
             return
         config = prepared(config, given(words), check)
-        if wants_three(config.catalog):
+        if config.catalog.in_turn:
             splits = train_splits(config)
-            run, text = splits.run, three_splits(config, splits)
+            run, text = splits.run, splits_in_turn(config, splits)
         else:
             result = pretrain(config)
             run, text = result.run, pretrained(config, result)

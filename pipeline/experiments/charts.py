@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pipeline.escaping import MESSAGE, for_figure
 from pipeline.experiments.results import Row, mean, spread
 from pipeline.experiments.space import described
-from pipeline.figures.charts import INK, RULE, SERIES
+from pipeline.figures.charts import INK, SERIES, plain
 
 LINES = 8  # lines of one figure; of more combinations the figure shows the mean
 
@@ -74,9 +74,7 @@ def _number_first(value: str) -> tuple[int, float, str]:
 
 def _finished(figure: Figure, axes: Axes, title: str) -> Figure:
     axes.set_ylabel("top-1 in validation, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
+    plain(axes)
     if 1 < len(axes.get_legend_handles_labels()[1]) <= LINES:
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle(for_figure(title, MESSAGE), color=INK, fontsize=10)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pipeline.experiments.claims import Claim, Side
 from pipeline.experiments.trial import Outcome, Outcomes
 from pipeline.experiments.verdicts import Verdict, top1
-from pipeline.figures.charts import INK, RULE, SERIES
+from pipeline.figures.charts import INK, SERIES, plain
 
 BESIDE = ("worse", "better", "two_stream")  # picked or fused from trained networks, not trained themselves
 
@@ -67,15 +67,13 @@ def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:
 
 def outcomes_of(side: Side, outcomes: Outcomes, seeds: tuple[int, ...]) -> list[Outcome]:
     """Return the outcomes of a side that exist, in the order of the seeds."""
-    keys = [(side.training.name, side.training.trial(seed).seed) for seed in seeds]
-    return [outcomes[key] for key in keys if key in outcomes]
+    ids = [side.training.trial(seed).id for seed in seeds]
+    return [outcomes[one] for one in ids if one in outcomes]
 
 
 def _finished(figure: Figure, title: str) -> Figure:
     for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
+        plain(axes)
     figure.suptitle(title, color=INK, fontsize=10)
     figure.tight_layout()
     return figure

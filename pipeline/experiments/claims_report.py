@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.escaping import for_markdown
 from pipeline.experiments.claims import Claim
 from pipeline.experiments.settings import DESCRIBED, StudyConfig
-from pipeline.experiments.trial import Outcome, Outcomes
+from pipeline.experiments.trial import Outcomes
 from pipeline.experiments.verdicts import Verdict
 from pipeline.tracking.notes import pipes
 
@@ -68,9 +68,13 @@ def markdown(
     for claim, _ in judged:
         lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]
         lines += [f"![accuracy]({claim.name}_bars.png)", "", f"![curves]({claim.name}_curves.png)", ""]
-    lines += ["## Data", "", *pipes(data_rows(manifests)), "", "## Trainings", "", *pipes(training_rows(outcomes)), ""]
-    lines += [machine_line(outcomes, study.concurrent), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *closing(manifests, outcomes, study.concurrent)])
+
+
+def closing(manifests: Mapping[str, Mapping[str, Any]], outcomes: Outcomes, concurrent: int) -> list[str]:
+    """Return the last lines of a report in Markdown: the data, the trainings, and the machine."""
+    data, trainings = pipes(_data_rows(manifests)), pipes(_training_rows(outcomes))
+    return ["## Data", "", *data, "", "## Trainings", "", *trainings, "", _machine_line(outcomes, concurrent), ""]
 
 
 def results(judged: Judged) -> list[dict[str, Any]]:
@@ -96,8 +100,7 @@ def results(judged: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def machine_line(outcomes: Outcomes, concurrent: int) -> str:
-    """Return the line that says on what the trainings ran, and how long."""
+def _machine_line(outcomes: Outcomes, concurrent: int) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "mlflow"))
     seconds = sum(outcome.seconds for outcome in outcomes.values())
     return (
@@ -106,8 +109,7 @@ def machine_line(outcomes: Outcomes, concurrent: int) -> str:
     )
 
 
-def data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
-    """Return the table of the data sets."""
+def _data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     table: list[list[object]] = [["set", "train", "val", "test", "digest", "what"]]
     for name, manifest in manifests.items():
         splits = manifest["splits"]
@@ -116,17 +118,13 @@ def data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
     return table
 
 
-def training_rows(outcomes: Outcomes) -> list[list[object]]:
-    """Return the table of the trainings."""
+def _training_rows(outcomes: Outcomes) -> list[list[object]]:
     table: list[list[object]] = [["training", "seed", "steps", "top-1 %", "clips", "digest", "seconds"]]
     for (_, seed), outcome in sorted(outcomes.items()):
         shares = ", ".join(f"{name} {100 * share:.1f}" for name, share in outcome.top1.items())
-        table.append([outcome.name, seed, _steps(outcome), shares, outcome.clips, outcome.digest, outcome.seconds])
+        steps = max(outcome.steps(network)[-1] for network in outcome.history)
+        table.append([outcome.name, seed, steps, shares, outcome.clips, outcome.digest, outcome.seconds])
     return table
-
-
-def _steps(outcome: Outcome) -> int:
-    return max(outcome.steps(network)[-1] for network in outcome.history)
 
 
 def _processor() -> str:

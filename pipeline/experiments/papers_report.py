@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.escaping import MESSAGE, for_markdown
-from pipeline.experiments.claims_report import data_rows, machine_line, training_rows
+from pipeline.experiments.claims_report import closing
 from pipeline.experiments.papers import Cell, PaperTable
 from pipeline.experiments.results import percent
 from pipeline.experiments.settings import StudyConfig
@@ -55,15 +55,6 @@ def markdown(
         "",
         *(f"- **Failed**: {for_markdown(f'{trial}: {reason}', MESSAGE)}" for trial, reason in failed.items()),
         "",
-        "## Data",
-        "",
-        *pipes(data_rows(manifests)),
-        "",
-        "## Trainings",
-        "",
-        *pipes(training_rows(outcomes)),
-        "",
-        machine_line(outcomes, study.concurrent),
-        "",
+        *closing(manifests, outcomes, study.concurrent),
     ]
     return "\n".join(lines)

@@ -59,7 +59,7 @@ def perform(
         config = replace(config, resume=name)
     elif exists(folder):
         remove(folder)
-    tags = {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes}
+    tags = _tags(trial, name)
     top1, top5 = dict[str, float](), dict[str, float]()
     protocol, kept = "", dict[str, dict[str, float]]()
     match kind:
@@ -88,6 +88,21 @@ def perform(
     return outcome
 
 
+def registered(trial: Trial, name: str, model: str, parent: Run) -> str | None:
+    """Test a trial that is done once more, register its networks, and return the version; nothing is trained again.
+
+    Args:
+        trial: a trial of the kind `train` that starts from no other.
+        name: the name of its run.
+        model: name of the registered model.
+        parent: the parent MLflow run.
+    """
+    config = trial.training.config
+    tracking = replace(config.tracking, registered_model=model)
+    config = fitted(replace(config, name=name, seed=trial.seed, resume=name, tracking=tracking), machines())
+    return pretrain(config, _tags(trial, name), parent).version
+
+
 def cost_of(config: Config, history: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
     """Return what a training cost: multiply-adds of a clip, parameters, and core-hours of its epochs.
 
@@ -104,6 +119,10 @@ def cost_of(config: Config, history: Mapping[str, Sequence[Mapping[str, float]]]
         "parameters": float(sum(plan.parameters.values())),
         "core_hours": cores * seconds / 3600,
     }
+
+
+def _tags(trial: Trial, name: str) -> dict[str, object]:
+    return {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes}
 
 
 def _histories(

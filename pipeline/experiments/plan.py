@@ -21,6 +21,7 @@ from pipeline.progress import Progress
 from pipeline.runs.pretrain import check
 from pipeline.runs.training_estimate import plan_training
 from pipeline.shards import read_manifest
+from pipeline.shards.splits import clips_in
 from pipeline.table import table
 from pipeline.training.input_check import clip_sizes
 from pipeline.workers import fitted
@@ -52,7 +53,7 @@ def planned(sweep: SweepConfig) -> str:
     """
     manifest, machines = read_manifest(sweep.base.ingest.shards), here()
     base = fitted(sweep.base, machines, sweep.concurrent, "base.")
-    clips = {split: counts["present"] for split, counts in manifest["splits"].items()}
+    clips = clips_in(manifest)
     space = Space(replace(sweep, base=pinned(sweep.base, base.clips_of_a_step)), clips, len(manifest["labels"]))
     points = space.corners() if sweep.sampler in ADAPTIVE else space.points()
     rows: list[list[object]] = [["point", "batch", "steps", "GMACs", "windows", "s/step", "GiB", "hours", ""]]
@@ -66,7 +67,8 @@ def planned(sweep: SweepConfig) -> str:
     count = sweep.points if sweep.sampler in ADAPTIVE else len(points)
     hours *= count / max(len(points), 1)
     said = "the ends of its axes are shown" if sweep.sampler in ADAPTIVE else "each is shown"
-    decoded = sum(clips.get(split, 0) for split in (sweep.base.training.train_split, sweep.base.training.val_split))
+    used = space.base({**points[0], **space.repeats[0]}).training
+    decoded = clips.get(used.train_split, 0) + clips.get(used.val_split, 0)
     return "\n".join(
         [
             "",

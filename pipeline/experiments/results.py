@@ -49,6 +49,15 @@ class Row:
         """Test accuracy of each outcome that has been tested, as a share."""
         return [outcome.tested for outcome in self.outcomes if outcome.tested is not None]
 
+    def networks(self) -> list[str]:
+        """The names of its tested networks, if there are several: the streams, and their fusion last."""
+        names = next((list(outcome.top1) for outcome in self.outcomes if outcome.top1), [])
+        return names if len(names) > 1 else []
+
+    def tested_as(self, network: str) -> list[float]:
+        """Test accuracy of one of several networks of each outcome, as a share."""
+        return [outcome.top1[network] for outcome in self.outcomes if network in outcome.top1 and len(outcome.top1) > 1]
+
     def costs(self, name: str) -> list[float]:
         """One cost of each outcome for which it is known: a name of `Outcome.cost`, or a metric of the epochs."""
         found = [outcome.cost.get(name, outcome.mean(name)) for outcome in self.outcomes]
@@ -87,13 +96,20 @@ def spread(values: Sequence[float]) -> float | None:
 COSTS = ("gmacs", "parameters", "perf/clips_per_second", "perf/memory_gib", "core_hours")
 
 
+def networks_of(rows: Sequence[Row]) -> list[str]:
+    """Return the networks whose test accuracy a table has beside that of their fusion: the streams of two."""
+    return list(dict.fromkeys(network for row in rows for network in row.networks()[:-1]))
+
+
 def csv_rows(rows: Sequence[Row], axes: Sequence[str]) -> list[list[Any]]:
     """Return the table of points in full, for CSV; what was not measured is empty."""
-    head = [*axes, "trials", "val/top1", "val/top1 sd", "test/top1", "test/top1 sd", "epochs", *COSTS, "state"]
-    table: list[list[Any]] = [head]
+    apart = networks_of(rows)
+    accuracies = ["val/top1", "test/top1", *(f"test/{network}_top1" for network in apart)]
+    measured = [column for name in accuracies for column in (name, f"{name} sd")]
+    table: list[list[Any]] = [[*axes, "trials", *measured, "epochs", *COSTS, "state"]]
     for row in rows:
         cells: list[Any] = [*(row.axes[name] for name in axes), len(row.outcomes)]
-        for values in (row.validated(), row.tested()):
+        for values in (row.validated(), row.tested(), *map(row.tested_as, apart)):
             cells += [mean(values) if values else "", _or_empty(spread(values))]
         cells.append(mean([outcome.epochs for outcome in row.outcomes]) if row.outcomes else "")
         for name in COSTS:
@@ -105,13 +121,15 @@ def csv_rows(rows: Sequence[Row], axes: Sequence[str]) -> list[list[Any]]:
 
 def shown_rows(rows: Sequence[Row], axes: Sequence[str]) -> list[list[object]]:
     """Return the table of points for a terminal or Markdown."""
-    head = ["trials", "val top-1 %", "test top-1 %", "epochs", "GMACs", "M params", "clips/s", "GiB", "core-h", ""]
+    apart, named = networks_of(rows), [network.replace("_", "-") for network in networks_of(rows)]
+    head = ["trials", "val top-1 %", "test top-1 %", *named, "epochs", "GMACs", "M params", "clips/s", "GiB", "core-h"]
     body = [
         [
             *(row.axes[name] for name in axes),
             len(row.outcomes),
             percent(row.validated()),
             percent(row.tested()),
+            *(percent(row.tested_as(network)) for network in apart),
             f"{mean([outcome.epochs for outcome in row.outcomes]):g}" if row.outcomes else "-",
             _shown(row.costs("gmacs")),
             _shown([count / 1e6 for count in row.costs("parameters")]),
@@ -122,7 +140,7 @@ def shown_rows(rows: Sequence[Row], axes: Sequence[str]) -> list[list[object]]:
         ]
         for row in rows
     ]
-    return [[*(name.rpartition(".")[2] for name in axes), *head], *body]
+    return [[*(name.rpartition(".")[2] for name in axes), *head, ""], *body]
 
 
 def trial_rows(trials: Sequence[Trial], outcomes: Outcomes, failed: Mapping[str, str]) -> list[list[Any]]:

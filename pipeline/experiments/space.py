@@ -1,9 +1,12 @@
 """The search space of a sweep: any fields of a config, with the fields that follow from them.
 
 A resolution, `clips.crop`, takes `clips.short_side` along, so that the field of view stays: T3D resizes frames, and
-does not cut smaller pieces out of large ones. A temporal depth, `clips.frames`, takes the windows of validation and
+does not cut smaller pieces out of large ones. Crops at several scales span shares of the side, whatever their size, so
+there `clips.short_side` stays. A temporal depth, `clips.frames`, takes the windows of validation and
 test along. A clip that is larger than that of the base config is trained in smaller batches, so that one forward pass
 holds no more pixels; the clips of an optimiser step stay the same. A field that is an axis itself follows nothing.
+A fold, `catalog.fold`, or a published split, `catalog.split_number`, chooses the sides of training, validation and test
+in a shard set that was made for all of them.
 """
 
 import itertools
@@ -19,11 +22,13 @@ from pipeline.command_line import check_fields, kind_of, override
 from pipeline.config import Config, ConfigError, SweepConfig
 from pipeline.experiments.trial import ELSEWHERE, Training, Trial
 from pipeline.models import list_models
+from pipeline.runs.splits_in_turn import on_split
 from pipeline.runs.training_estimate import plan_training
 
 Point = dict[str, str]  # the value of each axis, as it would be typed
 _RANGE = re.compile(r"(uniform|loguniform|randint)\(\s*([^,]+?)\s*,\s*([^,]+?)\s*\)")
 OF_THE_DATA = "ingest.shards"
+FOLDS = ("catalog.fold", "catalog.split_number")
 TRIES = 50  # draws for each new point that a random sampler may need
 
 
@@ -100,7 +105,7 @@ class Space:
         """
         said = described(axes, over=())
         try:
-            config = self._budgeted(trial_config(self.sweep.base, axes))
+            config = self._budgeted(trial_config(self.sweep.base, axes), axes)
         except ConfigError as error:
             raise ConfigError(f"{said}: {error}") from None
         shown = {name: value for name, value in axes.items() if name != "seed"}
@@ -108,10 +113,14 @@ class Space:
         config = replace(config, tracking=replace(config.tracking, registered_model=""))
         return Training(name, config.ingest.shards, config, axes=shown).trial(config.seed)
 
-    def _budgeted(self, config: Config) -> Config:
+    def base(self, axes: Point) -> Config:
+        """Return the base config on the fold of a point, if folds are an axis."""
+        return trial_config(self.sweep.base, {name: axes[name] for name in FOLDS if name in axes})
+
+    def _budgeted(self, config: Config, axes: Point) -> Config:
         if self.sweep.budget == "steps":
             return config
-        base = plan_training(_alone(self.sweep.base), self.clips, self.classes, gpu=False)
+        base = plan_training(_alone(self.base(axes)), self.clips, self.classes, gpu=False)
         here = plan_training(_alone(config), self.clips, self.classes, gpu=False)
         steps = max(1, round(base.epochs * base.steps * base.gmacs / here.gmacs))
         return replace(config, training=replace(config.training, steps=steps, epochs=-(-steps // max(here.steps, 1))))
@@ -153,6 +162,9 @@ def trial_config(base: Config, axes: Mapping[str, str]) -> Config:
             f"clips.short_side: {config.clips.short_side} pixels are more than the {config.ingest.short_side} of the "
             "stored clips, which would have to be enlarged"
         )
+    for name in FOLDS:
+        if name in axes:
+            config = on_split(config, int(axes[name]))
     return config
 
 
@@ -183,7 +195,7 @@ def text(value: float) -> str:
 
 def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
     section = name.partition(".")[0]
-    if section in ELSEWHERE and name != OF_THE_DATA:
+    if section in ELSEWHERE and name not in (OF_THE_DATA, *FOLDS):
         raise ConfigError(f"axes.{name}: it does not change a training on given shards; set --base.{name} for all")
     if found := _RANGE.fullmatch(values.strip()):
         if sweep.sampler == "grid":
@@ -197,6 +209,8 @@ def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
     if not several or len(set(several)) != len(several):
         raise ConfigError(f"axes.{name}: {values or 'empty'}; give different values, at least one")
     for one in several:
+        if name in FOLDS and not one.isdecimal():
+            raise ConfigError(f"axes.{name}: {one}; give the numbers, such as 1,2,3, of a set made with {name} all")
         check_fields(Config, {name: one})
     return several
 
@@ -231,7 +245,8 @@ def _follow(base: Config, values: dict[str, Any], given: Collection[str]) -> Non
             if evaluation[name] is not None and f"evaluation.{name}" not in given:
                 evaluation[name] = clips["frames"]
     side = base.clips.short_side or base.ingest.short_side
-    if "clips.crop" in given and "clips.short_side" not in given:
+    spans = clips["augment"] == "multi_scale_corner_crop" and base.clips.short_side is None
+    if "clips.crop" in given and "clips.short_side" not in given and not spans:
         clips["short_side"] = round(side * int(clips["crop"]) / base.clips.crop)
     elif "clips.short_side" in given and "clips.crop" not in given:
         clips["crop"] = round(base.clips.crop * int(clips["short_side"]) / side)

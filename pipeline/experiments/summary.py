@@ -1,5 +1,6 @@
 """The summaries that a sweep and an experiment of the papers print at their end."""
 
+from pipeline.config import TrackingConfig
 from pipeline.experiments.reproduction import Studied
 from pipeline.experiments.results import shown_rows
 from pipeline.experiments.sweep import Swept
@@ -21,9 +22,14 @@ def swept(result: Swept) -> str:
             f"tested on {base.evaluation.split}, data digest {result.digest}",
             table(shown_rows(result.rows, result.axes)),
             f"  {result.folder}/results.md; in MLflow the run {result.name} with its pictures",
+            *_registered(result.version, base.tracking),
             *_failures(result.failed),
         ]
     )
+
+
+def _registered(version: str | None, tracking: TrackingConfig) -> list[str]:
+    return [f"  registered {tracking.registered_model} version {version} as {tracking.alias}"] if version else []
 
 
 def _failures(failed: dict[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ points.json                           what a sampler of Optuna has chosen so far
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +20,17 @@ from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.experiments.asha import asha, remember
 from pipeline.experiments.charts import axis_figure, cost_figure
+from pipeline.experiments.perform import registered
 from pipeline.experiments.queue import Queue, Write
 from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.samplers import OptunaSampler
-from pipeline.experiments.space import OF_THE_DATA, Space, pinned, read_axes
+from pipeline.experiments.space import FOLDS, OF_THE_DATA, Space, pinned, read_axes
 from pipeline.experiments.trial import ELSEWHERE, Outcome, Trial
 from pipeline.masking import masked
 from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
+from pipeline.shards.splits import clips_in, splits_of
 from pipeline.storage import write_atomically
 from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
@@ -50,6 +53,7 @@ class Swept:
         rows: its points, the best in validation first.
         failed: the reason of each failure, by the name of the trial.
         digest: digest of the base's shard set.
+        version: version of the registered model; None if none was asked for, or no trial was trained to the end.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Swept:
     rows: list[Row]
     failed: dict[str, str]
     digest: str
+    version: str | None = None
 
     @property
     def axes(self) -> list[str]:
@@ -75,10 +80,9 @@ def space_of(sweep: SweepConfig) -> Space:
     """
     manifest = read_manifest(sweep.base.ingest.shards)
     base = fitted(sweep.base, machines(), sweep.concurrent, "base.")
-    clips = {split: counts["present"] for split, counts in manifest["splits"].items()}
     sweep = replace(sweep, base=pinned(sweep.base, base.clips_of_a_step))
     read_axes(sweep)
-    return Space(sweep, clips, len(manifest["labels"]))
+    return Space(sweep, clips_in(manifest), len(manifest["labels"]))
 
 
 def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
@@ -100,15 +104,17 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     with experiment_run(base.storage, base.tracking.uri, base.tracking.experiment, name, tags) as run:
         _describe(run, space, manifests[base.ingest.shards], len(trials))
         sampler = OptunaSampler(space, f"{folder}/points.json") if sweep.sampler in ADAPTIVE else None
-        queue = Queue(name, base.storage, manifests, trials, False, sampler, write)
-        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), test=False)
+        every = sweep.test == "all"  # each trial is tested by the process that has trained it
+        queue = Queue(name, base.storage, manifests, trials, every, sampler, write)
+        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), every)
         scheduler = asha(sweep) if sweep.scheduler == "asha" else None
         if scheduler is not None:
             remember(scheduler, queue.outcomes.values())
         run_trials(queue, run, settings, scheduler, space)
         failed, outcomes = dict(queue.failed), dict(queue.outcomes)
         rows = rows_of(queue.trials, outcomes, sweep.over)
-        if chosen := _to_test(sweep, rows):
+        if sweep.test == "best" and rows and rows[0].whole:
+            chosen = [trial for trial in rows[0].trials if trial.id in outcomes]
             tests = Queue(f"{name} test", base.storage, manifests, chosen, True, None, write)
             run_trials(tests, run, replace(settings, test=True))
             outcomes |= tests.outcomes
@@ -117,6 +123,8 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
         result = Swept(name, folder, run, space, rows, failed, digest)
         _write(result, queue.trials, outcomes)
         _log(result)
+        if sweep.register and rows and rows[0].whole:
+            result = replace(result, version=_register(rows[0], queue, base.tracking.registered_model, run))
         if not outcomes:
             raise ExperimentError(f"{name}: all {len(failed)} trials failed; the first: {_first(failed)}")
         if failed and sweep.fail_if_any:
@@ -139,7 +147,7 @@ def check_trials(trials: Sequence[Trial]) -> None:
             continue
         seen.add(facts)
         try:
-            check(config, set(read_manifest(config.ingest.shards)["splits"]))
+            check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
         except ConfigError as error:
             wrong.append(f"{trial.training.name}: {error}")
     if wrong:
@@ -155,30 +163,29 @@ def _manifests(space: Space) -> dict[str, dict[str, Any]]:
 def _named(space: Space, digest: str) -> str:
     """Return a name that follows from all that decides the results, so that the same command continues."""
     values = to_dict(space.sweep)
-    for field in ("concurrent", "test", "fail_if_any"):
+    for field in ("concurrent", "test", "fail_if_any", "register"):
         del values[field]
     values["base"] = {name: value for name, value in values["base"].items() if name not in ELSEWHERE}
     text = json.dumps([values, digest], sort_keys=True)
     return f"sweep-{space.sweep.base.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _to_test(sweep: SweepConfig, rows: Sequence[Row]) -> list[Trial]:
-    """Return the trials to test: those of the best point, or of all points that were trained to the end."""
-    whole = [row for row in rows if row.whole]
-    if sweep.test == "none" or not whole:
-        return []
-    chosen = whole if sweep.test == "all" else whole[:1]
-    done = {outcome.name for row in whole for outcome in row.outcomes}
-    digests = {trial.training.data: outcome.digest for row in whole for trial in row.trials for outcome in row.outcomes}
-    return [trial for row in chosen for trial in row.trials if trial.run_name(digests) in done]
+def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:
+    """Register the trial of a row that is best in validation, and return the version."""
+    done = [trial for trial in row.trials if trial.id in queue.outcomes]
+    best = max(done, key=lambda trial: queue.outcomes[trial.id].validated)
+    queue.write(f"{queue.name}: registering {best}")
+    return registered(best, queue.run_name(best), model, run)
 
 
 def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:
-    sweep, base = space.sweep, space.sweep.base
+    sweep, contexts = space.sweep, dict[str, str]()
     set_note(run, [f"{_about(space)}: {trials or sweep.points} trials. Each is a run below this one.", *_facts(space)])
     run.log_config(to_dict(sweep))
-    contexts = {base.training.val_split: "validation", base.training.train_split: "training"}
-    run.log_shards(base.ingest.shards, manifest, contexts)
+    for point, repeat in itertools.product(space.corners(), space.repeats):
+        used = space.base({**point, **repeat}).training
+        contexts |= {used.val_split: "validation", used.train_split: "training"}
+    run.log_shards(sweep.base.ingest.shards, manifest, contexts)
 
 
 def _about(space: Space) -> str:
@@ -189,12 +196,13 @@ def _about(space: Space) -> str:
 def _facts(space: Space) -> list[str]:
     sweep, base = space.sweep, space.sweep.base
     protocol = protocol_of(base.evaluation, base.model).name
+    folds = " of each fold" if any(name in sweep.axes for name in FOLDS) else ""
     sampler = "every combination" if sweep.sampler == "grid" else f"{sweep.points} points drawn by {sweep.sampler}"
     return [
         f"Data: `{masked(base.ingest.shards)}`, digest `{read_manifest(base.ingest.shards)['digest']}`.",
         f"Accuracies are means over {', '.join(sweep.over)} ± their standard deviation; validation is on "
-        f"`{base.training.val_split}`, the test ({sweep.test}) on `{base.evaluation.split}` under the protocol "
-        f"`{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
+        f"`{base.training.val_split}`{folds}, the test ({sweep.test}) on `{base.evaluation.split}`{folds} under the "
+        f"protocol `{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
         f"Steps of {base.clips_of_a_step} clips.",
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline.config import Config, to_dict
+from pipeline.shards.splits import counts_of
 from pipeline.storage import exists, make_folder, read_json, write_json
 
 Kind = Literal["train", "transfer", "frames"]
@@ -192,8 +193,9 @@ def in_order(trials: Iterable[Trial]) -> list[Trial]:
 
 def planned_passes(trial: Trial, manifests: Mapping[str, Mapping[str, Any]]) -> float:
     """Estimate the work of a trial, in training passes over a clip of 8 x 28 x 28 pixels, to predict the time left."""
-    config, splits = trial.training.config, manifests[trial.training.data]["splits"]
+    config, manifest = trial.training.config, manifests[trial.training.data]
     share = config.clips.frames * config.clips.crop**2 / (8 * 28**2)
-    clips = splits[config.training.train_split]["present"] + splits[config.training.val_split]["present"] / 3
+    used = (config.training.train_split, config.training.val_split)
+    train, val = (counts_of(manifest, split)["present"] for split in used)
     networks = 1 if trial.training.kind == "frames" else len(config.model.streams)
-    return 300 + config.training.epochs * clips * share * networks
+    return 300 + config.training.epochs * (train + val / 3) * share * networks

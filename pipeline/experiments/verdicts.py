@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.experiments.claims import Comparison, Side
+from pipeline.experiments.claims import Comparison
 from pipeline.experiments.trial import Outcome, Outcomes
 
 Answer = Literal["yes", "unclear", "no", "did not run"]
@@ -60,20 +60,18 @@ class Verdict:
 def judge(comparison: Comparison, outcomes: Outcomes, seeds: tuple[int, ...]) -> Verdict:
     """Compare the two sides on the seeds for which both have outcomes."""
     sides = (comparison.first, comparison.second)
-    there = tuple(
-        seed for seed in seeds if all(_key(side, seed) in outcomes for side in sides)
-    )  # failed trials have no outcome
-    pairs = [tuple(outcomes[_key(side, seed)] for side in sides) for seed in there]
+    ids = {seed: [side.training.trial(seed).id for side in sides] for seed in seeds}
+    there = tuple(seed for seed in seeds if all(one in outcomes for one in ids[seed]))  # what failed has no outcome
+    pairs = [tuple(outcomes[one] for one in ids[seed]) for seed in there]
+    one, other = (side.network for side in sides)
     if comparison.measure == "steps":
+        goals = [best(second, other) for _, second in pairs]
         values = [
-            (steps_to(first, comparison.first.network, goal), steps_to(second, comparison.second.network, goal))
-            for first, second in pairs
-            for goal in [best(second, comparison.second.network)]
+            (steps_to(first, one, goal), steps_to(second, other, goal))
+            for (first, second), goal in zip(pairs, goals, strict=True)
         ]
     else:
-        values = [
-            (top1(first, comparison.first.network), top1(second, comparison.second.network)) for first, second in pairs
-        ]
+        values = [(top1(first, one), top1(second, other)) for first, second in pairs]
     firsts, seconds = zip(*values, strict=True) if values else ((), ())
     clips, digest = (_clips(comparison, pairs[0][0]), pairs[0][0].digest) if pairs else (0, "")
     return Verdict(comparison, firsts, seconds, there, clips, digest)
@@ -96,10 +94,6 @@ def steps_to(outcome: Outcome, network: str, goal: float) -> float:
     """Return the optimiser steps until validation accuracy first reaches the goal; infinite if it never does."""
     reached = zip(outcome.steps(network), outcome.history[network], strict=True)
     return next((float(steps) for steps, row in reached if row["val/top1"] >= goal), math.inf)
-
-
-def _key(side: Side, seed: int) -> tuple[str, int]:
-    return side.training.name, side.training.trial(seed).seed
 
 
 def _clips(comparison: Comparison, outcome: Outcome) -> int:

@@ -33,7 +33,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:
         axes.set_xlabel("epoch (lines: learning rate lowered)" if lower else "epoch")
         axes.set_ylabel(label)
         axes.legend(frameon=False)
-        _plain(axes)
+        plain(axes)
     figure.suptitle(for_figure(title, MESSAGE), color=INK)
     figure.tight_layout()
     return figure
@@ -115,7 +115,7 @@ def reliability(
     counts.set_xlabel("confidence: probability of the predicted class")
     counts.set_ylabel("clips")
     for axes in (curve, counts):
-        _plain(axes)
+        plain(axes)
     figure.suptitle(for_figure(title, MESSAGE), color=INK, fontsize=10)
     figure.tight_layout()
     return figure
@@ -128,7 +128,8 @@ def _lower_rates(history: Sequence[Mapping[str, float]]) -> list[int]:
     return lower if len(lower) <= max(1, len(rates) // 2) else []
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Leave out the frame's upper and right side, and draw thin lines at the values behind everything else."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)

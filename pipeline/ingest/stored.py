@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pipeline.config import Config, ConfigError, Dataset, IngestConfig, from_dict, to_dict
 from pipeline.ingest.plan import UNDECISIVE
 from pipeline.shards.manifest import MANIFEST, read_manifest
-from pipeline.shards.splits import splits_of
+from pipeline.shards.splits import numbers_of, splits_of
 from pipeline.storage import exists
 
 SOURCES = ("annotations", "videos", "archives", "motion_shapes", "groups", "fold")
@@ -27,6 +27,8 @@ def is_alone(config: Config, given: Collection[str], section: str = "") -> bool:
         section: prefix of the config's fields among the job's fields, such as `base.`.
     """
     names = [name.removeprefix(section) for name in given]
+    if config.catalog.in_turn and exists(f"{config.ingest.shards}/{MANIFEST}"):
+        names = [name for name in names if name != "catalog.fold"]
     if any(name.startswith(tuple(f"catalog.{source}" for source in SOURCES)) for name in names) or config.retry:
         return False
     if "ingest.shards" in names:
@@ -62,9 +64,10 @@ def with_stored(config: Config, given: Collection[str], section: str = "") -> Co
                 f"--{name}: {shards} was made with {_text(old)}, not {_text(new)}; leave it out, or make another set "
                 "from the videos"
             )
-        if plain == "catalog.split_number" and new == "all" and "train1" in splits_of(manifest["splits"]):
+        each = plain in ("catalog.split_number", "catalog.fold") and config.catalog.in_turn
+        if each and numbers_of(splits_of(manifest["splits"])):
             continue
-        if plain in ("catalog.limit", "catalog.splits", "catalog.split_seed", "catalog.split_number"):
+        if plain in ("catalog.limit", "catalog.splits", "catalog.split_seed", "catalog.split_number", "catalog.fold"):
             raise ConfigError(f"--{name}: {shards} has its clips already; leave it out, or ingest anew")
     if missing := [stream for stream in config.model.streams if stream not in values["ingest"]["streams"]]:
         there = ",".join(stream for stream in config.model.streams if stream not in missing)

@@ -118,4 +118,5 @@ TRANSFER: dict[str, Recipe] = _named(
 SWEEP: dict[str, Callable[[], SweepConfig]] = {
     "i3d_sweep": quo_vadis.i3d_sweep,
     "demo_sweep": demo.demo_sweep,
+    "folder_sweep": folder.folder_sweep,
 }

@@ -19,6 +19,7 @@ from pipeline.config import (
     ModelConfig,
     OptimiserConfig,
     ScheduleConfig,
+    SweepConfig,
     TrackingConfig,
     TrainingConfig,
 )
@@ -51,6 +52,24 @@ def i3d_folder() -> Config:
         ingest=replace(base.ingest, streams=("rgb", "flow")),
         model=ModelConfig(name="i3d", streams=("rgb", "flow"), dropout=0.5, options={"batch_norm_momentum": 0.1}),
         tracking=replace(base.tracking, registered_model="video-folder-i3d"),
+    )
+
+
+def folder_sweep() -> SweepConfig:
+    """A sweep over the folds of your own folder: two-stream I3D from scratch, the test of all, the mean over the folds.
+
+    `--base.ingest.shards` is a set that `jobs/ingest.py --catalog.fold all` has made; `--axes.` adds what to compare.
+    """
+    base = i3d_folder()
+    return SweepConfig(
+        base=replace(
+            base,
+            evaluation=replace(base.evaluation, split="test"),
+            tracking=replace(base.tracking, experiment="folder-sweep"),
+        ),
+        axes={"catalog.fold": "0,1,2,3,4"},
+        over=("catalog.fold", "seed"),
+        test="all",
     )
 
 

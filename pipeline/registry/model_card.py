@@ -129,7 +129,9 @@ def _drawn(split: Mapping[str, Any] | None) -> list[str]:
     units = f"groups (file of digest {as_code(split['groups'])})" if split.get("groups") else "clips"
     fold, rest = split.get("fold"), ""
     shares = []
-    if fold:
+    if fold == "all":
+        shares, rest = ["each fold is the test in turn"], " of the rest"
+    elif fold:
         shares, rest = [f"fold {for_markdown(fold)} is the test"], " of the rest"
     elif split["test_fraction"]:  # if it is 0, the folder has its own test, or there is none
         shares = [f"the test has {100 * split['test_fraction']:g} %"]

@@ -22,8 +22,8 @@ from pipeline.ingest.summary import ingested, summarised
 from pipeline.ingest.summary import planned as planned_ingest
 from pipeline.runs.pretrain import check_splits
 from pipeline.runs.run_name import named
+from pipeline.runs.splits_in_turn import trainings
 from pipeline.runs.summary import planned as planned_training
-from pipeline.runs.three_splits import trainings, wants_three
 from pipeline.runs.training_estimate import plan_training
 from pipeline.shards import read_catalog, read_manifest
 from pipeline.shards.splits import parts_of, splits_of
@@ -71,7 +71,7 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
         IngestError: the clips cannot be ingested, or too many failed.
     """
     found = find_clips(named(config, given), given, labelled)
-    check(trainings(found.config)[0], set(found.clips))
+    check(trainings(found.config, found.clips)[0], set(found.clips))
     config = connect(found.config)
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)
@@ -92,7 +92,7 @@ def planned(config: Config, given: Collection[str], labelled: bool = True) -> st
     """
     found = find_clips(named(config, given), given, labelled, plan=True)
     machines = here()
-    config, *others = trainings(fitted(found.config, machines))
+    config, *others = trainings(fitted(found.config, machines), found.clips)
     plan = plan_training(config, found.clips, found.classes, uses_gpu(config.resources, machines.gpus))
     training = planned_training(config, plan, sum(machines.cpus), trainings=1 + len(others))
     if found.catalog is None:
@@ -114,8 +114,9 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True, pl
         ConfigError: the clips have no use for a training: a split does not exist, clips have no labels although the
             training uses them, or there is one class only.
     """
-    if wants_three(config.catalog) and not labelled:
-        raise ConfigError("catalog.split_number: all is for trainings on labels; give 1, 2 or 3")
+    if config.catalog.in_turn and not labelled:
+        field = "split_number" if config.catalog.split_number == "all" else "fold"
+        raise ConfigError(f"catalog.{field}: all is for trainings on labels; give one")
     model, notes = chosen_start(config.model, config.storage)
     config, catalog = replace(config, model=with_published(model)), None
     if config.clips.frames == 1:
@@ -134,9 +135,9 @@ def find_clips(config: Config, given: Collection[str], labelled: bool = True, pl
     good = rows.filter(pc.field("error_class").is_null())
     parts, usable = rows["split"].unique().to_pylist(), Counter(good["split"].to_pylist())
     clips = {split: sum(usable[part] for part in parts_of(split, parts)) for split in splits_of(parts)}
-    if not wants_three(config.catalog):
+    if not config.catalog.in_turn:
         config = replace(config, evaluation=evaluated_on(config.evaluation, config.training.val_split, clips))
-    for one in trainings(config):
+    for one in trainings(config, clips):
         check_splits(one.training, one.evaluation, set(clips))
         notes += class_notes(one.training, one.evaluation, rows) if labelled else []
     for note in dict.fromkeys(notes):

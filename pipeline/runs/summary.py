@@ -3,8 +3,8 @@
 from pipeline.config import Config
 from pipeline.runs.evaluate import Tested
 from pipeline.runs.pretrain import Pretrained
+from pipeline.runs.splits_in_turn import SplitsDone
 from pipeline.runs.supervision_transfer import Transferred
-from pipeline.runs.three_splits import SplitsDone
 from pipeline.runs.training_estimate import TrainingPlan
 from pipeline.table import table
 
@@ -27,27 +27,29 @@ def pretrained(config: Config, result: Pretrained) -> str:
     return "\n".join(lines)
 
 
-def three_splits(config: Config, result: SplitsDone) -> str:
-    """Describe the result of the trainings on three splits: accuracy on each, and the mean."""
-    splits = result.splits
-    first = next(iter(splits[1].accuracy.values()))
+def splits_in_turn(config: Config, result: SplitsDone) -> str:
+    """Describe the result of the trainings on several splits or folds: accuracy on each, and the mean."""
+    splits = dict(sorted(result.splits.items()))
+    accuracy = next(iter(splits.values())).accuracy
+    first = next(iter(accuracy.values()))
     rows: list[list[object]] = [["network", "split", "top-1 %", "top-5 %", "clips"]]
-    for network in splits[1].accuracy:
+    for network in accuracy:
         name = network.replace("_", "-")
-        for number, one in sorted(splits.items()):
+        for number, one in splits.items():
             worth = one.accuracy[network]
             rows.append([name, number, f"{100 * worth.top1:.1f}", f"{100 * worth.top5:.1f}", worth.clips])
         top1, top5 = (f"{100 * result.mean(network, measure):.1f}" for measure in ("top1", "top5"))
         rows.append([name, "mean", top1, top5, ""])
+    numbers = ", ".join(map(str, splits))
     lines = [
         "",
-        f"{config.model.name} on the three splits of {config.catalog.dataset}, data digest {first.digest}",
+        f"{config.model.name} on the {len(splits)} splits of {config.catalog.dataset}, data digest {first.digest}",
         table(rows),
-        f"  run {result.name}: {result.folder}, and {result.name}-split1, 2 and 3 beside it",
+        f"  run {result.name}: {result.folder}, and beside it {result.name}-split with {numbers}",
     ]
-    versions = [one.version for _, one in sorted(splits.items()) if one.version is not None]
+    versions = [one.version for one in splits.values() if one.version is not None]
     if versions:
-        said = f"versions {', '.join(versions)}, of split 1, 2, 3; the last of them as {config.tracking.alias}"
+        said = f"versions {', '.join(versions)}, of split {numbers}; the last of them as {config.tracking.alias}"
         lines.append(f"  registered {config.tracking.registered_model} {said}")
     return "\n".join(lines)
 

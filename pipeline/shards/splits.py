@@ -1,8 +1,8 @@
-"""Splits of a shard set whose clips are in several published splits at once, as those of UCF-101 and HMDB-51.
+"""Splits of a shard set whose clips are divided several times, as by the three splits of UCF-101, or by folds.
 
-Three splits divide the same clips into training and test. The set stores a clip once, under a name that lists the
-sides on which it is: `train1_train2_test3` is a part of the splits train1, train2 and test3. All other sets have a
-part for each split, with the name of the split.
+Each division has the same clips in training, test and perhaps validation. The set stores a clip once, under a name
+that lists the sides on which it is: `train1_train2_test3` is a part of the splits train1, train2 and test3. All other
+sets have a part for each split, with the name of the split.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_SIDE = r"(?:train|test)[1-9]"
+_SIDE = r"(?:train|val|test)[0-9]"
 _SIDES = re.compile(rf"{_SIDE}(?:_{_SIDE})*")
 
 
@@ -25,6 +25,11 @@ def splits_in(part: str) -> list[str]:
 def splits_of(parts: Iterable[str]) -> list[str]:
     """Return all splits of a set, sorted; `parts` are the values of its column `split`."""
     return sorted({split for part in parts for split in splits_in(part)})
+
+
+def numbers_of(splits: Iterable[str]) -> list[int]:
+    """Return the numbers of the divisions of a set, such as 1, 2, 3, sorted; none if its clips are divided once."""
+    return sorted({int(split[-1]) for split in splits if re.fullmatch(_SIDE, split)})
 
 
 def parts_of(split: str, parts: Iterable[str]) -> list[str]:
@@ -43,6 +48,11 @@ def divided(parts: Collection[str]) -> bool:
         return len(parts) > 1
     sides = {split for part in parts for split in splits_in(part)}
     return len({split[-1] for split in sides}) < len(sides)
+
+
+def clips_in(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of readable clips of each split of a set."""
+    return {split: counts_of(manifest, split)["present"] for split in splits_of(manifest["splits"])}
 
 
 def counts_of(manifest: Mapping[str, Any], split: str) -> dict[str, Any]:

@@ -156,6 +156,22 @@ def test_a_fold_is_the_test_and_validation_comes_from_the_rest(tmp_path):
     assert drawn_split(table)["fold"] == "2"
 
 
+def test_all_folds_are_those_that_each_fold_alone_would_give(tmp_path):
+    root = make(tmp_path / "videos")
+    names = [name for name in NAMES if "whisk" not in name]
+    lines = [f"{name}\t{name}\t{place % 5}" for place, name in enumerate(names)]
+    lines += [f"whisk/00{number}.mp4\tw{number}\t{number}" for number in range(3)]
+    path = groups_file(root, lines)
+    table = drawn(root, groups=path, fold="all")
+    alone = [drawn(root, groups=path, fold=str(fold))["split"].to_pylist() for fold in range(5)]
+    assert table["split"].to_pylist() == [
+        "_".join(f"{side}{fold}" for fold, side in enumerate(clip)) for clip in zip(*alone, strict=True)
+    ]
+    assert drawn(root, groups=path, fold="fold5=all")["split"].equals(table["split"])
+    assert drawn_split(table)["fold"] == "all"
+    assert [note[-20:] for note in catalog_notes(table)] == [f"test is fold fold5={fold}" for fold in range(5)]
+
+
 def test_the_same_file_under_two_names_is_never_on_two_sides(tmp_path):
     make(tmp_path)
     for number in range(0, 60, 2):
@@ -178,6 +194,7 @@ def test_the_same_file_under_two_names_is_never_on_two_sides(tmp_path):
         ([], "", "", r"groups\.tsv: empty; expected CSV or TSV with columns file and group"),
         ("one", None, "", r"class 'a' has one group \('all'\) only, and training and validation need one each"),
         ("each", None, "7", r"catalog\.fold: no fold 7; fold5 has 0, 1, 2"),
+        ("letters", None, "all", r"catalog\.fold: all needs two to 9 folds named 0 to 9; fold5 has 'a, b'; name one"),
         ("each", None, "k=1", r"catalog\.fold: k=1: the file of groups has fold5; name one as COLUMN=VALUE"),
         ("parted", None, "1", r"catalog\.fold: group g is in folds 1 and 0 of fold5; it shows one source"),
         ("classes", None, "0", r"catalog\.fold: all clips of class 'a' are in fold 0"),
@@ -187,6 +204,7 @@ def test_groups_that_do_not_fit_are_one_line(tmp_path, lines, header, fold, mess
     names = [f"{label}/{number}.mp4" for label in "ab" for number in (1, 2, 3)]
     made = {
         "one": [f"{name}\tall\t0" for name in names],
+        "letters": [f"{name}\t{name}\t{'ab'[place % 2]}" for place, name in enumerate(names)],
         "each": [f"{name}\t{name}\t{place % 3}" for place, name in enumerate(names)],
         "parted": [f"{name}\tg\t{place % 2}" for place, name in enumerate(names)],
         "classes": [f"{name}\t{name}\t{int(name[0] == 'b')}" for name in names],

@@ -14,7 +14,16 @@ import pytest
 
 from pipeline.catalog import CATALOG_SCHEMA, CatalogError, read_catalog
 from pipeline.catalog.motion_shapes import Parameters, planned, render
-from pipeline.catalog.shapes import CLASSES, LEVELS, OTHER_MOTIONS, PATTERNS, clip_frames, draw, random_look
+from pipeline.catalog.shapes import (
+    CLASSES,
+    LEVELS,
+    OTHER_MOTIONS,
+    PATTERNS,
+    SLOW_MOTIONS,
+    clip_frames,
+    draw,
+    random_look,
+)
 
 CHANCE = 1 / len(CLASSES)
 SPLITS = {"train": 25, "test": 25}
@@ -172,6 +181,15 @@ def test_other_motions_touch_no_more_and_are_as_fast():
     assert [math.hypot(*shift) for shift in OTHER_MOTIONS.values()] == pytest.approx([1.0] * 8)
 
 
+def test_a_slow_motion_moves_in_six_frames_as_far_as_a_fast_one_in_one():
+    for label, shift in CLASSES.items():
+        assert SLOW_MOTIONS[f"{label} slowly"] == pytest.approx([each / 6 for each in shift])
+    fast, slow = (list(clip_frames(f"growing{how}", 7, 64, np.random.default_rng(5))) for how in ("", " slowly"))
+    assert np.array_equal(fast[0], slow[0])
+    moved = [np.abs(frames[at] - frames[0].astype(float)).mean() for frames, at in ((slow, 1), (slow, 6), (fast, 6))]
+    assert moved == sorted(moved)
+
+
 def test_a_pattern_is_seen_in_a_frame_and_not_in_the_motion():
     shown = {label: [list(clip_frames(label, 2, 64, np.random.default_rng(n))) for n in range(3)] for label in PATTERNS}
     assert len({clips[0][0].tobytes() for clips in shown.values()}) == len(PATTERNS)
@@ -247,7 +265,9 @@ def test_the_choice_of_classes_left_the_first_set_as_it_was():
     assert others[0].label in OTHER_MOTIONS
     assert others[1].label in PATTERNS
     assert len({first.youtube_id, *(clip.youtube_id for clip in others)}) == 3
-    with pytest.raises(CatalogError, match="classes is 'colours'; give one of motions, other_motions, patterns"):
+    with pytest.raises(
+        CatalogError, match="classes is 'colours'; give one of motions, other_motions, slow_motions, patterns"
+    ):
         dataclasses.replace(parameters, classes="colours")
 
 

@@ -41,6 +41,17 @@ def test_the_best_that_was_trained_to_the_end_comes_first_and_what_failed_has_no
     assert table[4] == ["32", 0, "-", "-", "-", "-", "-", "-", "-", "-", "2 failed"]
 
 
+def test_the_streams_of_a_fusion_stand_beside_it():
+    both = Outcome("run", {"rgb": 0.4, "flow": 0.6, "two_stream": 0.7}, 16, "d", {}, 8, {}, 1.0)
+    rows = rows_of(TRIALS[:2], {("frames 4", 0): both, ("frames 8", 0): outcome(0.3, 0.5)}, over=("seed",))
+    head, *body = shown_rows(rows, ["clips.frames"])
+    assert head[3:6] == ["test top-1 %", "rgb", "flow"]
+    assert {row[0]: row[3:6] for row in body} == {"4": ["70.0", "40.0", "60.0"], "8": ["50.0", "-", "-"]}
+    table = csv.DictReader(io.StringIO(csv_text(csv_rows(rows, ["clips.frames"]))))
+    first = next(row for row in table if row["clips.frames"] == "4")
+    assert (first["test/rgb_top1"], first["test/flow_top1"], first["test/top1"]) == ("0.4", "0.6", "0.7")
+
+
 def test_csv_has_every_figure_and_nothing_where_there_is_none():
     rows = rows_of(TRIALS, OUTCOMES, over=("seed",))
     first, *_, last = csv.DictReader(io.StringIO(csv_text(csv_rows(rows, ["clips.frames"]))))

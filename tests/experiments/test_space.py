@@ -27,7 +27,7 @@ def test_a_grid_has_every_combination_and_repeats_come_one_after_the_other(tiny)
 
 
 def test_resolution_takes_the_shorter_side_along_and_depth_the_windows_of_validation_and_test():
-    base = resnet3d18_kinetics()
+    base = i3d_kinetics()
     assert (base.clips.crop, base.evaluation.val_frames) != (56, 32)
     config = trial_config(base, {"clips.crop": "56", "clips.frames": "32"})
     side = base.clips.short_side or base.ingest.short_side
@@ -36,6 +36,34 @@ def test_resolution_takes_the_shorter_side_along_and_depth_the_windows_of_valida
     assert trial_config(base, {"clips.short_side": str(side // 2)}).clips.crop == round(base.clips.crop / 2)
     both = trial_config(base, {"clips.crop": "56", "clips.short_side": "100"})
     assert (both.clips.crop, both.clips.short_side) == (56, 100)
+
+
+def test_crops_at_several_scales_span_the_side_whatever_their_size():
+    config = trial_config(resnet3d18_kinetics(), {"clips.crop": "56"})
+    assert (config.clips.crop, config.clips.short_side) == (56, None)
+
+
+def test_a_fold_chooses_the_sides_and_is_a_repeat(tiny):
+    base = override(tiny, {"catalog.dataset": "folder", "evaluation.split": "auto"})
+    sweep = SweepConfig(base=pinned(base, 8), axes={"catalog.fold": "0,3", "seed": "1"}, over=("catalog.fold", "seed"))
+    found = Space(sweep, {f"{side}{fold}": 8 for side in ("train", "val", "test") for fold in (0, 3)}, 8)
+    trials = found.trials(found.points())
+    assert [str(trial) for trial in trials] == ["fold 0 seed 1", "fold 3 seed 1"]
+    config = trials[1].training.config
+    assert (config.training.train_split, config.training.val_split, config.evaluation.split) == (
+        "train3", "val3", "test3",
+    )  # fmt: skip
+    assert len({trial.key({tiny.ingest.shards: "d"}) for trial in trials}) == 2
+    with pytest.raises(ConfigError, match=r"axes\.catalog\.fold: all; give the numbers.* made with catalog\.fold all"):
+        read_axes(SweepConfig(base=base, axes={"catalog.fold": "all"}))
+
+
+def test_equal_multiply_adds_hold_on_each_fold(tiny):
+    base = override(tiny, {"catalog.dataset": "folder", "training.epochs": "4"})
+    axes = {"clips.frames": "4", "catalog.fold": "0,1"}
+    sweep = SweepConfig(base=pinned(base, 8), axes=axes, over=("catalog.fold",), budget="gmacs")
+    found = Space(sweep, {"train0": 480, "val0": 64, "train1": 240, "val1": 64}, 8)
+    assert [trial.training.config.training.steps for trial in found.trials(found.points())] == [240, 120]
 
 
 def test_the_clips_of_a_step_stay_and_larger_clips_come_in_smaller_batches():

@@ -75,6 +75,9 @@ def test_how_splits_were_drawn_is_said(scores):
     folded = {**drawn, "test_fraction": 0.0, "groups": "97ce", "fold": "<0>"}
     said = r"by groups (file of digest `97ce`), seed 3: fold \<0\> is the test, the validation has 20 % of the rest."
     assert said in card(scores, folded)
+    assert "seed 3: each fold is the test in turn, the validation has 20 % of the rest." in card(
+        scores, {**folded, "fold": "all"}
+    )
 
 
 def test_where_weights_come_from_is_said(scores):

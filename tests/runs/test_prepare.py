@@ -171,5 +171,5 @@ def test_the_tested_split_is_the_test_where_there_is_one(capsys):
 
 def test_three_splits_are_refused_before_a_training_without_labels_begins():
     config = override(Config(), {"catalog.dataset": "ucf101", "catalog.split_number": "all"})
-    with pytest.raises(ConfigError, match=r"catalog\.split_number: all is for trainings on labels; give 1, 2 or 3"):
+    with pytest.raises(ConfigError, match=r"catalog\.split_number: all is for trainings on labels; give one"):
         find_clips(config, [], labelled=False)

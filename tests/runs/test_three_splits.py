@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.clips.index import ClipIndex
 from pipeline.commands import finetune
 from pipeline.config import Config
-from pipeline.runs import three_splits
+from pipeline.runs import splits_in_turn
 from pipeline.runs.pretrain import pretrain
 from pipeline.shards import read_manifest
 
@@ -55,7 +55,7 @@ def test_three_splits_go_on_where_they_stopped_and_end_in_their_mean(shards: Con
             raise KeyboardInterrupt
         return pretrain(config, **options)
 
-    monkeypatch.setattr(three_splits, "pretrain", stopped_at_the_second)
+    monkeypatch.setattr(splits_in_turn, "pretrain", stopped_at_the_second)
     with pytest.raises(SystemExit):
         finetune.main([*words, *ucf101(tmp_path, clips)])
     said = capsys.readouterr().err
