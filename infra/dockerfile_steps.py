@@ -20,6 +20,8 @@ HARMLESS = ("CMD", "EXPOSE", "LABEL", "ENTRYPOINT")
 BASE = re.compile(r"python:(?P<version>3\.\d+)-slim-(?P<release>\w+)@sha256:[0-9a-f]{64}")
 PREDEFINED = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 """Variables that Docker hands on to every step without being told."""
+OF_THIS_MACHINE = ("/etc/resolv.conf", "/etc/pip.conf", "/usr/local/share/ca-certificates")
+"""How this machine reaches names and packages: a step must reach them too."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -107,13 +109,15 @@ def make_base(image: str, root: Path) -> None:
     version = found["version"]
     packages = f"python{version},python{version}-venv,python3-pip,ca-certificates"
     subprocess.run(["debootstrap", "--variant=minbase", f"--include={packages}", found["release"], root], check=True)
-    for name in ("/etc/resolv.conf", "/etc/pip.conf"):
-        if Path(name).is_file():
+    for name in OF_THIS_MACHINE:
+        if Path(name).is_dir():
+            shutil.copytree(name, root / name.lstrip("/"), dirs_exist_ok=True)
+        elif Path(name).is_file():
             shutil.copy(name, root / name.lstrip("/"))
     for place in ("dev", "proc", "sys"):
         subprocess.run(["mount", "--rbind", f"/{place}", root / place], check=True)
     # An environment at /usr/local is what the image has: its own python, pip and folder of libraries.
-    run(f"python{version} -m venv /usr/local", Stage(root))
+    run(f"update-ca-certificates && python{version} -m venv /usr/local", Stage(root))
 
 
 def copy(words: list[str], stage: Stage, stages: dict[str, Stage]) -> None:
