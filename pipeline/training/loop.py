@@ -29,6 +29,7 @@ from pipeline.training.consensus import with_consensus
 from pipeline.training.ema import build_average
 from pipeline.training.job import Job
 from pipeline.training.learning_rate import build_plateau
+from pipeline.training.live_metrics import LiveMetrics
 from pipeline.training.optimisers import build_optimiser
 from pipeline.training.precision import compiled, distributed_options, lay_out, set_multiplication, threads
 from pipeline.training.precision_check import check_device
@@ -65,6 +66,8 @@ def train_loop(values: Mapping[str, Any]) -> list[dict[str, float]]:
 
     start, first = time.monotonic(), state.epoch
     told = Steps(job, state) if here.rank == 0 else None
+    if here.rank == 0:
+        LiveMetrics(config.name, job.stream).checkpoint()  # nothing is lost if it ends now
     with told.sending() if told else nullcontext():
         while not finished(job, state):
             metrics = train_epoch(job, model, state, train, here, after_step, told)

@@ -14,6 +14,7 @@ from pipeline.progress import duration
 from pipeline.tracking.outages import tolerated
 from pipeline.training.checkpoints import SELECT, State
 from pipeline.training.job import Job
+from pipeline.training.live_metrics import LiveMetrics
 from pipeline.training.rank import Rank
 
 ASK_S = 2.0  # seconds between checks for a preemption notice, which comes half a minute ahead or more
@@ -81,6 +82,8 @@ def _report(job: Job, state: State, here: Rank, metrics: dict[str, float]) -> No
             state.save_rank(Path(folder), here.rank)
         stored = ray.train.Checkpoint.from_directory(folder) if inside or here.rank == 0 else None
         ray.train.report({**metrics, "epoch": state.epoch, "step": state.step}, checkpoint=stored)
+    if here.rank == 0:
+        LiveMetrics(job.config.name, job.stream).checkpoint()
 
 
 def _line(stream: str, state: State, epochs: int, seconds_an_epoch: float) -> str:

@@ -13,6 +13,7 @@ from pipeline.console import Update
 from pipeline.progress import BAR_S, duration
 from pipeline.training.checkpoints import State
 from pipeline.training.job import Job
+from pipeline.training.live_metrics import LiveMetrics
 from pipeline.training.metric_points import Point, Sender
 
 
@@ -27,6 +28,7 @@ class Steps:
     def __init__(self, job: Job, state: State) -> None:
         self.job, self.state, self.tracking = job, state, job.config.tracking
         self._sender = Sender(job.run, state.points)
+        self._live = LiveMetrics(job.config.name, job.stream)
         self._between = 0.0  # seconds from the last step of an epoch to the first of the next
         self._ended: float | None = None
 
@@ -45,6 +47,7 @@ class Steps:
         if self._ended is not None:
             self._between = self._begun - self._ended
         self._reset(self._begun, 0.0)
+        self._live.begin()
 
     def after(self, clips: int, waited: float) -> None:
         """Count a finished step, and report progress if it is time.
@@ -53,6 +56,7 @@ class Steps:
             clips: number of clips in the step, over all ranks.
             waited: seconds spent waiting for data since `begin`.
         """
+        self._live.step(clips, waited)
         now, last = time.monotonic(), self.state.position.steps >= self.steps
         self._losses.append(self.state.loss)
         self._clips += clips

@@ -1,8 +1,10 @@
-"""The files of infra/ as the tests see them, and a strict validator for custom resources."""
+"""The files of infra/ as the tests see them, rendered by Kustomize, and a strict validator for custom resources."""
 
 import functools
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,57 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 KUBERAY = INFRA / "kuberay"
-RAY_FILES = ("raycluster.yaml", "rayjob-ingest.yaml", "rayjob-pretrain.yaml")
-JOB_FILES = RAY_FILES[1:]
+OVERLAYS = ("kind", "cpu", "gpu")
+JOBS = ("ingest", "inspect", "webdataset", "pretrain", "finetune", "transfer", "sweep", "reproduce", "evaluate")
+JOBS = (*JOBS, "extract", "predict", "export", "benchmark")
+
+
+@functools.cache
+def rendered(overlay: str, what: str) -> tuple[dict[str, Any], ...]:
+    """Every object of `kubectl kustomize infra/kuberay/overlays/OVERLAY/WHAT`; skips where there is no Kustomize.
+
+    Whoever takes an object must not change it.
+    """
+    if program := shutil.which("kubectl"):
+        command = [program, "kustomize"]
+    elif program := shutil.which("kustomize"):
+        command = [program, "build"]
+    else:
+        pytest.skip("neither kubectl nor kustomize is there to render the overlays")
+    folder = KUBERAY / "overlays" / overlay / what
+    done = subprocess.run([*command, folder], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return tuple(loaded(done.stdout))
+
+
+def values(overlay: str) -> dict[str, Any]:
+    """The values of an overlay, as they stand in its file."""
+    (only,) = documents(KUBERAY / "overlays" / overlay / "values" / "values.yaml")
+    return only["spec"]
+
+
+def found(overlay: str, what: str, kind: str, name: str = "") -> dict[str, Any]:
+    """The one object of a kind, and of a name if there are several."""
+    (only,) = [one for one in rendered(overlay, what) if one["kind"] == kind and name in ("", one["metadata"]["name"])]
+    return only
+
+
+def ray_manifest(overlay: str, name: str) -> dict[str, Any]:
+    """The RayJob of a name, or the standing RayCluster, `cluster`."""
+    if name == "cluster":
+        return found(overlay, "platform", "RayCluster")
+    return found(overlay, "jobs", "RayJob", name)
+
+
+def loaded(text: str) -> list[dict[str, Any]]:
+    """Every YAML document of a text."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # KubeRay's definitions are a megabyte each
+    return [document for document in yaml.load_all(text, loader) if document]
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
     """Every YAML document of a file."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # KubeRay's definitions are a megabyte each
-    return [document for document in yaml.load_all(path.read_text(), loader) if document]
-
-
-def document(name: str) -> dict[str, Any]:
-    """The one document of infra/kuberay/NAME."""
-    (only,) = documents(KUBERAY / name)
-    return only
+    return loaded(path.read_text())
 
 
 def cluster_spec(manifest: dict[str, Any]) -> dict[str, Any]:

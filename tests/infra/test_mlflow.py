@@ -1,17 +1,24 @@
-"""The MLflow server of compose.yaml and mlflow.yaml: its command line as MLflow reads it, the names it answers to."""
+"""The MLflow server of compose.yaml and of Kubernetes: its command as MLflow reads it, the names it answers to."""
 
+import configparser
 import re
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .manifests import INFRA, KUBERAY, documents, locked
+from .manifests import INFRA, found, locked
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's own imports
 
 COMPOSE = INFRA / "mlflow" / "compose.yaml"
+AUTH_FILE = configparser.ConfigParser()
+AUTH_FILE.read(INFRA / "mlflow" / "auth.ini")
+AUTH = dict(AUTH_FILE["mlflow"])
 SETTINGS = {"POSTGRES_PASSWORD": "postgres0", "S3_ACCESS_KEY": "access0", "S3_SECRET_KEY": "secret0"}
+SETTINGS |= {"ADMIN_PASSWORD": "admin0", "SERVER_KEY": "server0"}
 
 
 def interpolate(text: str, settings: dict[str, str]) -> str:
@@ -33,8 +40,15 @@ def services(settings: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def deployment() -> dict[str, Any]:
-    (found,) = [d for d in documents(KUBERAY / "mlflow.yaml") if d["kind"] == "Deployment"]
-    return found["spec"]["template"]["spec"]["containers"][0]
+    return found("gpu", "platform", "Deployment", "mlflow")["spec"]["template"]["spec"]["containers"][0]
+
+
+SERVERS = {"compose": lambda: services()["mlflow"]["command"], "k8s": lambda: deployment()["command"]}
+
+
+@pytest.fixture(params=SERVERS)
+def command(request: pytest.FixtureRequest) -> list[str]:
+    return SERVERS[request.param]()
 
 
 def options(command: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -48,19 +62,12 @@ def options(command: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     return cli.commands[verb].make_context(verb, arguments).params
 
 
-def server_commands() -> list[Any]:
-    return [
-        pytest.param(services()["mlflow"]["command"], id="compose"),
-        pytest.param(deployment()["command"], id="k8s"),
-    ]
-
-
-@pytest.mark.parametrize("command", server_commands())
 def test_mlflow_understands_the_command(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = options(command, monkeypatch)
     assert parsed["host"] == "0.0.0.0"  # noqa: S104
     assert parsed["port"] == 5000
     assert parsed["serve_artifacts"]
+    assert parsed["app_name"] == "basic-auth"
 
 
 def test_mlflow_refuses_a_wrong_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +77,6 @@ def test_mlflow_refuses_a_wrong_option(monkeypatch: pytest.MonkeyPatch) -> None:
         options(["mlflow", "server", "--allowed-host=mlflow:5000"], monkeypatch)
 
 
-@pytest.mark.parametrize("command", server_commands())
 @pytest.mark.parametrize(
     ("host", "answered"),
     [
@@ -103,43 +109,44 @@ def test_further_hosts_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_database_is_the_one_that_is_started() -> None:
-    from mlflow.utils.uri import extract_db_type_from_uri
-    from sqlalchemy.engine import make_url
-
     there = services()
-    url = make_url(there["mlflow"]["environment"]["MLFLOW_BACKEND_STORE_URI"])
-    database = there["postgres"]["environment"]
-    assert extract_db_type_from_uri(str(url)) == "postgresql"
-    assert url.host in there
-    assert (url.username, url.password, url.database) == (
-        database["POSTGRES_USER"],
-        database["POSTGRES_PASSWORD"],
-        database["POSTGRES_DB"],
-    )
+    server, database = there["mlflow"]["environment"], there["postgres"]["environment"]
+    assert server["MLFLOW_BACKEND_STORE_URI"] == AUTH["database_uri"] == "postgresql+psycopg://"
+    assert server["PGHOST"] in there
+    assert [server[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE")] == [
+        database[name] for name in ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+    ]
 
 
 def test_postgres_in_kubernetes_is_the_one_that_is_asked() -> None:
-    from sqlalchemy.engine import make_url
+    server = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in deployment()["env"]}
+    assert server["MLFLOW_BACKEND_STORE_URI"] == AUTH["database_uri"]
+    postgres = found("gpu", "platform", "StatefulSet", "mlflow-postgres")["spec"]
+    container = postgres["template"]["spec"]["containers"][0]
+    there = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+    assert server["PGHOST"] == postgres["serviceName"]
+    assert [server[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE")] == [
+        there[name] for name in ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+    ]
 
-    environment = {entry["name"]: entry for entry in deployment()["env"]}
-    url = make_url(environment["MLFLOW_BACKEND_STORE_URI"]["value"])
-    # Kubernetes replaces $(NAME) only by what is defined above it
-    assert list(environment).index("POSTGRES_PASSWORD") < list(environment).index("MLFLOW_BACKEND_STORE_URI")
-    assert url.password == "$(POSTGRES_PASSWORD)"  # noqa: S105
-    (postgres,) = [d for d in documents(KUBERAY / "mlflow.yaml") if d["kind"] == "StatefulSet"]
-    there = {e["name"]: e.get("value") for e in postgres["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert (url.host, url.username, url.database) == (
-        postgres["spec"]["serviceName"],
-        there["POSTGRES_USER"],
-        there["POSTGRES_DB"],
-    )
+
+def test_the_settings_of_the_login_are_mlflows_and_hold_no_password() -> None:
+    import mlflow.server
+
+    own = configparser.ConfigParser()
+    own.read(Path(mlflow.server.__file__).parent / "auth" / "basic_auth.ini")
+    commented = {"auth_cache_ttl_seconds"}
+    assert set(AUTH) <= set(own["mlflow"]) | commented
+    assert "admin_password" not in AUTH
+    assert AUTH["default_permission"] == "READ"
 
 
 def test_artifacts_go_through_the_bucket_that_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     there = services()
     bucket = options(there["mlflow"]["command"], monkeypatch)["artifacts_destination"].split("/")[2]
-    assert f'create_bucket(Bucket="{bucket}")' in there["bucket"]["command"][-1]
-    compile(there["bucket"]["command"][-1], "bucket", "exec")
+    assert bucket == runpy.run_path(str(INFRA / "mlflow" / "objects.py"))["BUCKET"]
+    assert options(deployment()["command"], monkeypatch)["artifacts_destination"].split("/")[2] == bucket
+    assert there["bucket"]["command"] == ["python", "/app/objects.py", "make"]
     endpoint = there["mlflow"]["environment"]["MLFLOW_S3_ENDPOINT_URL"]
     assert endpoint.partition("://")[2].partition(":")[0] in there
 

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import ray
+from ray.util import metrics
 
 from pipeline.config import FetchConfig
 from pipeline.ingest.clip_errors import RateLimited
+from pipeline.masking import masked
 
 FULL_PAUSES = 3
 """Number of pauses without a success after which tasks no longer wait: the egress then counts as blocked."""
@@ -85,6 +87,8 @@ class Circuits:
         self._pause_s = settings.youtube_pause_s
         self._clock = clock
         self._circuits: defaultdict[str, _Circuit] = defaultdict(_Circuit)
+        self._rests = metrics.Counter("youtube_rests", "Pauses after a refusal by YouTube.", ("egress",))
+        self._rest_seconds = metrics.Counter("youtube_rest_seconds", "Seconds of these pauses.", ("egress",))
 
     def ask(self, egress: str) -> Turn:
         """Ask for a turn; `Turn(0)` means that the caller has the turn now."""
@@ -109,6 +113,8 @@ class Circuits:
         pause_s = self._pause_s * 2 ** (circuit.refusals - 1)
         circuit.rests_until = now + pause_s
         circuit.next_s = circuit.rests_until
+        self._rests.inc(1, {"egress": masked(egress)})
+        self._rest_seconds.inc(pause_s, {"egress": masked(egress)})
         _log.warning(
             "YouTube refuses %s, refusal %d: no request for %.0f s (%s)", egress, circuit.refusals, pause_s, reason
         )

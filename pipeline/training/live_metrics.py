@@ -1,0 +1,62 @@
+"""Metrics of a running training for Prometheus, through Ray; rank 0 alone updates them.
+
+Counters, so that a dashboard has the mean over whatever time it shows: clips per second are the rate of `clips`, and
+the share of time without data is that of `data_wait_seconds` in `seconds`. They end with the training's processes.
+"""
+
+import functools
+import time
+from collections.abc import Mapping
+
+from ray.util import metrics
+
+TAGS = ("run", "stream")
+
+
+@functools.cache
+def _counters() -> Mapping[str, metrics.Counter]:
+    """Return the counters of this process by name."""
+    return {
+        "clips": metrics.Counter("training_clips", "Clips trained on, over all workers.", TAGS),
+        "seconds": metrics.Counter("training_seconds", "Seconds in steps; the ends of epochs do not count.", TAGS),
+        "waited": metrics.Counter("training_data_wait_seconds", "Seconds for which a step had no data.", TAGS),
+    }
+
+
+@functools.cache
+def _checkpoint() -> metrics.Gauge:
+    return metrics.Gauge("training_checkpoint_time_seconds", "Time of the last checkpoint, in Unix seconds.", TAGS)
+
+
+class LiveMetrics:
+    """The metrics of one network's training.
+
+    Args:
+        run: name of the run.
+        stream: name of the network.
+    """
+
+    def __init__(self, run: str, stream: str) -> None:
+        self.tags = {"run": run, "stream": stream}
+
+    def begin(self) -> None:
+        """Begin an epoch: the time until now counts for no step."""
+        self._at, self._waited = time.monotonic(), 0.0
+
+    def step(self, clips: int, waited: float) -> None:
+        """Count a step.
+
+        Args:
+            clips: number of clips in the step, over all ranks.
+            waited: seconds spent waiting for data since `begin`.
+        """
+        now = time.monotonic()
+        amounts = {"clips": clips, "seconds": now - self._at, "waited": waited - self._waited}
+        self._at, self._waited = now, waited
+        for name, amount in amounts.items():
+            if amount > 0:  # Ray refuses to count nothing
+                _counters()[name].inc(amount, self.tags)
+
+    def checkpoint(self) -> None:
+        """Say that a checkpoint was written now, or that there was nothing to lose until now."""
+        _checkpoint().set(time.time(), self.tags)
