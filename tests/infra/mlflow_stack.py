@@ -25,7 +25,7 @@ from .manifests import INFRA
 
 LOCK = INFRA / "mlflow" / "requirements.lock"
 POSTGRES_PASSWORD, ADMIN_PASSWORD = "a'postgres %password", "an:admin@pass/word"
-WAIT_S = 120
+WAIT_S = 300  # a busy machine takes a minute
 
 
 def server_programs(cache: Path) -> Path:
@@ -119,6 +119,7 @@ class Server:
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
+        self.kill()
         raise AssertionError((self.folder / "server.log").read_text()[-3000:])
 
     def kill(self) -> None:
