@@ -186,7 +186,12 @@ def every_page(search: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
 
 
 def running_runs(uri: str) -> list[tuple[Run, str]]:
-    """Return the runs that a server calls RUNNING and that are no part of others, each with its name."""
+    """Return the runs that a server calls RUNNING and that are no part of others, each with its name.
+
+    Raises:
+        ConfigError: the server does not answer.
+    """
+    check_reachable(uri)
     client = MlflowClient(uri, uri)
     experiments: list[entities.Experiment] = list(every_page(lambda token: client.search_experiments(page_token=token)))
     ids, running = [one.experiment_id for one in experiments], "attributes.status = 'RUNNING'"

@@ -1,7 +1,9 @@
 """What a killed process has left RUNNING in MLflow is ended by the next job, and nothing else is."""
 
+import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.config import ConfigError
 from pipeline.runs.orphans import end_orphans
 from pipeline.runs.run_lock import claimed
 from pipeline.storage import make_folder, write_json
@@ -39,3 +41,9 @@ def test_only_runs_without_a_process_are_ended_and_said(tmp_path, capsys):
     end_orphans(storage, uri)
     end_orphans(storage, uri)
     assert capsys.readouterr().out.count("run mine is FAILED now") == 1
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ConfigError, match=r"^tracking\.uri: no MLflow at http://127\.0\.0\.1:1 "):
+        end_orphans(str(tmp_path), "http://127.0.0.1:1")
