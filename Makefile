@@ -7,10 +7,10 @@ BIN := $(CURDIR)/.venv/bin
 
 ELSEWHERE = $(if $(filter-out $(CURDIR)/outputs,$(STORAGE)), --tracking '$(STORAGE)')
 
-.PHONY: help install demo test test-slow ui lint lock clean
+.PHONY: help install demo test test-slow test-cluster ui lint lock clean
 
 help: ## say what each command does
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 
 install: .venv/.installed ## create .venv, install the locked versions, compile the flow kernels (or find it done)
 
@@ -32,10 +32,13 @@ demo: install ## the main job end to end on a local Ray: clips, flow, shards, tw
 PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test: install ## every test that needs no GPU but the slow ones: those on Ray one after the other, the rest beside them
-	@$(PYTEST) -m 'not slow'
+	@$(PYTEST) -m 'not slow and not cluster'
 
 test-slow: install ## the slow ones: nodes, jobs and disks that are killed, recipes from shards to the registry
 	@$(PYTEST) -m slow
+
+test-cluster: install ## jobs on a Ray cluster of several machines, which it makes out of namespaces; needs root
+	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 ui: install ## the MLflow pages of the demo's runs and models, on http://127.0.0.1:5000
 	@echo "  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"

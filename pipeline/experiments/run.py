@@ -33,6 +33,7 @@ from pipeline.experiments.queue import FAILED, Queue
 from pipeline.experiments.space import Space
 from pipeline.experiments.trial import Trial
 from pipeline.interruptions import Interrupted
+from pipeline.runs.orphans import end_orphans
 from pipeline.runs.run_lock import locked, wait_until_free
 from pipeline.storage import exists, make_folder, read_json, remove, write_json
 from pipeline.tracking.decoration import reason
@@ -90,6 +91,7 @@ def experiment_run(storage: str, uri: str, experiment: str, name: str, tags: Map
     folder = folder_of(storage, name)
     make_folder(folder)
     file = f"{folder}/experiment.json"
+    end_orphans(storage, uri, mine=name)
     with locked(folder, f"experiment {name}"):
         known = read_json(file)["run"] if exists(file) else None
         artifacts = artifact_root(uri, storage)

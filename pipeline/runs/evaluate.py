@@ -23,6 +23,7 @@ from pipeline.evaluation.score_clips import evaluate
 from pipeline.evaluation.scores import Scores, read_scores, write_scores
 from pipeline.models.weights import read_weights, save_weights
 from pipeline.registry.descriptions import tested_note
+from pipeline.runs.orphans import end_orphans
 from pipeline.runs.trained_networks import Source
 from pipeline.shards import read_manifest
 from pipeline.storage import make_folder
@@ -123,5 +124,6 @@ def _new(storage: str, about: str) -> tuple[str, str]:
 
 
 def _run(storage: str, tracking: TrackingConfig, name: str, tags: Mapping[str, object]) -> AbstractContextManager[Run]:
+    end_orphans(storage, tracking.uri)
     artifacts = artifact_root(tracking.uri, storage)
     return tracked_run(tracking.uri, tracking.experiment, name, artifacts=artifacts, tags=tags)

@@ -20,6 +20,7 @@ from pipeline.ingest.run import ingest
 from pipeline.ingest.stored import is_alone, with_stored
 from pipeline.ingest.summary import ingested, summarised
 from pipeline.ingest.summary import planned as planned_ingest
+from pipeline.runs.orphans import end_orphans
 from pipeline.runs.pretrain import check_splits
 from pipeline.runs.run_name import named
 from pipeline.runs.splits_in_turn import trainings
@@ -72,6 +73,7 @@ def prepared(config: Config, given: Collection[str], check: Check, labelled: boo
     """
     found = find_clips(named(config, given), given, labelled)
     check(trainings(found.config, found.clips)[0], set(found.clips))
+    end_orphans(found.config.storage, found.config.tracking.uri, mine=found.config.name)
     config = connect(found.config)
     if found.catalog is None:
         print(f"training on {config.ingest.shards} as it is", flush=True)

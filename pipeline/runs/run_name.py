@@ -136,7 +136,16 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_name(field: str, name: str) -> str:
-    """Check that a run's name can be a folder: letters, digits, dots, dashes and underscores, with no dot first."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name):
+    """Check that a run's name can be that of a folder.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not is_plain(name):
         raise ConfigError(f"--{field} {name!r}: use letters, digits, '.', '-' and '_' only")
     return name
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a name can be a folder: letters, digits, dots, dashes and underscores, with no dot first."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name) is not None

@@ -185,6 +185,21 @@ def every_page(search: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
         yield from page
 
 
+def running_runs(uri: str) -> list[tuple[Run, str]]:
+    """Return the runs that a server calls RUNNING and that are no part of others, each with its name.
+
+    Raises:
+        ConfigError: the server does not answer.
+    """
+    check_reachable(uri)
+    client = MlflowClient(uri, uri)
+    experiments: list[entities.Experiment] = list(every_page(lambda token: client.search_experiments(page_token=token)))
+    ids, running = [one.experiment_id for one in experiments], "attributes.status = 'RUNNING'"
+    found: list[entities.Run] = list(every_page(lambda token: client.search_runs(ids, running, page_token=token)))
+    whole = [one for one in found if "mlflow.parentRunId" not in one.data.tags]
+    return [(Run(uri, one.info.run_id), one.info.run_name) for one in whole]
+
+
 @contextlib.contextmanager
 def tracked_run(
     uri: str,

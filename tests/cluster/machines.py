@@ -1,0 +1,243 @@
+"""Machines on one machine: each has a network address, a host name, processes, mounts and temporary folders of its own.
+
+A machine is a set of Linux namespaces behind a virtual cable to one bridge. All machines see one shared folder at
+`SHARE`, as a team's machines see their NFS. This needs root and iproute2. Processes are found by the namespace of their
+network, never by name, and nothing outside of the namespaces is changed but the bridge.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BRIDGE, SUBNET = "vabridge", "10.213.77"
+SHARE = "/mnt"  # where every machine sees the shared folder
+MEMORY = Path("/sys/fs/cgroup/memory")
+TOOLS = ("ip", "unshare", "nsenter", "mount")
+LOCK = "/run/lock/video-actions-cluster"
+# What a machine does first: its name, its own list of names, the shared folder, and temporary folders of its own.
+BOOT = f"""
+echo "$1" > /proc/sys/kernel/hostname
+mount --bind "$2/hosts" /etc/hosts
+mount --bind "$3" {SHARE}
+mount --bind "$2/tmp" /tmp
+mount -t tmpfs -o size=1g tmpfs /dev/shm
+if [ "$4" ]; then  # Ray finds the limit of its memory where a container shows it
+    mount -t tmpfs tmpfs /sys/fs/cgroup
+    mkdir /sys/fs/cgroup/memory /sys/fs/cgroup/all
+    mount -t cgroup -o memory cgroup /sys/fs/cgroup/all
+    mount --bind "/sys/fs/cgroup/all/$4" /sys/fs/cgroup/memory
+fi
+shift 4
+exec "$@"
+"""
+
+
+class NoMachinesError(Exception):
+    """The error raised where machines cannot be made; its message is the reason."""
+
+
+@dataclass
+class Machine:
+    """One machine.
+
+    Attributes:
+        name: its host name.
+        address: its address in the network of the bridge.
+        folder: its disk: hosts, tmp/ and the logs of what runs on it.
+        share: the shared folder, by its path outside of the machine.
+    """
+
+    name: str
+    address: str
+    folder: Path
+    share: Path
+    _daemons: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def namespace(self) -> str:
+        """The name of its network namespace."""
+        return f"va-{self.name}"
+
+    def command(self, words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+        """The command line that runs another on this machine; it ends with all its children when it is killed."""
+        given = [f"{name}={value}" for name, value in environment.items()]
+        apart = ["unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        group = self.namespace if self.memory.is_dir() else ""
+        boot = ["sh", "-euc", BOOT, "boot", self.name, str(self.folder), str(self.share), group, "env", "-i"]
+        inside = ["ip", "netns", "exec", self.namespace, *apart, *boot, *given, *words]
+        return ["sh", "-c", f'echo $$ > {self.memory}/cgroup.procs; exec "$@"', "sh", *inside] if group else inside
+
+    def start(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a service, which is started again whenever it ends, as by systemd with Restart=always."""
+        again = ["sh", "-c", 'while :; do "$@" || echo "ended with $?"; sleep 2; done', "again", *words]
+        with self.log.open("ab") as log:
+            output: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self._daemons.append(
+                subprocess.Popen(self.command(again, environment), start_new_session=True, cwd="/", **output)
+            )
+
+    @property
+    def log(self) -> Path:
+        """What its services have written."""
+        return self.folder / "log"
+
+    def kill(self) -> None:
+        """kill -9 of every process of the machine."""
+        while found := self.pids():
+            _send(found, signal.SIGKILL)
+            for daemon in self._daemons:
+                daemon.wait()
+            time.sleep(0.05)
+        self._daemons.clear()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop every process of the machine, and let them go on at the end."""
+        stopped: set[int] = set()
+        while new := self.pids() - stopped:
+            _send(new, signal.SIGSTOP)
+            stopped |= new
+        try:
+            yield
+        finally:
+            _send(stopped, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """Unplug the network cable, and plug it in again at the end."""
+        _run("ip", "link", "set", self.cable, "down")
+        try:
+            yield
+        finally:
+            _run("ip", "link", "set", self.cable, "up")
+
+    def mount(self, *words: str) -> None:
+        """Run a command, such as umount, among the mounts of the machine's services."""
+        (boot,) = psutil.Process(self._daemons[-1].pid).children()
+        _run("nsenter", f"--target={boot.pid}", "--mount", *words)
+
+    @contextlib.contextmanager
+    def short_of_memory(self, room: int) -> Iterator[None]:
+        """Leave the machine so many bytes more than its processes have now, until the end."""
+        limit = self.memory / "memory.limit_in_bytes"
+        limit.write_text(str(int((self.memory / "memory.usage_in_bytes").read_text()) + room))
+        try:
+            yield
+        finally:
+            limit.write_text("-1")
+
+    @property
+    def memory(self) -> Path:
+        """The control group of its memory, where this system has version 1 of these groups."""
+        return MEMORY / self.namespace
+
+    @property
+    def cable(self) -> str:
+        """The end of its cable that is in the bridge."""
+        return f"va-{self.name}"
+
+    def pids(self) -> set[int]:
+        """The numbers, outside of the machine, of its processes."""
+        if not Path("/run/netns", self.namespace).exists():
+            return set()
+        return {int(word) for word in _run("ip", "netns", "pids", self.namespace).split()}
+
+
+class Lan:
+    """The bridge and the machines on it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the bridge.
+
+        Args:
+            folder: where the disks of the machines and the shared folder are.
+
+        Raises:
+            NoMachinesError: machines cannot be made here.
+        """
+        self.folder, self.share = folder, folder / "share"
+        self.machines: dict[str, Machine] = {}
+        if os.geteuid() != 0:
+            raise NoMachinesError("machines of their own need root")
+        if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+            raise NoMachinesError(f"not installed: {', '.join(missing)} (iproute2 and util-linux have them)")
+        self._lock = open(LOCK, "w")  # noqa: SIM115, PTH123 - it is held until `close`
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NoMachinesError("another cluster of this kind is running on this machine") from None
+        self._clear()  # what a killed run has left
+        try:
+            _run("ip", "link", "add", BRIDGE, "type", "bridge")
+        except subprocess.CalledProcessError as error:
+            raise NoMachinesError(f"this kernel makes no bridge: {error.stderr.strip()}") from error
+        _run("ip", "addr", "add", f"{SUBNET}.254/24", "dev", BRIDGE)
+        _run("ip", "link", "set", BRIDGE, "up")
+        self.share.mkdir(parents=True)
+        _run("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(self.share))
+
+    def machine(self, name: str, number: int, own_address: str | None = "") -> Machine:
+        """Add a machine.
+
+        Args:
+            name: its host name.
+            number: the last number of its address.
+            own_address: the address to which its own name resolves, such as 127.0.1.1; empty for that of the machine,
+                None for none.
+        """
+        one = Machine(name, f"{SUBNET}.{number}", self.folder / name, self.share)
+        (one.folder / "tmp/home").mkdir(parents=True)
+        own = "" if own_address is None else f"{own_address or one.address} {name}\n"
+        (one.folder / "hosts").write_text(f"127.0.0.1 localhost\n{own}")
+        _run("ip", "netns", "add", one.namespace)
+        self.machines[name] = one
+        if (MEMORY / "memory.limit_in_bytes").exists():
+            one.memory.mkdir()
+        _run("ip", "link", "add", one.cable, "type", "veth", "peer", "name", "eth0", "netns", one.namespace)
+        _run("ip", "link", "set", one.cable, "master", BRIDGE, "up")
+        inside = ("ip", "-n", one.namespace)
+        _run(*inside, "addr", "add", f"{one.address}/24", "dev", "eth0")
+        for link in ("eth0", "lo"):
+            _run(*inside, "link", "set", link, "up")
+        return one
+
+    def close(self) -> None:
+        """End every process on the machines, and take the machines, their disks and the bridge away."""
+        for one in self.machines.values():
+            one.kill()
+        self._clear()
+        subprocess.run(["umount", "--lazy", str(self.share)], check=False, capture_output=True)
+        for name in (*self.machines, self.share.name):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self._lock.close()
+
+    @staticmethod
+    def _clear() -> None:
+        for path in Path("/run/netns").glob("va-*") if Path("/run/netns").is_dir() else ():
+            Machine(path.name.removeprefix("va-"), "", Path(), Path()).kill()
+            subprocess.run(["ip", "link", "delete", path.name], check=False, capture_output=True)  # its cable
+            _run("ip", "netns", "delete", path.name)
+            if (MEMORY / path.name).is_dir():
+                (MEMORY / path.name).rmdir()
+        if Path("/sys/class/net", BRIDGE).exists():
+            _run("ip", "link", "delete", BRIDGE)
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def _send(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
