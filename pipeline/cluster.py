@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import ray
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 from pipeline import console, interruptions
 from pipeline.config import Config, ConfigError, ResourcesConfig
@@ -116,12 +118,29 @@ def join(address: str) -> None:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if address == "local":
             says = "Ray does not start on this machine: {}; see its memory, its disks of /tmp and /dev/shm, and the log"
+        elif refuses_token(address):
+            says = f"the Ray cluster at {ADDRESS} {address} refuses the token; give its own in RAY_AUTH_TOKEN, or in a "
+            says += "file with RAY_AUTH_TOKEN_PATH (~/.ray/auth_token), and set RAY_AUTH_MODE=token"
         else:
             says = f"no Ray cluster at {ADDRESS} {address}: {{}}; start it, or unset {ADDRESS} for one on this machine"
         raise ClusterError(says.format(reason)) from error
     finally:
         interruptions.again()  # Ray replaces the handler of SIGTERM
     console.at_end(ray.shutdown)  # otherwise Ray logs its shutdown at exit, after our last line
+
+
+def refuses_token(address: str) -> bool:
+    """Return whether there is a cluster at an address, HOST:PORT, that does not accept this process's token."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5):
+            pass  # GcsClient would wait 40 s for a cluster that is not there
+        GcsClient(address=address)
+    except ray.exceptions.AuthenticationError:
+        return True
+    except (ray.exceptions.RayError, OSError, ValueError):
+        return False
+    return False
 
 
 def set_variables(local: bool) -> None:

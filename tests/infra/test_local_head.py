@@ -23,7 +23,7 @@ from pipeline.cluster import join
 join("local")
 import ray
 ray.get(ray.remote(lambda: 1).remote())
-print("dashboard", ray._private.worker._global_node.webui_url, flush=True)
+print("dashboard", ray._private.worker._global_node.webui_url, ray.get_runtime_context().gcs_address, flush=True)
 time.sleep(600)
 """
 
@@ -103,6 +103,15 @@ def refuses_strangers(pid: int, dashboard: str) -> None:
         assert answer(f"{elsewhere}:{port}", "/api/job_agent/jobs/") == 0, port
 
 
+def says_that_the_token_is_refused(address: str, environment: dict[str, str]) -> None:
+    """Run a job that does not know the token of the cluster, and read its last line."""
+    job = [sys.executable, "jobs/benchmark.py", "sets", environment["HOME"]]
+    environment = {**environment, "RAY_ADDRESS": address}
+    done = subprocess.run(job, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 2
+    assert f"the Ray cluster at RAY_ADDRESS {address} refuses the token" in done.stderr, done.stderr
+
+
 def end(process: subprocess.Popen, how: int) -> None:
     process.send_signal(how)
     try:
@@ -146,5 +155,6 @@ def test_a_cluster_that_a_job_starts_answers_nobody_else(tmp_path):
             assert line
             refuses_strangers(process.pid, line.split()[1])
             assert not (tmp_path / ".ray").exists()  # no token that outlives it
+            says_that_the_token_is_refused(line.split()[2], environment)
         finally:
             end(process, signal.SIGTERM)
