@@ -27,6 +27,7 @@ from pipeline.experiments.run import ExperimentError, Settings, experiment_run, 
 from pipeline.experiments.samplers import OptunaSampler
 from pipeline.experiments.space import FOLDS, OF_THE_DATA, Space, pinned, read_axes
 from pipeline.experiments.trial import ELSEWHERE, Outcome, Trial
+from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
@@ -175,7 +176,10 @@ def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:
     done = [trial for trial in row.trials if trial.id in queue.outcomes]
     best = max(done, key=lambda trial: queue.outcomes[trial.id].validated)
     queue.write(f"{queue.name}: registering {best}")
-    return registered(best, queue.run_name(best), model, run)
+    try:
+        return registered(best, queue.run_name(best), model, run)
+    except KeyboardInterrupt as stop:
+        raise Interrupted("all trainings are done, and the best is not registered yet") from stop
 
 
 def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:
