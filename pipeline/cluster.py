@@ -109,18 +109,20 @@ def join(address: str) -> None:
     still alive.
 
     Raises:
-        ClusterError: Ray does not start, or there is no cluster at the address.
+        ClusterError: Ray does not start, there is no cluster at the address, or it refuses the token.
     """
     set_variables(local=address == "local")
+    if refuses_token(address):
+        raise ClusterError(
+            f"the Ray cluster at {ADDRESS} {address} refuses the token; give its own in RAY_AUTH_TOKEN, or in a file "
+            "with RAY_AUTH_TOKEN_PATH (~/.ray/auth_token), and set RAY_AUTH_MODE=token"
+        )
     try:
         ray.init(address, logging_level=logging.WARNING)
     except Exception as error:  # ray.init raises many types, even AssertionError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if address == "local":
             says = "Ray does not start on this machine: {}; see its memory, its disks of /tmp and /dev/shm, and the log"
-        elif refuses_token(address):
-            says = f"the Ray cluster at {ADDRESS} {address} refuses the token; give its own in RAY_AUTH_TOKEN, or in a "
-            says += "file with RAY_AUTH_TOKEN_PATH (~/.ray/auth_token), and set RAY_AUTH_MODE=token"
         else:
             says = f"no Ray cluster at {ADDRESS} {address}: {{}}; start it, or unset {ADDRESS} for one on this machine"
         raise ClusterError(says.format(reason)) from error
