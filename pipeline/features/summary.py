@@ -1,10 +1,12 @@
 """Text that a run prints before it begins, with `--plan`, and at its end."""
 
 import io
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -39,12 +41,15 @@ def summarised(folder: str) -> Iterator[None]:
 
 
 def reading(folder: str, manifest: Mapping[str, Any]) -> str:
-    """Return a command that reads the features in Python."""
+    """Return a command that reads the features in Python; its strings have the quotes that a shell leaves alone."""
+    quoted = partial(json.dumps, ensure_ascii=False)
     column = next(iter(manifest["columns"]))
     if manifest["plan"]["form"] == "parquet":
-        code = f"import pyarrow.dataset as ds; print(ds.dataset({folder!r}).head(5).select(['start_s', '{column}']))"
+        columns = quoted(["start_s", column])
+        code = f"import pyarrow.dataset as ds; print(ds.dataset({quoted(folder)}).head(5).select({columns}))"
     else:
-        code = f"import pyarrow.parquet as pq; print(pq.read_table({folder + '/_videos.parquet'!r})['files'])"
+        videos, column = quoted(f"{folder}/_videos.parquet"), quoted("files")
+        code = f"import pyarrow.parquet as pq; print(pq.read_table({videos})[{column}])"
     return f"python -c {shlex.quote(code)}"
 
 
