@@ -5,21 +5,25 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.autoscaler.sdk import request_resources
 
 from pipeline import console, interruptions
-from pipeline.config import Config, ConfigError, ResourcesConfig
+from pipeline.config import Config, ResourcesConfig
 from pipeline.sqlite import file_of
-from pipeline.workers import Machines, fitted, uses_gpu
+from pipeline.workers import Machines, TooSmallError, fitted, processes, uses_gpu
 
 ADDRESS = "RAY_ADDRESS"
+PAUSE_S = 1.0  # seconds between two looks at a cluster that is too small
 
 
 class ClusterError(RuntimeError):
@@ -39,25 +43,65 @@ def connect(config: Config, need_training: bool = True, trials: int = 1, section
         The config with workers and CPUs as numbers; unchanged if the job does not train.
 
     Raises:
-        ConfigError: the cluster is too small.
+        ConfigError: the cluster is too small, and is still so after `resources.wait_minutes` if the job joined it.
     """
     console.log_to(f"{config.storage}/logs", Path(sys.argv[0]).stem)
     if not ray.is_initialized():
         join(os.environ.get(ADDRESS, "local"))
     quiet()
-    resources, there = config.resources, machines()
+    fit = partial(_fit_to, config, need_training, trials, section)
+    fits = when_there_is_room(fit, config.resources.wait_minutes if ADDRESS in os.environ else 0)
+    if need_training and (note := shared_database(config.tracking.uri, len(machines().cpus))):
+        console.say(note)
+    return fits
+
+
+def _fit_to(config: Config, need_training: bool, trials: int, section: str, there: Machines) -> Config:
+    resources = config.resources
     if resources.ingest_cpus > sum(there.cpus):
-        raise ConfigError(f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {sum(there.cpus):g}")
+        says = f"resources.ingest_cpus: {resources.ingest_cpus:g}, the cluster has {sum(there.cpus):g}"
+        raise TooSmallError(says, [{"CPU": resources.ingest_cpus}])
     if not need_training:
         return config
-    if note := shared_database(config.tracking.uri, len(there.cpus)):
-        console.say(note)
     config = fitted(config, there, trials, section)
     if resources.gpu == "yes" and there.gpus < config.resources.least_workers:
-        raise ConfigError(
-            f"resources.gpu: {config.resources.least_workers} workers need a GPU each, the cluster has {there.gpus}"
+        raise TooSmallError(
+            f"resources.gpu: {config.resources.least_workers} workers need a GPU each, the cluster has {there.gpus}",
+            processes(config.resources, trials, gpu=True),
         )
     return config
+
+
+def when_there_is_room(fit: Callable[[Machines], Config], minutes: float) -> Config:
+    """Fit a config to the cluster; if the cluster is too small, wait for machines that start or come back.
+
+    An autoscaler, if there is one, is asked for them.
+
+    Args:
+        fit: fits the config to some machines, or raises `TooSmallError`.
+        minutes: how long to wait, with a line every minute.
+
+    Raises:
+        TooSmallError: the cluster is still too small after that time.
+    """
+    begin, asked = time.monotonic(), 0
+    try:
+        while True:
+            try:
+                return fit(machines())
+            except TooSmallError as error:
+                waited = (time.monotonic() - begin) / 60
+                if waited >= minutes:
+                    raise
+                if waited >= asked:
+                    asked += 1
+                    request_resources(bundles=error.needs)
+                    so_far = f"{waited:.1f} of {minutes:g} minutes so far (resources.wait_minutes)"
+                    console.say(f"{error}; waiting for more machines, {so_far}")
+            time.sleep(PAUSE_S)
+    finally:
+        if asked:
+            request_resources(bundles=[])  # from now on the job's own processes ask
 
 
 def shared_database(uri: str, nodes: int) -> str | None:

@@ -6,12 +6,25 @@ forward passes of each worker as make a whole step. So steps, learning rate and 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.config import Config, ConfigError, ResourcesConfig, TrainingConfig
 
 TRIAL_CPUS = 0.1  # CPUs of the driver of a trial, which only waits for its workers
 SMALL_LOADER = 0.25  # CPUs of a task that decodes, if there are few cores
+
+
+class TooSmallError(ConfigError):
+    """The cluster has too few CPUs or GPUs for a job; more machines would do.
+
+    Attributes:
+        needs: CPUs and GPUs of each process of the job, in the form in which an autoscaler takes them.
+    """
+
+    def __init__(self, message: str, needs: Sequence[Mapping[str, float]] = ()) -> None:
+        super().__init__(message)
+        self.needs = [dict(need) for need in needs]
 
 
 @dataclass(frozen=True)
@@ -42,19 +55,27 @@ def fitted(config: Config, machines: Machines, trials: int = 1, section: str = "
         section: prefix of the config's fields on the command line, for messages: empty, or `base.` in a sweep.
 
     Raises:
-        ConfigError: the training does not fit into the cluster; the message names flags with which it does.
+        TooSmallError: the training does not fit into the cluster; the message names flags with which it does.
+        ConfigError: its steps cannot be divided among the workers.
     """
     resources = _definite(config.resources, config.training, machines, trials)
     need = _cpus(resources, trials)
     if need > sum(machines.cpus) + 1e-6:
         each = f"{trials} trials at a time, each of " if trials > 1 else ""
-        raise ConfigError(
+        raise TooSmallError(
             f"resources: {each}{resources.least_workers} workers of {resources.cpus_of_a_worker:g} CPUs, and one "
             f"loader of {resources.cpus_of_a_loader:g}, need {need:g} CPUs, the cluster has {sum(machines.cpus):g}; "
-            f"{_smaller(config.resources, config.training, machines, trials, section)}"
+            f"{_smaller(config.resources, config.training, machines, trials, section)}",
+            processes(resources, trials, uses_gpu(resources, machines.gpus)),
         )
     accumulate = _accumulate(config.training, resources, section)
     return replace(config, resources=resources, training=replace(config.training, accumulate=accumulate))
+
+
+def processes(resources: ResourcesConfig, trials: int, gpu: bool) -> list[dict[str, float]]:
+    """Return the CPUs and GPUs of each process of a training whose workers and CPUs are numbers."""
+    worker = {"CPU": resources.cpus_of_a_worker, **({"GPU": 1.0} if gpu else {})}
+    return [worker] * (trials * resources.least_workers) + [{"CPU": resources.cpus_of_a_loader}]
 
 
 def uses_gpu(resources: ResourcesConfig, gpus: float) -> bool:
@@ -79,7 +100,7 @@ def _definite(resources: ResourcesConfig, training: TrainingConfig, machines: Ma
             most = max(1, min(most, int(room / trials / resources.worker_cpus + 1e-6)))
         workers = _divisor(_passes(training), most)
     if resources.min_workers is not None and resources.min_workers > workers:
-        raise ConfigError(
+        raise TooSmallError(
             f"resources.min_workers: {resources.min_workers} is more than the {workers} workers that a training has "
             f"here; --resources.min_workers {workers} is not"
         )

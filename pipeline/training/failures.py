@@ -30,6 +30,9 @@ FINAL = (
     torch.OutOfMemoryError,
 )
 
+LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+"""What Ray raises of an actor whose process is gone."""
+
 
 class TrainingError(RuntimeError):
     """The error that ends a training; its message is one line for the user."""
@@ -73,8 +76,22 @@ def is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
 
 
-def explained(error: ray.train.TrainingFailedError, config: Config, stream: str, folder: str) -> TrainingError:
-    """Return an error whose message says in one line what happened, where, and what to do."""
+def lost_to(error: BaseException) -> str:
+    """Return in a few words why Ray has lost a process."""
+    return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else "killed, or its node is gone"
+
+
+def explained(
+    error: ray.train.TrainingFailedError | ray.exceptions.RayError, config: Config, stream: str, folder: str
+) -> TrainingError:
+    """Return an error whose message says in one line what happened, where, and what to do.
+
+    Args:
+        error: the error of Ray Train, or that of its controller, which was lost.
+        config: the config of the training.
+        stream: the name of the network.
+        folder: where checkpoints go.
+    """
     cause = _cause(error)
     resume = f"--resume {config.name} continues it"
     if is_full(cause):
@@ -102,7 +119,7 @@ def explained(error: ray.train.TrainingFailedError, config: Config, stream: str,
     return TrainingError(says if says.startswith(f"{stream}:") else f"{stream}: {says}")
 
 
-def _cause(error: ray.train.TrainingFailedError) -> BaseException:
+def _cause(error: ray.train.TrainingFailedError | ray.exceptions.RayError) -> BaseException:
     """Return the failure that caused the others: a final one, else one of Ray's (a worker died), else the first."""
     failures = list(getattr(error, "worker_failures", {}).values())
     failures = failures or [getattr(error, "controller_failure", error)]

@@ -15,7 +15,7 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
-from pipeline.training.failures import EndAtOnce, TrainingError, explained
+from pipeline.training.failures import LOST, EndAtOnce, TrainingError, explained, lost_to
 from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
 from pipeline.training.node_address import OnNodeAddress
@@ -64,9 +64,43 @@ def train_stream(
             times, or there was no room for them within `resources.wait_minutes`.
     """
     config = definite(config)
+    place, tries, lost = f"{folder}/{stream}", config.resources.max_failures, 0
+    while True:
+        try:
+            wait_for_its_end(place)
+        except StillThereError as error:
+            raise TrainingError(f"{stream}: {error}") from error
+        tidy(place)
+        trainer = _trainer(config, stream, run, folder, callbacks)
+        try:
+            with address_handed_on():
+                result = trainer.fit()
+            break
+        except KeyboardInterrupt:
+            trainer.end()
+            raise
+        except ray.train.TrainingFailedError as error:
+            ended(place)
+            tidy(place)
+            raise explained(error, config, stream, folder) from error
+        except LOST as error:  # the controller, which Ray Train does not start again
+            lost += 1
+            if 0 <= tries < lost:
+                raise explained(error, config, stream, folder) from error
+            why = lost_to(error)
+            console.say(f"{stream}: the process that controls the training was lost ({why}); it starts again")
+    ended(place)
+    kept = result.best_checkpoints  # in the order of training
+    best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
+    return Trained(stream, best.path, metrics, result.return_value or [metrics])
+
+
+def _trainer(
+    config: Config, stream: str, run: Run, folder: str, callbacks: Sequence[ray.train.UserCallback]
+) -> "_Trainer":
     gpu, resources = use_gpu(config.resources), config.resources
     least = resources.min_workers
-    trainer = _Trainer(
+    return _Trainer(
         monitored_loop,
         train_loop_config=Job(config, stream, run, console.label()).to_dict(),
         torch_config=OnNodeAddress(),
@@ -92,25 +126,6 @@ def train_stream(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
-    try:
-        wait_for_its_end(f"{folder}/{stream}")
-    except StillThereError as error:
-        raise TrainingError(f"{stream}: {error}") from error
-    tidy(f"{folder}/{stream}")
-    try:
-        with address_handed_on():
-            result = trainer.fit()
-    except KeyboardInterrupt:
-        trainer.end()
-        raise
-    except ray.train.TrainingFailedError as error:
-        ended(f"{folder}/{stream}")
-        tidy(f"{folder}/{stream}")
-        raise explained(error, config, stream, folder) from error
-    ended(f"{folder}/{stream}")
-    kept = result.best_checkpoints  # in the order of training
-    best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])
-    return Trained(stream, best.path, metrics, result.return_value or [metrics])
 
 
 class _Trainer(TorchTrainer):

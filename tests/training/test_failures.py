@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,26 @@ def test_a_run_killed_twice_is_the_run_that_was_not(config, whole, tmp_path):
     assert [(metric.step, metric.value) for metric in logged] == [
         (epoch, row["val/loss"]) for epoch, row in enumerate(resumed.history, start=1)
     ]
+
+
+class KillController(UserCallback):
+    """kill -9 of the controller itself after its first report, once."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def after_report(self, run_context, metrics, checkpoint):
+        if not self.file.exists():
+            self.file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_training_whose_controller_is_killed_starts_it_again_and_says_so(config, whole, tmp_path, capsys):
+    trained, _ = fit(config, tmp_path, callbacks=(KillController(tmp_path / "killed"),))
+    same(trained, whole)
+    says = "the process that controls the training was lost (killed, or its node is gone); it starts again"
+    assert capsys.readouterr().err.count(f"flow: {says}") == 1
 
 
 class CountFailures(UserCallback):
