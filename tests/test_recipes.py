@@ -110,7 +110,7 @@ def test_the_demo_bears_no_failed_clip():
     assert demo().ingest.max_failed == 0
 
 
-@pytest.mark.parametrize("name", SWEEP)
+@pytest.mark.parametrize("name", sorted(SWEEP.keys() - {"folder_sweep"}))  # whose clips are the user's
 def test_every_window_of_a_sweep_can_be_cut_from_its_clips(name):
     sweep = SWEEP[name]()
     seconds = 10 if sweep.base.catalog.dataset.startswith("kinetics") else None

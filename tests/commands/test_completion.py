@@ -44,7 +44,7 @@ def in_fish(words: str) -> set[str]:
     [
         (["pre"], {"pretrain", "predict"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
-        (["benchmark", ""], {"features", "flow", "ingest", "loader", "sets", "train"}),
+        (["benchmark", ""], {"features", "flow", "folds", "ingest", "loader", "sets", "train"}),
         (["inspect", "--"], {"--help", "--card", "--against", "--no-decode"}),
         (["pretrain", "--tra"], {"--training.", "--tracking."}),
         (["pretrain", "--training.k"], {"--training.keep"}),
@@ -76,7 +76,7 @@ def test_bash_offers(words, offered):
         ("pretrain --training.ke", {"--training.keep"}),
         ("pretrain --training.keep b", {"best"}),
         ("ingest --recipe demo", {"demo"}),
-        ("benchmark ", {"features", "flow", "ingest", "loader", "sets", "train"}),
+        ("benchmark ", {"features", "flow", "folds", "ingest", "loader", "sets", "train"}),
     ],
 )
 def test_fish_offers(words, offered):
