@@ -203,6 +203,7 @@ def test_a_second_ingest_into_the_same_folder_names_the_first(shards, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_work_costs_nothing(shards, tmp_path):
     """Of the session's cluster, the first process that is seen at ingest is killed; Ray does its clips again."""
     config = override(shards, {"ingest.shards": str(tmp_path / "shards")})

@@ -111,6 +111,7 @@ class CountFailures(UserCallback):
             file.write("failed\n")
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_ends_the_run_at_once_and_leaves_the_last_good_weights(config, tmp_path):
     exploding = override(config, {"schedule.name": "step", "schedule.milestones": "1", "schedule.rates": "1e30"})
     line = r"^flow: loss is (nan|inf) at step \d+; lower optimiser\.lr; --resume tiny --optimiser\.lr \S+ goes on from"
