@@ -6,7 +6,6 @@ python -m tests.training.lost_node CONFIG.yaml FOLDER
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -22,27 +21,23 @@ from pipeline.training.reporting import is_whole
 from tests.forked_workers import forked_workers
 from tests.training.faults import fit
 
-DRAIN = Path(__file__).parents[2] / "infra" / "kuberay" / "base" / "drain.sh"
+NOTICE_S = 120
 
 
 class Announce(UserCallback):
-    """After the first report announces a node's end, as its pod does on Kubernetes; at the next one, touches a file."""
+    """After the first report announces a node's end, as clouds do; at the next one, touches a file."""
 
     def __init__(self, gcs: str, node: str, file: Path) -> None:
         self.gcs, self.node, self.file, self.announced = gcs, node, file, False
 
     def after_report(self, run_context, metrics, checkpoint):
+        from ray._raylet import GcsClient  # here, since these cannot be pickled with the class
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
         if not self.announced:
-            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-            words = [
-                "timeout",
-                "30",
-                DRAIN,
-                "120",
-                self.node,
-            ]  # it would wait until nothing of Ray runs on this machine
-            subprocess.Popen(words, env={**os.environ, "PATH": path, "RAY_ADDRESS": self.gcs})
-            self.announced = True
+            deadline = time.time_ns() // 1_000_000 + 1000 * NOTICE_S
+            reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+            self.announced, _ = GcsClient(address=self.gcs).drain_node(self.node, reason, "test", deadline)
         elif not is_whole(metrics[0]):
             self.file.touch()
 
