@@ -17,8 +17,8 @@ noise.
 
 **Three more sets of classes.** `OTHER_MOTIONS` shift two coordinates at once, which also keeps the distribution
 uniform. `SLOW_MOTIONS` are those of `CLASSES` at a sixth of their speed, so that from one frame to the next a shape
-moves no more than the camera shakes: only a long window shows the class. `PATTERNS` are the opposite: the texture of
-dolls and background is the class, and the motion is random.
+moves no more than the camera shakes, and a window of a few frames shows little of it. `PATTERNS` are the opposite: the
+texture of dolls and background is the class, and the motion is random.
 """
 
 import math
