@@ -15,6 +15,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import LoggedModelStatus, RunStatus
 from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE, MLFLOW_USER
 
@@ -224,9 +225,14 @@ def register(run: Run, model: LoggedModel, name: str, alias: str, card: str, tag
         file.write_text(card, encoding="utf-8")
         client.log_model_artifact(model.model_id, str(file))
         client.log_artifact(run.run_id, str(file))
-    if not client.search_registered_models(f"name = '{name}'"):
+    wanted = f"name = '{name}'"
+    if not client.search_registered_models(wanted):
         about = f"Video in, actions out. Each version has its model card; `models:/{name}@{alias}` is the newest."
-        client.create_registered_model(name, description=about)
+        try:
+            client.create_registered_model(name, description=about)
+        except MlflowException:
+            if not client.search_registered_models(wanted):
+                raise  # otherwise another job has created it in the meantime
     version = _version_of(run, name) or str(
         client.create_model_version(
             name, model.uri, run.run_id, tags=texts, description=card[:MAX_DESCRIPTION], model_id=model.model_id

@@ -24,8 +24,12 @@ def may_fail(run: Run, what: str) -> Iterator[None]:
         console.say(f"warning: {what} is left out, the run goes on without it: {reason(error)}")
 
 
+OF_A_DATABASE = ("[SQL: ", "[parameters: ", "(Background on this error at")  # what SQLAlchemy adds to an error
+
+
 def reason(error: BaseException) -> str:
     """Return the type and last line of an error, in one line; for an error of a Ray task, those of its cause."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(OF_A_DATABASE)] or lines
     return f"{type(cause).__name__}: {lines[-1][:300]}" if lines else type(cause).__name__

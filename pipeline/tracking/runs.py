@@ -21,6 +21,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, ErrorCode
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -40,6 +41,7 @@ ABOUT_EXPERIMENTS = {
     MLFLOW_RUN_NOTE: "Video action recognition: trainings with a run a network, sweeps with a run a trial, and tests; "
     "each says what it is. Registered models have cards.",
 }
+AT_ONCE = 5  # times that a run is logged beside others that add the same row
 MAX_PARAM = 6000  # characters; MLflow cuts longer values, but the whole config is an artifact too
 
 
@@ -144,7 +146,15 @@ class Run:
             tags = {"mlflow.data.context": context, "split": split, "clips": str(counts["present"])}
             entity = dataset._to_mlflow_entity()
             inputs.append(DatasetInput(entity, [InputTag(key, value) for key, value in tags.items()]))
-        self.client.log_inputs(self.run_id, datasets=inputs)
+        for left in reversed(range(AT_ONCE)):
+            try:
+                self.client.log_inputs(self.run_id, datasets=inputs)
+                return
+            except MlflowException as error:
+                # MLflow adds the data set to the experiment if it is not there. Of runs that do this at the same
+                # moment, all but one are refused, and find it there the next time.
+                if not left or error.error_code != ErrorCode.Name(BAD_REQUEST):
+                    raise
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags, all in one request; control characters in them are spelled out."""
@@ -230,10 +240,10 @@ def tracked_run(
     follow_storage(uri)
     client = MlflowClient(uri, uri)
     if resume is None:
-        experiment_id = _experiment(client, experiment, artifacts)
-        _check_artifacts(client, experiment_id, artifacts)
+        place = experiment_id(client, experiment, artifacts)
+        _check_artifacts(client, place, artifacts)
         source = masked(source_tags()) if parent is None else _handed_down(parent)
-        resume = client.create_run(experiment_id, run_name=name, tags=source).info.run_id
+        resume = client.create_run(place, run_name=name, tags=source).info.run_id
     else:
         _check_artifacts(client, client.get_run(resume).info.experiment_id, artifacts)
         client.update_run(resume, status=RunStatus.to_string(RunStatus.RUNNING))
@@ -268,6 +278,27 @@ def _end_early(run: Run, error: BaseException) -> None:
         run.end(RunStatus.FAILED)  # not if a parent run that stopped this one has already ended it
 
 
+def experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """Return the id of an experiment, which is created if it does not exist.
+
+    Args:
+        client: a client of the server.
+        name: name of the experiment.
+        artifacts: URI of its artifact root if it is new; None for that of the server.
+    """
+    found = client.get_experiment_by_name(name)
+    if found:
+        for tag in ABOUT_EXPERIMENTS.keys() - found.tags.keys():
+            client.set_experiment_tag(found.experiment_id, tag, ABOUT_EXPERIMENTS[tag])
+        return found.experiment_id
+    try:
+        return client.create_experiment(name, artifact_location=artifacts, tags=ABOUT_EXPERIMENTS)
+    except MlflowException:
+        if (found := client.get_experiment_by_name(name)) is None:
+            raise
+        return found.experiment_id  # another job has created it in the meantime
+
+
 def data_name(dataset: str, split: str) -> str:
     """Return the name of a split of a shard set among a run's inputs."""
     return f"{dataset}-{split}"
@@ -287,15 +318,6 @@ def artifact_root(uri: str, storage: str) -> str | None:
 def time_stamp(now: Callable[[], datetime.datetime] | None = None) -> str:
     """Return the UTC time in the format used in names of runs: 20261129-001500."""
     return (now or (lambda: datetime.datetime.now(datetime.UTC)))().strftime("%Y%m%d-%H%M%S")
-
-
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found:
-        for tag in ABOUT_EXPERIMENTS.keys() - found.tags.keys():
-            client.set_experiment_tag(found.experiment_id, tag, ABOUT_EXPERIMENTS[tag])
-        return found.experiment_id
-    return client.create_experiment(name, artifact_location=artifacts, tags=ABOUT_EXPERIMENTS)
 
 
 def _check_artifacts(client: MlflowClient, experiment_id: str, artifacts: str | None) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +202,41 @@ def test_a_driver_that_was_killed_is_continued_by_the_same_command(few, tmp_path
     every = client.search_runs([experiment.experiment_id])
     assert {run.info.status for run in every} == {"FINISHED"}
     assert len(every) == 5  # the sweep, two trials, and the network of each
+
+
+MEASURED = {"seconds", "perf/clips_per_second", "perf/memory_gib", "core_hours"}  # these differ from run to run
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_sweep_that_loses_its_driver_a_worker_and_a_node_ends_with_the_table_of_an_undisturbed_one(few, tmp_path):
+    """Depth x resolution x seed, in a cluster of two nodes of its own."""
+    axes = {"clips.frames": "2,4", "clips.crop": "20,32", "seed": "0,1"}
+    for name in ("whole", "killed"):
+        fields = {"name": "same", "training.epochs": "2", "training.checkpoint_steps": "1"}
+        base = override(base_of(few, tmp_path / name), fields)
+        save(SweepConfig(base=base, axes=axes), tmp_path / f"{name}.yaml")
+    several = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "PYTHONPATH": str(CHECKOUT)}
+    files = [str(tmp_path / "whole.yaml"), str(tmp_path / "killed.yaml"), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.experiments.killed_sweep", *files],
+        cwd=CHECKOUT, env={**os.environ, **several}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((tmp_path / "result.json").read_text()) == {"code": 0, "nodes": 1}
+    for table in ("results.csv", "trials.csv"):
+        whole, killed = (
+            [
+                {name: cell for name, cell in row.items() if name not in MEASURED}
+                for row in csv.DictReader((tmp_path / each / "experiments" / "same" / table).open())
+            ]
+            for each in ("whole", "killed")
+        )
+        assert killed == whole
+        assert len(whole) == (4 if table == "results.csv" else 8)
+        assert {row["state"] for row in whole} == {"done"}
+    client = MlflowClient(f"sqlite:///{tmp_path}/killed/mlflow.db")
+    (experiment,) = (one for one in client.search_experiments() if one.name != "Default")
+    every = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in every} == {"FINISHED"}
+    assert len(every) == 1 + 8 + 8  # the sweep, its trials, and the network of each

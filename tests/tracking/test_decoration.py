@@ -29,3 +29,5 @@ def test_an_interrupt_is_no_matter_of_a_picture(uri):
 def test_the_reason_is_the_last_line_of_a_long_error():
     assert reason(ValueError("first\n\n  last  \n")) == "ValueError: last"
     assert reason(ValueError()) == "ValueError"
+    of_sqlalchemy = "no such column: x\n[SQL: SELECT x]\n[parameters: ()]\n(Background on this error at: https://s.e)"
+    assert reason(ValueError(of_sqlalchemy)) == "ValueError: no such column: x"

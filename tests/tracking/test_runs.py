@@ -1,11 +1,14 @@
 """MLflow runs: made once, attached to, ended with the status that is true."""
 
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from pipeline.config import ConfigError, flatten
-from pipeline.tracking.runs import Run, every_page, tracked_run
+from pipeline.tracking.runs import Run, every_page, experiment_id, tracked_run
 
 
 def status(run: Run) -> str:
@@ -73,6 +76,26 @@ def test_a_shard_set_is_an_input_under_its_digest(uri, tmp_path):
     assert {tag.key: tag.value for tag in used.tags} == {
         "mlflow.data.context": "training", "split": "train", "clips": "7",
     }  # fmt: skip
+
+
+def test_runs_that_begin_at_the_same_moment_find_one_experiment_and_one_data_set(uri, tmp_path):
+    client, together = MlflowClient(uri), threading.Barrier(4, timeout=30)
+    client.search_experiments()  # the tables are there
+
+    def begun(_: int) -> Run:
+        together.wait()
+        run = Run(uri, client.create_run(experiment_id(client, "at once", None)).info.run_id)
+        for made in range(5):
+            together.wait()
+            manifest = {"dataset": "k", "digest": f"{made:016}", "splits": {"train": {"present": 7}}}
+            run.log_shards(str(tmp_path), manifest, {"train": "training"})
+        return run
+
+    with ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(begun, range(4)))
+    found = [client.get_run(run.run_id) for run in runs]
+    assert len({run.info.experiment_id for run in found}) == 1
+    assert [len(run.inputs.dataset_inputs) for run in found] == [5] * 4
 
 
 def test_a_storage_that_was_moved_away_from_its_database_is_said_before_anything_is_logged(tmp_path):
