@@ -146,18 +146,26 @@ class _Lines(io.TextIOBase):
     """Standard output while there is a log: the job's own lines go to the screen, Ray's forwarded lines do not."""
 
     def __init__(self, logged: "_Logged") -> None:
-        self._logged, self._begun = logged, threading.local()  # print writes a line and its newline separately
+        self._logged, self._thread = logged, threading.local()  # print writes a line and its newline separately
 
     def write(self, text: str) -> int:
-        *lines, self._begun.line = (getattr(self._begun, "line", "") + text).split("\n")
+        begun, ray = self._begun if self._begun[0] else ("", _OF_RAY.match(text) is not None)
+        *lines, begun = (begun + text).split("\n")
+        self._thread.begun = begun, ray  # Ray writes the lines of one message at once, with its prefix before the first
         for line in lines:
-            self._logged.take(line)
+            self._logged.take(line, ray)
         return len(text)
 
     def close(self) -> None:
-        if begun := getattr(self._begun, "line", ""):
-            self._begun.line = ""
-            self._logged.take(begun)
+        begun, ray = self._begun
+        if begun:
+            self._thread.begun = "", False
+            self._logged.take(begun, ray)
+
+    @property
+    def _begun(self) -> tuple[str, bool]:
+        """The line that has no end yet, and whether it is Ray's."""
+        return getattr(self._thread, "begun", ("", False))
 
     def isatty(self) -> bool:
         return not self._logged.stdout.closed and self._logged.stdout.isatty()  # also called at exit
@@ -203,11 +211,11 @@ class _Logged:
         self.screen = Screen(self._own or self.stderr)
         sys.stdout, sys.stderr = _Lines(self), self.file
 
-    def take(self, line: str) -> None:
-        """Handle a line that was written to standard output."""
+    def take(self, line: str, ray: bool) -> None:
+        """Handle a line that was written to standard output, by Ray for another process or by this one."""
         if MARK in line:
             _receive(line.partition(MARK)[2])
-        elif _OF_RAY.match(line):
+        elif ray:
             self.note(line)
         else:
             self.note(printable(line))

@@ -30,6 +30,7 @@ with one_line_errors():
     warnings.warn("FutureWarning: soon")
     print("\\x1b[36m(PlacementGroupCleaner pid=7)\\x1b[0m Exception in thread")
     print("(autoscaler +4s) Tip: use ray status")
+    print("\\x1b[33m(raylet)\\x1b[0m Raylet is terminated. Its end:\\n    (raylet) store.cc:366: x\\n\\t(2) it lags")
     thread = threading.Thread(target=lambda: 1 / 0)
     thread.start()
     thread.join()
@@ -50,6 +51,8 @@ QUIET = [
     "soon",
     "in thread",
     "Tip: use",
+    "store.cc",
+    "it lags",
     "ZeroDivisionError: division",
 ]
 
