@@ -14,6 +14,7 @@ import ray.train
 import torch
 from ray.train import UserCallback
 
+from pipeline import console
 from pipeline.config import Config, TrainingConfig
 from pipeline.training.wait_for_workers import NoRoomError
 
@@ -38,8 +39,16 @@ class TrainingError(RuntimeError):
     """The error that ends a training; its message is one line for the user."""
 
 
-class EndAtOnce(UserCallback):
-    """A callback that ends the run on errors that would occur again; others count against `resources.max_failures`."""
+class EndOrGoOn(UserCallback):
+    """A callback that ends the run on errors that would occur again, and says in a line what it survives.
+
+    Args:
+        stream: the name of the network.
+        tries: how many failures the run survives; -1 for any number.
+    """
+
+    def __init__(self, stream: str, tries: int) -> None:
+        self.stream, self.tries, self.survived = stream, tries, 0
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
         """See the class.
@@ -47,9 +56,16 @@ class EndAtOnce(UserCallback):
         Raises:
             ControllerError: a worker had such an error; Ray Train does not retry after this exception.
         """
-        for error in worker_exceptions.values():
+        errors = {rank: _failure(error) for rank, error in worker_exceptions.items()}
+        for rank, error in errors.items():
             if is_final(error):
-                raise ray.train.ControllerError(error)
+                raise ray.train.ControllerError(worker_exceptions[rank])
+        if self.tries < 0 or self.survived < self.tries:
+            self.survived += 1
+            lost = {rank: error for rank, error in errors.items() if isinstance(error, LOST)}
+            why = lost_to(next(iter(lost.values()))) if lost else _last_line(next(iter(errors.values())))
+            ranks = ", ".join(map(str, sorted(lost or errors)))
+            console.say(f"{self.stream}: lost rank {ranks} ({why}); all workers go on from the last checkpoint")
 
 
 def save_tensors(value: object, path: Path) -> None:
@@ -122,13 +138,17 @@ def explained(
 def _cause(error: ray.train.TrainingFailedError | ray.exceptions.RayError) -> BaseException:
     """Return the failure that caused the others: a final one, else one of Ray's (a worker died), else the first."""
     failures = list(getattr(error, "worker_failures", {}).values())
-    failures = failures or [getattr(error, "controller_failure", error)]
-    failures = [getattr(failure, "health_check_failure", failure) for failure in failures]
+    failures = [_failure(one) for one in failures or [getattr(error, "controller_failure", error)]]
     for kind in (is_final, lambda failure: isinstance(failure, ray.exceptions.RayError)):
         for failure in failures:
             if kind(failure):
                 return failure
     return failures[0]
+
+
+def _failure(error: Exception) -> Exception:
+    """Return what Ray's check of a worker has found, or else the error itself."""
+    return getattr(error, "health_check_failure", error)
 
 
 def _smaller(name: str, training: TrainingConfig) -> str:

@@ -15,7 +15,7 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
-from pipeline.training.failures import LOST, EndAtOnce, TrainingError, explained, lost_to
+from pipeline.training.failures import LOST, EndOrGoOn, TrainingError, explained, lost_to
 from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
 from pipeline.training.node_address import OnNodeAddress
@@ -120,7 +120,7 @@ def _trainer(
                 SignFolder(f"{folder}/{stream}"),
                 KeepCopy(f"{folder}/{stream}"),
                 *callbacks,
-                EndAtOnce(),
+                EndOrGoOn(stream, resources.max_failures),
                 WaitForRoom(stream, resources),
             ],
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),

@@ -20,7 +20,7 @@ from ray.train import ControllerError, UserCallback, WorkerGroupError
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.networks import load_network
-from pipeline.training.failures import EndAtOnce, TrainingError, explained, save_tensors
+from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors
 from tests.training.faults import KillAfter, fit
 
 pytestmark = pytest.mark.ray
@@ -130,7 +130,7 @@ def test_a_gpu_out_of_memory_is_not_tried_again_and_says_what_to_lower(config, t
     """The loss's test shows that what this callback raises ends a real run."""
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...")
     with pytest.raises(ControllerError) as ended:
-        EndAtOnce().after_exception(None, {0: RuntimeError("Connection closed by peer"), 1: error})
+        EndOrGoOn("flow", 2).after_exception(None, {0: RuntimeError("Connection closed by peer"), 1: error})
     says = str(explained(ended.value, config, "flow", str(tmp_path)))
     assert says.startswith("flow: the GPU ran out of memory with training.batch_size 2, evaluation.batch_size 16; ")
     assert "--resume tiny --training.batch_size 1 --training.accumulate 2 makes the same steps" in says
@@ -144,9 +144,14 @@ def test_a_gpu_out_of_memory_is_not_tried_again_and_says_what_to_lower(config, t
     ],
     ids=["lost", "memory"],
 )
-def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_end(error, line, config):
+def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_end(error, line, config, capsys):
     failures = {0: RuntimeError("Connection closed by peer"), 1: error}
-    EndAtOnce().after_exception(None, failures)
+    callback = EndOrGoOn("flow", 2)
+    for _ in range(3):  # the third ends the run
+        callback.after_exception(None, failures)
+    why = "killed, or its node is gone" if isinstance(error, RayActorError) else "memory"
+    says = f"flow: lost rank 1 ({why}); all workers go on from the last checkpoint"
+    assert capsys.readouterr().err.splitlines() == [says, says]
     assert re.search(line, str(explained(WorkerGroupError("", failures), config, "flow", "/s")))
 
 
