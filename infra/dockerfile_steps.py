@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OF_THE_KERNEL = ("dev", "proc", "sys")  # seen by every stage as they are here
 HARMLESS = ("CMD", "EXPOSE", "LABEL", "ENTRYPOINT")
 """Instructions that only say how a container is started."""
 BASE = re.compile(r"python:(?P<version>3\.\d+)-slim-(?P<release>\w+)@sha256:[0-9a-f]{64}")
@@ -74,8 +75,10 @@ def build(root: Path, dockerfile: Path, given: dict[str, str]) -> None:
             step(word, rest, stage, stages)
         print(f"  {time.monotonic() - start:.0f} s", flush=True)
     for one in stages.values():
+        for place in OF_THE_KERNEL:
+            subprocess.run(["umount", "--recursive", one.root / place], check=True)
         if one.root != root:
-            shutil.rmtree(one.root)
+            remove(one.root)
 
 
 def step(word: str, rest: str, stage: Stage, stages: dict[str, Stage]) -> None:
@@ -114,10 +117,18 @@ def make_base(image: str, root: Path) -> None:
             shutil.copytree(name, root / name.lstrip("/"), dirs_exist_ok=True)
         elif Path(name).is_file():
             shutil.copy(name, root / name.lstrip("/"))
-    for place in ("dev", "proc", "sys"):
+    for place in OF_THE_KERNEL:
         subprocess.run(["mount", "--rbind", f"/{place}", root / place], check=True)
     # An environment at /usr/local is what the image has: its own python, pip and folder of libraries.
     run(f"update-ca-certificates && python{version} -m venv /usr/local", Stage(root))
+
+
+def remove(root: Path) -> None:
+    """Delete the folder of a stage, unless something is mounted there: its files are those of this machine."""
+    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if left := [place for place in places if f"{place}/".startswith(f"{root.resolve()}/")]:
+        raise SystemExit(f"error: {left[0]} is still mounted; unmount it before you delete {root}")
+    shutil.rmtree(root)
 
 
 def copy(words: list[str], stage: Stage, stages: dict[str, Stage]) -> None:

@@ -202,6 +202,7 @@ def _given(
     splits = read_manifest(shards)["splits"]
     fields = {name.replace("__", "."): value for name, value in changes.items()}
     fields |= {"storage": study.storage, "ingest.shards": shards, "tracking.experiment": "study"}
+    fields |= {"tracking.uri": study.tracking} if study.tracking else {}
     fields |= {"tracking.registered_model": "", "evaluation.split": "test" if "test" in splits else "val"}
     if "val" not in splits:  # the published splits of UCF-101 and HMDB-51 have none
         fields |= {"training.val_split": "test", "training.keep": "last"}

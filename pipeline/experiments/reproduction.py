@@ -71,7 +71,7 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
     trainings = table.trainings if table else [one for claim in claims for one in claim.trainings.values()]
     trials = trials_of(trainings, study.seeds)
     manifests = {name: ready_data(study, name) for name in sorted({trial.training.data for trial in trials})}
-    uri, folder = address_of(f"{study.storage}/mlflow.db"), folder_of(study.storage, study.experiment)
+    uri, folder = study.tracking or address_of(f"{study.storage}/mlflow.db"), folder_of(study.storage, study.experiment)
     with experiment_run(study.storage, uri, EXPERIMENT, study.experiment, {}) as run:
         queue = Queue(study.experiment, study.storage, manifests, trials, True, None, write)
         run_trials(queue, run, Settings(study.storage, folder, study.concurrent, LOST))

@@ -38,6 +38,8 @@ class StudyConfig:
     """Epochs of each training; none for those of the recipes."""
     storage: str = "outputs/study"
     """Folder of clips, shards, trainings, MLflow and the reports; trainings that are done there are not run again."""
+    tracking: str = ""
+    """MLflow tracking URI; empty for a SQLite file in the storage."""
     seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
     """Seeds; each training is run once with each seed."""
     claims: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ def data_config(study: StudyConfig, name: str) -> Config:
         catalog=replace(base.catalog, motion_shapes=shapes, videos=f"{study.storage}/videos/{folder}"),
         ingest=replace(base.ingest, shards=f"{study.storage}/shards/{folder}", streams=streams),
         model=replace(base.model, streams=streams),
+        tracking=replace(base.tracking, uri=study.tracking),
     )
     return (override(config, _TINY) if study.scale == "tiny" else config).resolved()
 

@@ -1,4 +1,4 @@
-"""Runs whose process was killed, so that nobody could end them: the next job ends them, in MLflow, as FAILED.
+"""Runs whose process was killed, so that nobody could end them: the next training, test or sweep ends them as FAILED.
 
 A training and a sweep hold the lock of their folder as long as they run. So a run that MLflow calls RUNNING, and whose
 lock is free, has lost its process: to kill -9, to the end of its machine, or to Ray, which ended it for memory.

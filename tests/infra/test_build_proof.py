@@ -44,6 +44,17 @@ def test_every_step_of_the_dockerfiles_is_known_and_run(dockerfile, done, tmp_pa
     assert list(tmp_path.iterdir()) == [tmp_path / "root"]  # other stages are removed
 
 
+def test_what_is_mounted_in_a_stage_is_unmounted_before_the_stage_is_removed(done, tmp_path, monkeypatch):
+    STEPS["build"](tmp_path / "root", INFRA / "Dockerfile", {})
+    stages = {words[-1] for words in done if words[0] == "debootstrap"}
+    unmounted = {words[-1] for words in done if words[:2] == ("umount", "--recursive")}
+    assert unmounted == {f"{stage}/{place}" for stage in stages for place in ("dev", "proc", "sys")}
+
+    monkeypatch.setattr(shutil, "rmtree", lambda path: pytest.fail(f"{path} would be deleted"))
+    with pytest.raises(SystemExit, match=r"^error: /dev is still mounted; unmount it before you delete /dev"):
+        STEPS["remove"](Path("/dev"))
+
+
 def test_kernels_are_compiled_by_the_user_who_runs_and_found_where_he_looks(done, tmp_path):
     STEPS["build"](tmp_path / "root", INFRA / "Dockerfile", {})
     (compiling,) = [words for words in done if "python -m pipeline.flow.cpu" in words[-1]]

@@ -1,4 +1,4 @@
-"""The script by which a pod announces its end; tests/training/test_failures.py runs it under a training."""
+"""The script by which a pod announces its end: whom it tells, and how long it waits."""
 
 import os
 import subprocess

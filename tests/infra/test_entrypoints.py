@@ -168,7 +168,7 @@ def test_runs_are_tracked_by_the_mlflow_of_the_same_namespace(overlay: str) -> N
     for name, arguments in values(overlay)["jobs"].items():
         uris = re.findall(r"--(?:base\.)?tracking(?:\.uri)? (\S+)", arguments)
         assert {urlsplit(uri)[:2] for uri in uris} <= {("http", f"mlflow:{port}")}, name
-        if name not in ("ingest", "inspect", "webdataset", "reproduce", "benchmark"):
+        if name not in ("ingest", "inspect", "webdataset", "benchmark"):
             assert uris, name
 
 
