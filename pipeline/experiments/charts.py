@@ -1,5 +1,6 @@
 """The figures of a sweep: accuracy over each axis with its spread, and accuracy against cost."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -10,11 +11,11 @@ from pipeline.experiments.results import Row, mean, spread
 from pipeline.experiments.space import described
 from pipeline.figures.charts import INK, SERIES, plain
 
-LINES = 8  # lines of one figure; of more combinations the figure shows the mean
+LINES = 8  # lines of one figure; more combinations are points without lines
 
 
 def axis_figure(rows: Sequence[Row], axis: str, title: str) -> Figure:
-    """Draw validation accuracy over one axis: a line per combination of the others, a bar per standard deviation.
+    """Draw validation accuracy over one axis: a line per combination of the others, a bar for each standard deviation.
 
     Trials that were stopped early are hollow points without a line.
     """
@@ -36,7 +37,7 @@ def axis_figure(rows: Sequence[Row], axis: str, title: str) -> Figure:
         axes.errorbar(
             [places[row.axes[axis]] for row in whole],
             [100 * mean(row.validated()) for row in whole],
-            yerr=[100 * (spread(row.validated()) or 0.0) for row in whole],
+            yerr=[_bar(row) for row in whole],
             fmt=style, color=color, capsize=3, markersize=5, label=for_figure(label or "all", MESSAGE),
         )  # fmt: skip
         stopped = [row for row in own if not row.whole]
@@ -58,11 +59,17 @@ def cost_figure(rows: Sequence[Row], title: str) -> Figure:
         clips = mean([sum(one["train/clips"] for one in own) for o in row.outcomes for own in o.history.values()])
         at, height = row.costs("gmacs")[0] * clips / 1000, 100 * mean(row.validated())
         color = SERIES[place % len(SERIES)]
-        axes.errorbar([at], [height], yerr=[100 * (spread(row.validated()) or 0.0)], fmt="o", color=color, capsize=3)
+        axes.errorbar([at], [height], yerr=[_bar(row)], fmt="o", color=color, capsize=3)
         label = for_figure(described(row.axes, over=()), MESSAGE)
         axes.annotate(label, (at, height), xytext=(5, 4), textcoords="offset points", fontsize=7, color=INK)
     axes.set_xlabel("multiply-adds of the training's forward passes, 10^12")
     return _finished(figure, axes, title)
+
+
+def _bar(row: Row) -> float:
+    """The standard deviation in percent; of one trial there is none, and NaN draws no bar."""
+    noise = spread(row.validated())
+    return math.nan if noise is None else 100 * noise
 
 
 def _number_first(value: str) -> tuple[int, float, str]:

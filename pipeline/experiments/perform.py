@@ -3,11 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ray.train import UserCallback
 
-from pipeline.cluster import machines
+from pipeline.cluster import machines, when_there_is_room
 from pipeline.config import Config, IngestConfig, to_dict
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.experiments.frames import train_frames
@@ -21,7 +22,7 @@ from pipeline.storage import exists, make_folder, remove
 from pipeline.tracking.runs import Run
 from pipeline.training.matching_network import MATCHING
 from pipeline.training.trainer import Trained
-from pipeline.workers import fitted
+from pipeline.workers import Machines, fitted
 
 
 def perform(
@@ -48,13 +49,14 @@ def perform(
     folder, file = f"{config.storage}/runs/{name}", outcome_file(config.storage, name)
     wait_until_free(folder)  # the process of a driver that was killed may still be ending
     before = Outcome.load(file)
-    if before is not None and before.has(test):
+    if before is not None and before.has(test, early=bool(callbacks)):  # a scheduler hears of epochs by its callback
         return before  # another experiment has run it in the meantime
     inflate, weights = starts.get(INFLATE, ""), {key: path for key, path in starts.items() if key != INFLATE}
     model = replace(config.model, weights=weights or config.model.weights, inflate=inflate or config.model.inflate)
     config = replace(config, name=name, seed=trial.seed, model=model)
     if kind != "frames":
-        config = fitted(config, machines(), at_once)
+        fit = partial(_fitted, config, at_once)
+        config = when_there_is_room(fit, config.resources.wait_minutes)  # a lost node may come back
     if exists(f"{folder}/run.json") and kind != "frames":
         config = replace(config, resume=name)
     elif exists(folder):
@@ -119,6 +121,10 @@ def cost_of(config: Config, history: Mapping[str, Sequence[Mapping[str, float]]]
         "parameters": float(sum(plan.parameters.values())),
         "core_hours": cores * seconds / 3600,
     }
+
+
+def _fitted(config: Config, at_once: int, there: Machines) -> Config:
+    return fitted(config, there, at_once)
 
 
 def _tags(trial: Trial, name: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
+from pipeline.experiments.asha import EPOCH
 from pipeline.experiments.trial import Outcome, Trial, outcome_file, planned_passes
 from pipeline.progress import duration
 from pipeline.training.checkpoints import SELECT
@@ -33,6 +34,7 @@ class Queue(Searcher):
         manifests: the manifests of the data sets, by name.
         trials: the trials that are known, in the order of `in_order`.
         test: whether an outcome without a test is only half of one.
+        early: whether a scheduler may stop trials; otherwise those that an earlier one has stopped go on.
         sampler: gives further trials; None if there are none.
         write: function that is called with each line of progress.
 
@@ -48,15 +50,17 @@ class Queue(Searcher):
         manifests: Mapping[str, Mapping[str, Any]],
         trials: Sequence[Trial],
         test: bool,
+        early: bool = False,
         sampler: Sampler | None = None,
         write: Write = print,
     ) -> None:
         super().__init__()
-        self.name, self.storage, self.manifests, self.test = name, storage, manifests, test
+        self.name, self.storage, self.manifests = name, storage, manifests
+        self.test, self.early = test, early
         self.sampler, self.write = sampler, write
         self.digests = {data: str(manifest["digest"]) for data, manifest in manifests.items()}
         self.trials, self.waiting = list[Trial](), list[Trial]()
-        self.running, self.histories = dict[str, Trial](), dict[str, list[dict[str, float]]]()
+        self.running, self.histories = dict[str, Trial](), dict[str, dict[int, dict[str, float]]]()
         self.outcomes, self.failed = dict[tuple[str, int], Outcome](), dict[str, str]()
         self.add(trials)
         write(f"{name}: {len(self.trials)} trainings, {len(self.outcomes)} done before")
@@ -64,14 +68,20 @@ class Queue(Searcher):
         self._done, self._begun = 0.0, time.monotonic()
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """Take further trials; one that has an outcome is not run again."""
-        for trial in trials:
+        """Take further trials that are not here yet; one that has an outcome is not run again."""
+        here = {trial.id for trial in self.trials}
+        for trial in (trial for trial in trials if trial.id not in here):
             self.trials.append(trial)
             outcome = Outcome.load(outcome_file(self.storage, self.run_name(trial)))
-            if outcome is not None and outcome.has(self.test):
+            if outcome is not None and outcome.has(self.test, self.early):
                 self._ended(trial, outcome)
             else:
                 self.waiting.append(trial)
+
+    def known(self, trials: Sequence[Trial]) -> list[Outcome]:
+        """Return the outcomes that some trials have already."""
+        found = (Outcome.load(outcome_file(self.storage, self.run_name(trial))) for trial in trials)
+        return [outcome for outcome in found if outcome is not None and outcome.has(self.test, self.early)]
 
     def run_name(self, trial: Trial) -> str:
         """Return the name of the run of a trial."""
@@ -79,34 +89,33 @@ class Queue(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return what tells a process which trial to run; None to ask again later; see the base class in Ray."""
-        self._drop_orphans()
-        trial = next((trial for trial in self.waiting if self._ready(trial)), None)
-        if trial is None and not self.waiting and self.sampler is not None:
-            further = self.sampler.ask()
-            if further is not None:
-                self.add(further)
-                return self.suggest(trial_id)
+        trial = self._next()
+        while trial is None and not self.waiting and self.sampler and (further := self.sampler.ask()) is not None:
+            self.add(further)
+            trial = self._next()
         if trial is None:
             return None if self.running else Searcher.FINISHED
         self.waiting.remove(trial)
-        self.running[trial_id], self.histories[trial_id] = trial, []
+        self.running[trial_id], self.histories[trial_id] = trial, {}
         starts = {name: self.outcomes[start.id].weights[name] for name, start in trial.starts.items()}
         axes = {**trial.training.axes, "seed": str(trial.seed)}
         return {"trial": str(trial), "name": self.run_name(trial), "axes": axes, "starts": starts}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the metrics of an epoch; see the base class in Ray."""
+        """Keep the metrics of an epoch, which a trial that Tune starts again tells again; see the base class in Ray."""
         if SELECT in result:
-            self.histories[trial_id].append({name: result[name] for name in result if "/" in name or name == "lr"})
+            epoch = {name: result[name] for name in result if "/" in name or name == "lr"}
+            self.histories[trial_id][result[EPOCH]] = epoch
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take the outcome of a trial, or the reason of its failure; see the base class in Ray."""
         if trial_id not in self.running:  # Tune tells the end of some trials twice
             return
-        trial, history = self.running.pop(trial_id), self.histories.pop(trial_id)
+        trial, epochs = self.running.pop(trial_id), self.histories.pop(trial_id)
+        history = [epochs[number] for number in sorted(epochs)]
         file = outcome_file(self.storage, self.run_name(trial))
         outcome = Outcome.load(file)
-        if outcome is not None and outcome.has(self.test):
+        if outcome is not None and outcome.has(self.test, self.early):
             self._ended(trial, outcome)
         elif error:
             lost = f"its process or node was lost more than {trial.training.config.resources.max_failures} times"
@@ -150,6 +159,11 @@ class Queue(Searcher):
             name, {}, 0, self.digests[trial.training.data], {network: history}, config.clips_of_a_step, {},
             round(seconds, 1), {network: kept}, "stopped early",
         )  # fmt: skip
+
+    def _next(self) -> Trial | None:
+        """Return the first trial that waits for no other; those that would wait for ever are left out."""
+        self._drop_orphans()
+        return next((trial for trial in self.waiting if self._ready(trial)), None)
 
     def _ready(self, trial: Trial) -> bool:
         return all(start.id in self.outcomes for start in trial.starts.values())

@@ -16,6 +16,7 @@ from pipeline.experiments.claims_figures import bars, lines
 from pipeline.experiments.claims_report import markdown, results
 from pipeline.experiments.claims_report import rows as claim_rows
 from pipeline.experiments.papers import table_of
+from pipeline.experiments.papers_figures import losses
 from pipeline.experiments.papers_report import markdown as table_markdown
 from pipeline.experiments.papers_report import table_rows
 from pipeline.experiments.queue import Queue
@@ -73,12 +74,17 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
     manifests = {name: ready_data(study, name) for name in sorted({trial.training.data for trial in trials})}
     uri, folder = study.tracking or address_of(f"{study.storage}/mlflow.db"), folder_of(study.storage, study.experiment)
     with experiment_run(study.storage, uri, EXPERIMENT, study.experiment, {}) as run:
-        queue = Queue(study.experiment, study.storage, manifests, trials, True, None, write)
+        queue = Queue(study.experiment, study.storage, manifests, trials, True, write=write)
         run_trials(queue, run, Settings(study.storage, folder, study.concurrent, LOST))
         judged = [(claim, [judge(c, queue.outcomes, study.seeds) for c in claim.comparisons]) for claim in claims]
         if table:
             rows = table_rows(table, queue.outcomes, study.seeds)
             text = table_markdown(study, table, queue.outcomes, manifests, queue.failed)
+            if "training" in table.columns:
+                with may_fail(run, "report/losses.png"):
+                    figure = losses(table, queue.outcomes, study.seeds)
+                    figure.savefig(f"{_report_folder(study)}/losses.png", dpi=110, bbox_inches="tight")
+                    run.log_figure("report/losses.png", figure)
         else:
             rows = claim_rows(judged)
             text = markdown(study, judged, queue.outcomes, manifests, queue.failed)

@@ -39,7 +39,7 @@ class Row:
         stopped = sum(outcome.ended == "stopped early" for outcome in self.outcomes)
         parts = [f"{count} {what}" for count, what in ((stopped, "stopped early"), (self.failed, "failed")) if count]
         said = ", ".join(part if len(self.trials) > 1 else part.partition(" ")[2] for part in parts)
-        return said or ("done" if len(self.outcomes) == len(self.trials) else "not run")
+        return said or "done"
 
     def validated(self) -> list[float]:
         """Validation accuracy of each outcome, as a share."""
@@ -65,7 +65,7 @@ class Row:
 
 
 def rows_of(trials: Sequence[Trial], outcomes: Outcomes, over: Collection[str]) -> list[Row]:
-    """Return the rows, best in validation first; points with a trial that was stopped early come after all others.
+    """Return the rows, best in validation first; points with a trial that failed or was stopped early come last.
 
     Args:
         trials: all trials of the sweep.
@@ -80,7 +80,7 @@ def rows_of(trials: Sequence[Trial], outcomes: Outcomes, over: Collection[str]) 
     for axes_, own in points.items():
         there = tuple(outcomes[trial.id] for trial in own if trial.id in outcomes)
         rows.append(Row(dict(axes_), tuple(own), there, len(own) - len(there)))
-    return sorted(rows, key=lambda row: (not row.outcomes, not row.whole, -mean(row.validated())))
+    return sorted(rows, key=lambda row: (not row.outcomes, not row.whole, row.failed > 0, -mean(row.validated())))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -160,7 +160,7 @@ def trial_rows(trials: Sequence[Trial], outcomes: Outcomes, failed: Mapping[str,
 def markdown(
     title: str, facts: Sequence[str], rows: Sequence[Row], axes: Sequence[str], failed: Mapping[str, str]
 ) -> str:
-    """Return the report of a sweep in Markdown; it refers to the figures beside it.
+    """Return the report of a sweep in Markdown.
 
     Args:
         title: its title.

@@ -114,6 +114,7 @@ def run_trials(
         space: makes the trials that a sampler adds; None if all are known.
     """
     if not queue.waiting and queue.sampler is None:
+        _end_children(queue, run, settings.storage)
         return
     trials = {str(trial): trial for trial in queue.trials}
     try:

@@ -17,6 +17,9 @@ class OptunaSampler:
         space: the space of the sweep.
         file: path of the list of the points chosen so far.
 
+    Attributes:
+        chosen: these points.
+
     Raises:
         ConfigError: Optuna is not installed.
     """
@@ -31,11 +34,12 @@ class OptunaSampler:
             "tpe": optuna.samplers.TPESampler,
             "gp": optuna.samplers.GPSampler,
         }
-        sampler = samplers[space.sweep.sampler](seed=space.sweep.base.seed)
+        self.chosen: list[Point] = read_json(file) if exists(file) else []
+        # Points of an earlier start take no random numbers: the same seed would draw the first of them again.
+        sampler = samplers[space.sweep.sampler](seed=space.sweep.base.seed + len(self.chosen))
         self.space, self.file, self._states = space, file, optuna.trial.TrialState
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._axes = {name: _distribution(optuna.distributions, axis) for name, axis in space.axes.items()}
-        self._chosen: list[Point] = read_json(file) if exists(file) else []
         self._asked = 0
         self._open: dict[str, Any] = {}  # Optuna's trial of each point
         self._values: dict[str, list[float | None]] = {}
@@ -44,17 +48,17 @@ class OptunaSampler:
         """Return the trials of the next point; None if there are no more."""
         if self._asked == self.space.sweep.points:
             return None
-        if self._asked < len(self._chosen):
+        if self._asked < len(self.chosen):
             self._study.enqueue_trial(
-                {name: _typed(self.space.axes[name], value) for name, value in self._chosen[self._asked].items()}
+                {name: _typed(self.space.axes[name], value) for name, value in self.chosen[self._asked].items()}
             )
         asked = self._study.ask(self._axes)
-        if self._asked < len(self._chosen):
-            point = self._chosen[self._asked]
+        if self._asked < len(self.chosen):
+            point = self.chosen[self._asked]
         else:
             point = {name: _text(asked.params[name]) for name in self.space.axes}
-            self._chosen.append(point)
-            write_json(self.file, self._chosen)
+            self.chosen.append(point)
+            write_json(self.file, self.chosen)
         self._asked += 1
         self._open.setdefault(described(point, over=()), asked)
         return self.space.trials([point])

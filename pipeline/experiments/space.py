@@ -14,12 +14,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_origin
 
 import numpy as np
 
 from pipeline.command_line import check_fields, kind_of, override
-from pipeline.config import Config, ConfigError, SweepConfig
+from pipeline.config import Config, ConfigError, SweepConfig, absolute
 from pipeline.experiments.trial import ELSEWHERE, Training, Trial
 from pipeline.models import list_models
 from pipeline.runs.splits_in_turn import on_split
@@ -29,6 +30,9 @@ Point = dict[str, str]  # the value of each axis, as it would be typed
 _RANGE = re.compile(r"(uniform|loguniform|randint)\(\s*([^,]+?)\s*,\s*([^,]+?)\s*\)")
 OF_THE_DATA = "ingest.shards"
 FOLDS = ("catalog.fold", "catalog.split_number")
+OF_AN_EPOCH = {f"training.{name}" for name in ("clips_per_step", "train_fraction", "train_split")}
+"""Axes that change how many steps an epoch has."""
+OF_THE_STEPS = {"training.epochs", "training.steps"}  # as axes they are the budget
 TRIES = 50  # draws for each new point that a random sampler may need
 
 
@@ -118,12 +122,21 @@ class Space:
         return trial_config(self.sweep.base, {name: axes[name] for name in FOLDS if name in axes})
 
     def _budgeted(self, config: Config, axes: Point) -> Config:
-        if self.sweep.budget == "steps":
+        gmacs = self.sweep.budget == "gmacs"
+        if not gmacs and (not axes.keys() & OF_AN_EPOCH or axes.keys() & OF_THE_STEPS):
             return config
-        base = plan_training(_alone(self.base(axes)), self.clips, self.classes, gpu=False)
-        here = plan_training(_alone(config), self.clips, self.classes, gpu=False)
-        steps = max(1, round(base.epochs * base.steps * base.gmacs / here.gmacs))
-        return replace(config, training=replace(config.training, steps=steps, epochs=-(-steps // max(here.steps, 1))))
+        _, base_steps, base_work = self._cost(self.base(axes))
+        here, own_steps, own_work = self._cost(config)
+        steps = max(1, round(base_steps * base_work / own_work)) if gmacs else base_steps
+        if not gmacs and steps == own_steps:
+            return config
+        return replace(config, training=replace(config.training, steps=steps, epochs=-(-steps // here)))
+
+    def _cost(self, config: Config) -> tuple[int, int, float]:
+        """Return the steps of an epoch and of the whole training, and the multiply-adds of a step in billions."""
+        plan = plan_training(_alone(config), self.clips, self.classes, gpu=False)
+        steps = plan.epochs * plan.steps if config.training.steps is None else config.training.steps
+        return plan.steps, steps, plan.gmacs * config.clips_of_a_step * config.clips.segments
 
     def _drawn(self) -> Iterator[Point]:
         random, seen = np.random.default_rng(self.sweep.base.seed), set[tuple[str, ...]]()
@@ -208,6 +221,8 @@ def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
             several = (values,)
     if not several or len(set(several)) != len(several):
         raise ConfigError(f"axes.{name}: {values or 'empty'}; give different values, at least one")
+    if name == OF_THE_DATA:
+        several = tuple(absolute(one, Path.cwd()) for one in several)
     for one in several:
         if name in FOLDS and not one.isdecimal():
             raise ConfigError(f"axes.{name}: {one}; give the numbers, such as 1,2,3, of a set made with {name} all")
@@ -257,7 +272,9 @@ def _follow(base: Config, values: dict[str, Any], given: Collection[str]) -> Non
     if per_step is not None and "training.batch_size" not in given:
         pixels = base.clips.frames * base.clips.crop**2 / (int(clips["frames"]) * int(clips["crop"]) ** 2)
         most = max(1, int(base.training.batch_size * min(1.0, pixels)))
-        training["batch_size"] = next(size for size in range(most, 0, -1) if int(per_step) % size == 0)
+        workers = values["resources"]["workers"]
+        alike = workers if isinstance(workers, int) else 1
+        training["batch_size"] = next((n for n in range(most, 0, -1) if int(per_step) % (n * alike) == 0), 1)
 
 
 def _alone(config: Config) -> Config:

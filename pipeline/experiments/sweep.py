@@ -94,6 +94,8 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
         ShardError: a shard set is incomplete.
         ExperimentError: no trial succeeded, or one failed and `fail_if_any` is set.
     """
+    if sweep.base.resume:
+        raise ConfigError("base.resume: a sweep goes on by itself; give its command again, without this")
     space = space_of(sweep)
     trials = [] if sweep.sampler in ADAPTIVE else space.trials(space.points())
     check_trials(trials or space.trials(space.corners()))
@@ -106,17 +108,17 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
         _describe(run, space, manifests[base.ingest.shards], len(trials))
         sampler = OptunaSampler(space, f"{folder}/points.json") if sweep.sampler in ADAPTIVE else None
         every = sweep.test == "all"  # each trial is tested by the process that has trained it
-        queue = Queue(name, base.storage, manifests, trials, every, sampler, write)
-        settings = Settings(base.storage, folder, sweep.concurrent, max(base.resources.max_failures, 0), every)
         scheduler = asha(sweep) if sweep.scheduler == "asha" else None
+        queue = Queue(name, base.storage, manifests, trials, every, scheduler is not None, sampler, write)
+        settings = Settings(base.storage, folder, sweep.concurrent, base.resources.max_failures, every)
         if scheduler is not None:
-            remember(scheduler, queue.outcomes.values())
+            remember(scheduler, queue.known(space.trials(sampler.chosen) if sampler else trials))
         run_trials(queue, run, settings, scheduler, space)
         failed, outcomes = dict(queue.failed), dict(queue.outcomes)
         rows = rows_of(queue.trials, outcomes, sweep.over)
         if sweep.test == "best" and rows and rows[0].whole:
             chosen = [trial for trial in rows[0].trials if trial.id in outcomes]
-            tests = Queue(f"{name} test", base.storage, manifests, chosen, True, None, write)
+            tests = Queue(f"{name} test", base.storage, manifests, chosen, True, write=write)
             run_trials(tests, run, replace(settings, test=True))
             outcomes |= tests.outcomes
             failed |= {f"{trial} (test)": reason for trial, reason in tests.failed.items()}
@@ -157,7 +159,8 @@ def check_trials(trials: Sequence[Trial]) -> None:
 
 
 def _manifests(space: Space) -> dict[str, dict[str, Any]]:
-    paths = {space.sweep.base.ingest.shards, *filter(None, space.sweep.axes.get(OF_THE_DATA, "").split(","))}
+    several = read_axes(space.sweep).get(OF_THE_DATA, ())
+    paths = {space.sweep.base.ingest.shards, *(several if isinstance(several, tuple) else ())}
     return {path: read_manifest(path) for path in sorted(paths)}
 
 

@@ -126,9 +126,14 @@ class Outcome:
     protocol: str = ""
     top5: dict[str, float] = field(default_factory=dict)
 
-    def has(self, test: bool) -> bool:
-        """Return whether nothing is left to do: the training, and if asked for the test."""
-        return self.ended == "stopped early" or bool(self.top1) or not test
+    def has(self, test: bool, early: bool) -> bool:
+        """Return whether nothing is left to do.
+
+        Args:
+            test: whether the trial is to be tested after its training.
+            early: whether a scheduler may stop trials, so that one that was stopped is done.
+        """
+        return early if self.ended == "stopped early" else bool(self.top1) or not test
 
     def steps(self, network: str) -> list[int]:
         """Return the number of optimiser steps done by the end of each epoch."""

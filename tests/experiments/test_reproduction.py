@@ -97,7 +97,7 @@ def test_what_fails_costs_only_what_starts_from_it(done):
     trials = in_order([replace(trainings.supervision(), starts={"inflate": wrong}).trial(0), teacher.trial(0)])
     lines: list[str] = []
     manifests = {"patterns": ready_data(study, "patterns")}
-    queue = Queue("wrong", study.storage, manifests, trials, True, None, lines.append)
+    queue = Queue("wrong", study.storage, manifests, trials, True, write=lines.append)
     run_trials(queue, result.run, Settings(study.storage, f"{study.storage}/experiments/wrong", 2, 0))
     assert queue.failed == {
         "wrong seed 0": "ValueError: Unknown model densenet12",

@@ -88,6 +88,21 @@ def test_equal_multiply_adds_give_a_cheaper_clip_more_steps(tiny):
     assert dearer.epochs == -(-dearer.steps // 60)
 
 
+def test_an_axis_that_changes_the_steps_of_an_epoch_leaves_those_of_the_training(tiny):
+    found = space(override(tiny, {"training.epochs": "4"}), axes={"training.clips_per_step": "8,4", "seed": "0"})
+    base, smaller = (trial.training.config.training for trial in found.trials(found.points()))
+    assert (base.steps, base.epochs) == (None, 4)
+    assert (smaller.steps, smaller.epochs) == (4 * found.clips["train"] // 8, 2)
+    longer = space(tiny, axes={"training.clips_per_step": "4", "training.epochs": "3"})
+    (trial,) = longer.trials(longer.points())
+    assert (trial.training.config.training.steps, trial.training.config.training.epochs) == (None, 3)
+
+
+def test_a_smaller_batch_is_a_share_of_the_step_that_every_worker_has(tiny):
+    base = pinned(override(tiny, {"resources.workers": "4", "training.batch_size": "6"}), 24)
+    assert trial_config(base, {"clips.frames": "6"}).training.batch_size == 3  # 4 is no divisor of 24 over 4 workers
+
+
 def test_random_points_follow_from_the_seed_and_lie_in_their_ranges(tiny):
     axes = {"optimiser.lr": "loguniform(1e-4, 1e-1)", "clips.frames": "randint(2,5)", "model.dropout": "uniform(0,0.5)"}
     drawn = space(tiny, axes=axes, sampler="random", points=12).points()
