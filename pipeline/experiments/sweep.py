@@ -106,7 +106,7 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     tags = {"dataset_digest": digest, "model": base.model.name, "sampler": sweep.sampler}
     with experiment_run(base.storage, base.tracking.uri, base.tracking.experiment, name, tags) as run:
         _describe(run, space, manifests[base.ingest.shards], len(trials))
-        sampler = OptunaSampler(space, f"{folder}/points.json") if sweep.sampler in ADAPTIVE else None
+        sampler = OptunaSampler(space, f"{folder}/points.json", write) if sweep.sampler in ADAPTIVE else None
         every = sweep.test == "all"  # each trial is tested by the process that has trained it
         scheduler = asha(sweep) if sweep.scheduler == "asha" else None
         queue = Queue(name, base.storage, manifests, trials, every, scheduler is not None, sampler, write)

@@ -1,5 +1,7 @@
 """Optuna's samplers choose points, remember them over a restart, and learn the mean of their repeats."""
 
+import re
+
 import pytest
 
 from pipeline.config import Config, SweepConfig
@@ -43,6 +45,16 @@ def test_an_interrupted_search_begins_with_the_points_that_it_had(tiny, tmp_path
     again = sampler(tiny, file)
     assert [str(trial) for _ in range(3) for trial in again.ask()] == before
     assert str(again.ask()[0]) not in before
+
+
+def test_a_combination_that_cannot_be_trained_is_said_and_another_is_drawn(tiny, tmp_path, capsys):
+    axes = {"optimiser.lr": "loguniform(1e-4,1e-1)", "clips.crop": "16,64"}
+    sweep = SweepConfig(base=pinned(tiny, 8), axes=axes, sampler="tpe", points=4)
+    asked = OptunaSampler(Space(sweep, {"train": 16, "val": 101}, 8), f"{tmp_path}/points.json")
+    drawn = [asked.ask() for _ in range(5)]
+    assert [trial.training.config.clips.crop for (trial,) in drawn[:4]] == [16] * 4
+    assert drawn[4] is None
+    assert re.search("crop 64.* of the stored clips.*; another point is drawn", capsys.readouterr().out)
 
 
 def test_a_point_that_failed_is_no_number(tiny, tmp_path):
