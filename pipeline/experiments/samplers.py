@@ -60,6 +60,8 @@ class OptunaSampler:
             try:
                 trials = self.space.trials([point])
             except ConfigError as error:
+                if known is not None:
+                    raise
                 self._study.tell(asked, state=self._states.FAIL)
                 self._refused += 1
                 self.write(f"{error}; another point is drawn")
