@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 
 from tests.forked_workers import forked_workers
 
-PATIENCE_S = 200
+PATIENCE_S = 400
 
 
 def main(whole: Path, killed: Path, folder: Path) -> None:

@@ -209,8 +209,11 @@ MEASURED = {"seconds", "perf/clips_per_second", "perf/memory_gib", "core_hours"}
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_sweep_that_loses_its_driver_a_worker_and_a_node_ends_with_the_table_of_an_undisturbed_one(few, tmp_path):
     """Depth x resolution x seed, in a cluster of two nodes of its own."""
+    if not os.environ.get("KILLED_SWEEP"):
+        pytest.skip("on request: KILLED_SWEEP=1, which takes two cores nine minutes")
     axes = {"clips.frames": "2,4", "clips.crop": "20,32", "seed": "0,1"}
     for name in ("whole", "killed"):
         fields = {"name": "same", "training.epochs": "2", "training.checkpoint_steps": "1"}
