@@ -22,7 +22,7 @@ from pipeline.storage import exists, make_folder, remove
 from pipeline.tracking.runs import Run
 from pipeline.training.matching_network import MATCHING
 from pipeline.training.trainer import Trained
-from pipeline.workers import Machines, fitted
+from pipeline.workers import fitted
 
 
 def perform(
@@ -55,7 +55,7 @@ def perform(
     model = replace(config.model, weights=weights or config.model.weights, inflate=inflate or config.model.inflate)
     config = replace(config, name=name, seed=trial.seed, model=model)
     if kind != "frames":
-        fit = partial(_fitted, config, at_once)
+        fit = partial(fitted, config, trials=at_once)
         config = when_there_is_room(fit, config.resources.wait_minutes)  # a lost node may come back
     if exists(f"{folder}/run.json") and kind != "frames":
         config = replace(config, resume=name)
@@ -121,10 +121,6 @@ def cost_of(config: Config, history: Mapping[str, Sequence[Mapping[str, float]]]
         "parameters": float(sum(plan.parameters.values())),
         "core_hours": cores * seconds / 3600,
     }
-
-
-def _fitted(config: Config, at_once: int, there: Machines) -> Config:
-    return fitted(config, there, at_once)
 
 
 def _tags(trial: Trial, name: str) -> dict[str, object]:
