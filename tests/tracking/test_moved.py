@@ -63,6 +63,7 @@ def test_a_moved_storage_is_used_where_it_is(tmp_path, before, now, capsys):
     assert not before.exists()
     assert artifacts(now, run) == {"first.txt": "first", "second.txt": "second"}
     assert artifacts(now, other) == {"third.txt": "third"}
+    capsys.readouterr()
     follow_storage(address_of(now / "mlflow.db"))
     assert capsys.readouterr().err == ""
 
