@@ -18,7 +18,7 @@ from pipeline.runs.run_lock import wait_until_free
 from pipeline.runs.supervision_transfer import transfer
 from pipeline.runs.training_estimate import plan_training
 from pipeline.shards import read_manifest
-from pipeline.storage import exists, make_folder, remove
+from pipeline.storage import exists, make_folder, read_json, remove
 from pipeline.tracking.runs import Run
 from pipeline.training.matching_network import MATCHING
 from pipeline.training.trainer import Trained
@@ -57,10 +57,10 @@ def perform(
     if kind != "frames":
         fit = partial(fitted, config, trials=at_once)
         config = when_there_is_room(fit, config.resources.wait_minutes)  # a lost node may come back
-    if exists(f"{folder}/run.json") and kind != "frames":
-        config = replace(config, resume=name)
-    elif exists(folder):
+    if not exists(f"{folder}/run.json"):
         remove(folder)
+    elif kind != "frames":
+        config = replace(config, resume=name)
     tags = _tags(trial, name)
     top1, top5 = dict[str, float](), dict[str, float]()
     protocol, kept = "", dict[str, dict[str, float]]()
@@ -135,9 +135,10 @@ def _histories(
 
 
 def _frames(config: Config, folder: str, tags: Mapping[str, object], parent: Run) -> tuple[list[dict[str, float]], str]:
-    """Train the 2D network in a tracked run; return its history and the path of its weights."""
+    """Train the 2D network, from its beginning, in a tracked run; return its history and the path of its weights."""
     make_folder(folder)
-    path, state = f"{folder}/{config.model.name}.pth", dict[str, Any](runs={})
+    path, file = f"{folder}/{config.model.name}.pth", f"{folder}/run.json"
+    state: dict[str, Any] = read_json(file) if exists(file) else {"runs": {}}
     with run_of(
         config.storage, config.tracking, config.name, state, folder, "all", parent=parent, tags=dict(tags)
     ) as run:

@@ -24,7 +24,7 @@ from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in
 from pipeline.table import table
 from pipeline.training.input_check import clip_sizes
-from pipeline.workers import fitted
+from pipeline.workers import Machines, fitted
 
 LONGEST_S = 120.0  # seconds for the step of one network
 
@@ -60,7 +60,7 @@ def planned(sweep: SweepConfig) -> str:
     hours, seeds, made = 0.0, len(space.repeats), dict[str, Step]()
     progress = Progress("plan", len(points), every_s=10)
     for point in points:
-        row, took = _row(space, point, base.resources.number_of_workers, made)
+        row, took = _row(space, point, machines, base.resources.number_of_workers, made)
         hours += took * seeds
         rows.append(row)
         progress.advance()
@@ -81,12 +81,15 @@ def planned(sweep: SweepConfig) -> str:
     )
 
 
-def _row(space: Space, point: dict[str, str], workers: int, made: dict[str, Step]) -> tuple[list[object], float]:
+def _row(
+    space: Space, point: dict[str, str], machines: Machines, workers: int, made: dict[str, Step]
+) -> tuple[list[object], float]:
     said = described(point, over=()) or "base"
     try:
         trial = space.trial({**point, **space.repeats[0]})
         config = trial.training.config
         check(config, set(space.clips))
+        fitted(config, machines, space.sweep.concurrent, "base.")
     except ConfigError as error:
         return [said, "", "", "", "", "", "", "", f"does not fit: {error}"], 0.0
     alone = replace(config, resources=replace(config.resources, workers=1, min_workers=None))

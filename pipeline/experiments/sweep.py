@@ -7,6 +7,7 @@ winner.yaml                           the config of the best trial, which can be
 points.json                           what a sampler of Optuna has chosen so far
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -37,7 +38,7 @@ from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run
-from pipeline.workers import fitted
+from pipeline.workers import Machines, TooSmallError, fitted
 
 ADAPTIVE = ("tpe", "gp")
 
@@ -98,7 +99,7 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
         raise ConfigError("base.resume: a sweep goes on by itself; give its command again, without this")
     space = space_of(sweep)
     trials = [] if sweep.sampler in ADAPTIVE else space.trials(space.points())
-    check_trials(trials or space.trials(space.corners()))
+    check_trials(trials or space.trials(space.corners()), machines(), sweep.concurrent)
     base, manifests = sweep.base, _manifests(space)
     digest = str(manifests[base.ingest.shards]["digest"])
     name = base.name or _named(space, digest)
@@ -135,8 +136,13 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     return result
 
 
-def check_trials(trials: Sequence[Trial]) -> None:
+def check_trials(trials: Sequence[Trial], cluster: Machines, at_once: int) -> None:
     """Check the config of every trial before any starts; trials of the same network and windows are checked once.
+
+    Args:
+        trials: the trials.
+        cluster: the machines; a cluster that is only too small may grow until the trial starts.
+        at_once: trials at a time.
 
     Raises:
         ConfigError: a trial could not succeed; the message names its point.
@@ -151,6 +157,8 @@ def check_trials(trials: Sequence[Trial]) -> None:
         seen.add(facts)
         try:
             check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
+            with contextlib.suppress(TooSmallError):
+                fitted(config, cluster, at_once, "base.")
         except ConfigError as error:
             wrong.append(f"{trial.training.name}: {error}")
     if wrong:

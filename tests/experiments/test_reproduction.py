@@ -105,3 +105,17 @@ def test_what_fails_costs_only_what_starts_from_it(done):
     }
     assert list(queue.outcomes) == [("densenet121-frames", 0)]  # done before
     assert lines[0] == "wrong: 3 trainings, 1 done before"
+
+
+@pytest.mark.slow
+def test_a_2d_network_that_is_trained_again_keeps_its_run(done):
+    study, result, _ = done
+    trial = Trainings(study).image_network("densenet121", "imagenet").trial(0)
+    manifests = {"patterns": ready_data(study, "patterns")}
+    (file,) = Path(study.storage).glob("outcomes/densenet121-frames-*")
+    file.unlink()  # as if the process had been killed before it wrote the outcome
+    before = {child.info.run_id for child in result.run.children()}
+    queue = Queue("again", study.storage, manifests, [trial], True, write=lambda line: None)
+    run_trials(queue, result.run, Settings(study.storage, f"{study.storage}/experiments/again", 2, 0))
+    assert list(queue.outcomes) == [("densenet121-frames", 0)]
+    assert {child.info.run_id for child in result.run.children()} == before

@@ -68,6 +68,11 @@ def test_every_trial_is_checked_before_any_starts(few, tmp_path):
     sweep = SweepConfig(base=base_of(few, tmp_path), axes={"model.name": "i3d,i3e,c3"})
     with pytest.raises(ConfigError, match=r'^name i3e: model: unknown model "i3e".*; so 1 others.*nothing was started'):
         run_sweep(sweep)
+    sweep = SweepConfig(base=base_of(few, tmp_path), axes={"training.batch_size": "2,3"})
+    with pytest.raises(
+        ConfigError, match=r"^batch_size 3: training\.clips_per_step: .* no whole number of batches of 3"
+    ):
+        run_sweep(sweep)
     assert not (tmp_path / "experiments").exists()
 
 
