@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from ray.train import UserCallback
 
 from pipeline.cluster import machines, when_there_is_room
@@ -124,7 +125,8 @@ def cost_of(config: Config, history: Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def _tags(trial: Trial, name: str) -> dict[str, object]:
-    return {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes}
+    shown = {MLFLOW_RUN_NAME: str(trial)}  # in MLflow it is called as in the tables
+    return {"experiment": trial.training.name, "trial": name, "seed": trial.seed, **trial.training.axes, **shown}
 
 
 def _histories(

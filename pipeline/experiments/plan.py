@@ -14,11 +14,12 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.cluster import here
 from pipeline.config import Config, ConfigError, SweepConfig
-from pipeline.experiments.space import Space, described, pinned
+from pipeline.experiments.space import Point, Space, described, pinned
 from pipeline.experiments.sweep import ADAPTIVE
+from pipeline.experiments.trial import Outcome, outcome_file
 from pipeline.networks import build_network, network_inputs
 from pipeline.progress import Progress
-from pipeline.runs.pretrain import check
+from pipeline.runs.pretrain import check_networks, check_splits
 from pipeline.runs.training_estimate import plan_training
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in
@@ -56,12 +57,13 @@ def planned(sweep: SweepConfig) -> str:
     clips = clips_in(manifest)
     space = Space(replace(sweep, base=pinned(sweep.base, base.clips_of_a_step)), clips, len(manifest["labels"]))
     points = space.corners() if sweep.sampler in ADAPTIVE else space.points()
-    rows: list[list[object]] = [["point", "batch", "steps", "GMACs", "windows", "s/step", "GiB", "hours", ""]]
-    hours, seeds, made = 0.0, len(space.repeats), dict[str, Step]()
+    rows: list[list[object]] = [["point", "batch", "steps", "GMACs", "windows", "s/batch", "GiB", "hours", ""]]
+    hours, seeds, done, made = 0.0, len(space.repeats), 0, dict[str, Step]()
     progress = Progress("plan", len(points), every_s=10)
     for point in points:
-        row, took = _row(space, point, machines, base.resources.number_of_workers, made)
-        hours += took * seeds
+        row, took = _row(space, point, machines, made)
+        there = 0 if sweep.sampler in ADAPTIVE or not took else _done(space, point)
+        hours, done = hours + took * (seeds - there), done + there
         rows.append(row)
         progress.advance()
     count = sweep.points if sweep.sampler in ADAPTIVE else len(points)
@@ -72,30 +74,40 @@ def planned(sweep: SweepConfig) -> str:
     return "\n".join(
         [
             "",
-            f"{count} points x {seeds} = {count * seeds} trials, {sweep.concurrent} at a time; {said}; nothing has "
-            "been done",
+            f"{count} points x {seeds} = {count * seeds} trials, {done} of them done before, {sweep.concurrent} at a "
+            f"time; {said}; nothing has been done",
             table(rows),
-            f"  some {hours / sweep.concurrent:,.2f} hours for all, if ASHA stops none; decoded are the {decoded:,} "
-            "stored clips of training and validation, again in each epoch",
+            f"  some {hours / sweep.concurrent:,.2f} hours of forward and backward passes for those that are left, if "
+            f"ASHA stops none, and without their tests; decoded are the {decoded:,} stored clips of training and "
+            "validation, again in each epoch",
         ]
     )
 
 
-def _row(
-    space: Space, point: dict[str, str], machines: Machines, workers: int, made: dict[str, Step]
-) -> tuple[list[object], float]:
+def _done(space: Space, point: Point) -> int:
+    """Return how many trials of a point have an outcome."""
+    sweep, found = space.sweep, 0
+    for trial in space.trials([point]):
+        data = trial.training.data
+        name = trial.run_name({data: str(read_manifest(data)["digest"])})
+        outcome = Outcome.load(outcome_file(sweep.base.storage, name))
+        found += outcome is not None and outcome.has(sweep.test == "all", sweep.scheduler == "asha")
+    return found
+
+
+def _row(space: Space, point: Point, machines: Machines, made: dict[str, Step]) -> tuple[list[object], float]:
     said = described(point, over=()) or "base"
     try:
-        trial = space.trial({**point, **space.repeats[0]})
-        config = trial.training.config
-        check(config, set(space.clips))
-        fitted(config, machines, space.sweep.concurrent, "base.")
+        config = space.trial({**point, **space.repeats[0]}).training.config
+        check_splits(config.training, config.evaluation, set(space.clips))
+        check_networks(config)
+        config = fitted(config, machines, space.sweep.concurrent, "base.")
     except ConfigError as error:
         return [said, "", "", "", "", "", "", "", f"does not fit: {error}"], 0.0
     alone = replace(config, resources=replace(config.resources, workers=1, min_workers=None))
     plan = plan_training(alone, space.clips, space.classes, gpu=False)
     steps = plan.epochs * plan.steps if config.training.steps is None else config.training.steps
-    key = f"{config.model} {config.clips} {config.training.batch_size}"
+    key, workers = f"{config.model} {config.clips} {config.training.batch_size}", config.resources.number_of_workers
     step = made.get(key) or made.setdefault(key, tried(config, space.classes))
     passes = steps * config.clips_of_a_step / config.training.batch_size / workers
     valid = plan.epochs * space.clips.get(config.training.val_split, 0) / config.training.batch_size / 3 / workers
@@ -129,17 +141,16 @@ def _steps(config: Config, classes: int, sender: Connection) -> None:
     from pipeline.training.rank import most_memory_gib
 
     device = torch.device("cuda" if torch.cuda.is_available() and config.resources.gpu != "no" else "cpu")
-    cpus = config.resources.worker_cpus
-    torch.set_num_threads(1 if isinstance(cpus, str) else max(1, round(cpus)))
+    torch.set_num_threads(max(1, round(config.resources.cpus_of_a_worker)))
     seconds = 0.0
     try:
         for name, streams in network_inputs(config.model).items():
             network = build_network(config.model, name, max(2, classes)).to(device).train()
             inputs = [
-                torch.randn(config.training.batch_size, *size, device=device)
+                torch.randn(config.training.batch_size * config.clips.segments, *size, device=device)
                 for size in clip_sizes(config.clips, streams)
             ]
-            labels = torch.zeros(config.training.batch_size, dtype=torch.long, device=device)
+            labels = torch.zeros(len(inputs[0]), dtype=torch.long, device=device)
             for _ in range(2):  # the first one also plans its kernels
                 begun = time.monotonic()
                 cross_entropy(network(*inputs), labels).backward()

@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 from pipeline.experiments.asha import EPOCH
 from pipeline.experiments.trial import Outcome, Trial, outcome_file, planned_passes
 from pipeline.progress import duration
+from pipeline.storage import exists
 from pipeline.training.checkpoints import SELECT
 
 FAILED = "failed"  # what a trial reports instead of metrics: the reason, in one line
@@ -23,6 +24,9 @@ class Sampler(Protocol):
 
     def tell(self, trial: Trial, outcome: Outcome | None) -> None:
         """Take note of an outcome; None if the trial failed."""
+
+    def left(self) -> int:
+        """Return how many trials are still to come."""
 
 
 class Queue(Searcher):
@@ -60,11 +64,11 @@ class Queue(Searcher):
         self.sampler, self.write = sampler, write
         self.digests = {data: str(manifest["digest"]) for data, manifest in manifests.items()}
         self.trials, self.waiting = list[Trial](), list[Trial]()
+        self._work, self._names = dict[str, float](), dict[str, str]()
         self.running, self.histories = dict[str, Trial](), dict[str, dict[int, dict[str, float]]]()
         self.outcomes, self.failed = dict[tuple[str, int], Outcome](), dict[str, str]()
         self.add(trials)
         write(f"{name}: {len(self.trials)} trainings, {len(self.outcomes)} done before")
-        self._work = {str(trial): planned_passes(trial, manifests) for trial in self.waiting}
         self._done, self._begun = 0.0, time.monotonic()
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -77,6 +81,7 @@ class Queue(Searcher):
                 self._ended(trial, outcome)
             else:
                 self.waiting.append(trial)
+                self._work[str(trial)] = planned_passes(trial, self.manifests)
 
     def known(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Return the outcomes that some trials have already."""
@@ -85,7 +90,9 @@ class Queue(Searcher):
 
     def run_name(self, trial: Trial) -> str:
         """Return the name of the run of a trial."""
-        return trial.run_name(self.digests)
+        if str(trial) not in self._names:
+            self._names[str(trial)] = trial.run_name(self.digests)
+        return self._names[str(trial)]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return what tells a process which trial to run; None to ask again later; see the base class in Ray."""
@@ -97,7 +104,7 @@ class Queue(Searcher):
             return None if self.running else Searcher.FINISHED
         self.waiting.remove(trial)
         self.running[trial_id], self.histories[trial_id] = trial, {}
-        starts = {name: self.outcomes[start.id].weights[name] for name, start in trial.starts.items()}
+        starts = self._weights(trial)
         axes = {**trial.training.axes, "seed": str(trial.seed)}
         return {"trial": str(trial), "name": self.run_name(trial), "axes": axes, "starts": starts}
 
@@ -128,8 +135,12 @@ class Queue(Searcher):
             self._ended(trial, stopped)
         else:
             self._ended(trial, None, "it ended without a result")
-        self._done += self._work.get(str(trial), 0.0)
-        self.write(f"{self.name} {len(self.outcomes)}/{len(self.trials)}: {self._said(trial)}; {self._left()} left")
+        for same in [trial, *(each for each in self.waiting if self.run_name(each) == self.run_name(trial))]:
+            if same is not trial:  # the same training under another name
+                self.waiting.remove(same)
+                self._ended(same, self.outcomes.get(trial.id), self.failed.get(str(trial), ""))
+            self._done += self._work[str(same)]
+            self.write(f"{self.name} {len(self.outcomes)}/{len(self.trials)}: {self._said(same)}; {self._left()} left")
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         """See the base class in Ray."""
@@ -166,13 +177,26 @@ class Queue(Searcher):
         return next((trial for trial in self.waiting if self._ready(trial)), None)
 
     def _ready(self, trial: Trial) -> bool:
-        return all(start.id in self.outcomes for start in trial.starts.values())
+        started = all(start.id in self.outcomes for start in trial.starts.values())
+        return started and self.run_name(trial) not in map(self.run_name, self.running.values())
+
+    def _weights(self, trial: Trial) -> dict[str, str]:
+        """Return the files of the weights that a trial starts from."""
+        return {name: self.outcomes[start.id].weights[name] for name, start in trial.starts.items()}
 
     def _drop_orphans(self) -> None:
         for trial in list(self.waiting):
-            if gone := [str(start) for start in trial.starts.values() if str(start) in self.failed]:
+            gone = [f"{start} failed" for start in trial.starts.values() if str(start) in self.failed]
+            if not gone and self._ready(trial):
+                gone = [
+                    f"its initial weights {path} are gone; without {outcome_file(self.storage, self.run_name(start))} "
+                    "they are trained again"
+                    for start, path in zip(trial.starts.values(), self._weights(trial).values(), strict=True)
+                    if not exists(path)
+                ]
+            if gone:
                 self.waiting.remove(trial)
-                self._ended(trial, None, f"{gone[0]} failed")
+                self._ended(trial, None, gone[0])
 
     def _said(self, trial: Trial) -> str:
         if reason := self.failed.get(str(trial)):
@@ -187,4 +211,6 @@ class Queue(Searcher):
 
     def _left(self) -> str:
         seconds, total = time.monotonic() - self._begun, sum(self._work.values())
+        if self.sampler is not None:
+            total += self.sampler.left() * total / max(len(self._work), 1)
         return duration(seconds * max(total - self._done, 0.0) / max(self._done, 1e-9))

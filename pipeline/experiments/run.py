@@ -18,15 +18,18 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray.data
 from mlflow.entities import RunStatus
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.tune.schedulers import TrialScheduler
 
 from pipeline.cluster import quiet_worker
+from pipeline.config import ConfigError
 from pipeline.experiments.asha import ReportEpochs
 from pipeline.experiments.perform import perform
 from pipeline.experiments.queue import FAILED, Queue
@@ -35,8 +38,10 @@ from pipeline.experiments.trial import Trial
 from pipeline.interruptions import Interrupted
 from pipeline.runs.orphans import end_orphans
 from pipeline.runs.run_lock import locked, wait_until_free
+from pipeline.runs.run_name import plain_name
 from pipeline.storage import exists, make_folder, read_json, remove, write_json
 from pipeline.tracking.decoration import reason
+from pipeline.tracking.outages import OutageError, when_it_answers
 from pipeline.tracking.runs import Run, artifact_root, tracked_run
 from pipeline.training.failures import TrainingError
 from pipeline.workers import TRIAL_CPUS
@@ -86,9 +91,9 @@ def experiment_run(storage: str, uri: str, experiment: str, name: str, tags: Map
         tags: tags of the run.
 
     Raises:
-        ConfigError: another process runs an experiment of this name.
+        ConfigError: the name cannot be that of a folder, or another process runs an experiment of this name.
     """
-    folder = folder_of(storage, name)
+    folder = folder_of(storage, plain_name("base.name", name))
     make_folder(folder)
     file = f"{folder}/experiment.json"
     end_orphans(storage, uri, mine=name)
@@ -113,16 +118,15 @@ def run_trials(
         scheduler: Tune's scheduler, which may stop trials early.
         space: makes the trials that a sampler adds; None if all are known.
     """
-    if not queue.waiting and queue.sampler is None:
-        _end_children(queue, run, settings.storage)
-        return
-    trials = {str(trial): trial for trial in queue.trials}
-    try:
-        _tune(queue, trials, run, settings, scheduler, space)
-    except KeyboardInterrupt as stop:
-        run.kill_children()
-        raise Interrupted(f"{len(queue.outcomes)} of {len(queue.trials)} trainings are done") from stop
+    if queue.waiting or queue.sampler is not None:
+        trials = {str(trial): trial for trial in queue.trials}
+        try:
+            _tune(queue, trials, run, settings, scheduler, space)
+        except KeyboardInterrupt as stop:
+            run.kill_children()
+            raise Interrupted(f"{len(queue.outcomes)} of {len(queue.trials)} trainings are done") from stop
     _end_children(queue, run, settings.storage)
+    _adopt(queue, run, settings.storage)
 
 
 def _tune(
@@ -168,16 +172,28 @@ def run_trial(point: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     try:
         trial = values["trials"].get(point["trial"]) or space.trial(point["axes"])
         config, callbacks = trial.training.config, []
+        when_it_answers(parent.uri, config.resources.wait_minutes)
         if values["early"]:
             callbacks = [ReportEpochs(config.training.epochs, _epochs(settings.storage, point["name"], parent))]
-        done = perform(trial, point["name"], point["starts"], parent, settings.concurrent, settings.test, callbacks)
+        run = partial(perform, trial, point["name"], point["starts"], parent, settings.concurrent, settings.test)
+        try:
+            done = run(callbacks)
+        except OutageError:
+            when_it_answers(parent.uri, config.resources.wait_minutes)
+            done = run(callbacks)  # goes on with what the run lacks in MLflow
         tune.report({"validated": done.validated})  # without any report Tune prints a line of its own
-    except RayError:
-        raise  # a process or a node was lost, so Tune starts the trial again
-    except TrainingError as error:
+    except (TrainingError, ConfigError) as error:
         tune.report({FAILED: str(error)})
     except Exception as error:
+        if is_loss(error):
+            raise  # so Tune starts the trial again
         tune.report({FAILED: reason(error)})
+
+
+def is_loss(error: Exception) -> bool:
+    """Return whether a process or a node was lost, and not that code of a Ray task has raised an error."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, RayError)
 
 
 def _epochs(storage: str, name: str, parent: Run) -> list[dict[str, float]]:
@@ -223,3 +239,22 @@ def _end_children(queue: Queue, run: Run, storage: str) -> None:
             one.set_tags({"last_failure": failed[name]})
             one.kill_children()
             one.end(RunStatus.FAILED)
+
+
+def _adopt(queue: Queue, run: Run, storage: str) -> None:
+    """Add a run for each trial that another experiment has trained, with its result and the id of its own run."""
+    client, there = run.client, {child.data.tags.get("trial") for child in run.children()}
+    place = client.get_run(run.run_id).info.experiment_id
+    for trial in queue.trials:
+        outcome = queue.outcomes.get(trial.id)
+        if outcome is None or outcome.name in there:
+            continue
+        file = f"{storage}/runs/{outcome.name}/run.json"
+        own = read_json(file)["runs"].get("all", "") if exists(file) else ""
+        tags = {MLFLOW_PARENT_RUN_ID: run.run_id, "trial": outcome.name, "trained_before": own, **trial.training.axes}
+        one = Run(run.uri, client.create_run(place, run_name=str(trial)).info.run_id)
+        one.set_tags({**tags, "experiment": trial.training.name, "seed": trial.seed})
+        accuracies = {f"test/{network}_top1": share for network, share in outcome.top1.items()}
+        one.log_metrics({"val/top1": outcome.validated, **accuracies}, step=0)
+        one.end(RunStatus.FINISHED)
+        there.add(outcome.name)

@@ -74,6 +74,10 @@ class OptunaSampler:
             return trials
         return None
 
+    def left(self) -> int:
+        """Return how many trials are still to come."""
+        return (self.space.sweep.points - self._asked) * len(self.space.repeats)
+
     def tell(self, trial: Trial, outcome: Outcome | None) -> None:
         """Take note of an outcome; when a point has all of them, Optuna learns their mean."""
         point = described(trial.training.axes, over=self.space.sweep.over)

@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from pipeline.cluster import machines
 from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
-from pipeline.evaluation.protocols import protocol_of
+from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.asha import asha, remember
 from pipeline.experiments.charts import axis_figure, cost_figure
 from pipeline.experiments.perform import registered
@@ -27,13 +27,14 @@ from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.samplers import OptunaSampler
 from pipeline.experiments.space import FOLDS, OF_THE_DATA, Space, pinned, read_axes
-from pipeline.experiments.trial import ELSEWHERE, Outcome, Trial
+from pipeline.experiments.trial import ELSEWHERE, Outcome, Outcomes, Trial
+from pipeline.figures.charts import png
 from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
 from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in, splits_of
-from pipeline.storage import write_atomically
+from pipeline.storage import remove, write_bytes
 from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
@@ -184,8 +185,7 @@ def _named(space: Space, digest: str) -> str:
 
 def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:
     """Register the trial of a row that is best in validation, and return the version."""
-    done = [trial for trial in row.trials if trial.id in queue.outcomes]
-    best = max(done, key=lambda trial: queue.outcomes[trial.id].validated)
+    best = best_of(row, queue.outcomes)
     queue.write(f"{queue.name}: registering {best}")
     try:
         return registered(best, queue.run_name(best), model, run)
@@ -210,57 +210,68 @@ def _about(space: Space) -> str:
 
 def _facts(space: Space) -> list[str]:
     sweep, base = space.sweep, space.sweep.base
-    protocol = protocol_of(base.evaluation, base.model).name
     folds = " of each fold" if any(name in sweep.axes for name in FOLDS) else ""
     sampler = "every combination" if sweep.sampler == "grid" else f"{sweep.points} points drawn by {sweep.sampler}"
     return [
         f"Data: `{masked(base.ingest.shards)}`, digest `{read_manifest(base.ingest.shards)['digest']}`.",
         f"Accuracies are means over {', '.join(sweep.over)} ± their standard deviation; validation is on "
-        f"`{base.training.val_split}`{folds}, the test ({sweep.test}) on `{base.evaluation.split}`{folds} under the "
-        f"protocol `{protocol}`. Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
+        f"`{base.training.val_split}`{folds}, the test ({sweep.test}) on `{base.evaluation.split}`{folds}. "
+        f"Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
         f"Steps of {base.clips_of_a_step} clips.",
     ]
 
 
 def _write(result: Swept, trials: Sequence[Trial], outcomes: dict[tuple[str, int], Outcome]) -> None:
+    """Write tables and figures into the folder of the sweep, all of them, and then log them to MLflow."""
     title = f"{result.space.sweep.base.model.name}: {result.name}"
+    facts = [*_facts(result.space), *_protocols(result.rows)]
     texts = {
         "results.csv": csv_text(csv_rows(result.rows, result.axes)),
         "trials.csv": csv_text(trial_rows(trials, outcomes, result.failed)),
-        "results.md": markdown(title, _facts(result.space), result.rows, result.axes, result.failed),
+        "results.md": markdown(title, facts, result.rows, result.axes, result.failed),
     }
-    whole = [row for row in result.rows if row.whole]
-    if whole:
-        config = replace(whole[0].trials[0].training.config, name="", tracking=result.space.sweep.base.tracking)
+    if result.rows and result.rows[0].whole:
+        config = best_of(result.rows[0], outcomes).training.config
+        config = replace(config, name="", tracking=result.space.sweep.base.tracking)
         texts["winner.yaml"] = yaml_text(masked(to_dict(config)))
-    for name, content in texts.items():
-        write_atomically(f"{result.folder}/{name}", partial(_put, content))
-        result.run.log_text(name, content)
-    for axis in result.axes:
-        name = f"axis_{axis.replace('.', '_')}.png"
+    else:
+        remove(f"{result.folder}/winner.yaml")  # of an earlier start
+    files = {name: masked(text).encode() for name, text in texts.items()}
+    drawn: dict[str, Callable[[], Any]] = {
+        f"axis_{axis.replace('.', '_')}.png": partial(axis_figure, result.rows, axis, title) for axis in result.axes
+    }
+    drawn["cost.png"] = partial(cost_figure, result.rows, title)
+    for name, draw in drawn.items():
         with may_fail(result.run, name):
-            figure = axis_figure(result.rows, axis, title)
-            figure.savefig(f"{result.folder}/{name}", dpi=110, bbox_inches="tight")
-            result.run.log_figure(name, figure)
-    with may_fail(result.run, "cost.png"):
-        figure = cost_figure(result.rows, title)
-        figure.savefig(f"{result.folder}/cost.png", dpi=110, bbox_inches="tight")
-        result.run.log_figure("cost.png", figure)
+            files[name] = png(draw())
+    for name, content in files.items():
+        write_bytes(f"{result.folder}/{name}", content)
+    for name, content in files.items():
+        result.run.log_bytes(name, content)
+
+
+def best_of(row: Row, outcomes: Outcomes) -> Trial:
+    """Return the trial of a row that is best in validation among those that were trained to the end."""
+    done = [trial for trial in row.trials if trial.id in outcomes and outcomes[trial.id].ended == "done"]
+    return max(done, key=lambda trial: outcomes[trial.id].validated)
+
+
+def _protocols(rows: Sequence[Row]) -> list[str]:
+    """Return a paragraph on the test protocols, which differ if the networks do."""
+    names = sorted({outcome.protocol for row in rows for outcome in row.outcomes if outcome.protocol})
+    return [f"Tested under the protocol {', '.join(f'`{name}`' for name in names)}."] if names else []
 
 
 def _log(result: Swept) -> None:
-    table = [[str(cell) for cell in row] for row in shown_rows(result.rows, result.axes)]
-    set_note(result.run, [f"{_about(result.space)}, best in validation first.", pipes(table), *_facts(result.space)])
+    table = [[for_markdown(str(cell), MESSAGE) for cell in row] for row in shown_rows(result.rows, result.axes)]
+    facts = [*_facts(result.space), *_protocols(result.rows)]
+    set_note(result.run, [f"{_about(result.space)}, best in validation first.", pipes(table), *facts])
     metrics = {"trials": float(sum(len(row.trials) for row in result.rows)), "failed": float(len(result.failed))}
     if result.rows and result.rows[0].outcomes:
         metrics["best/val_top1"] = sum(result.rows[0].validated()) / len(result.rows[0].outcomes)
     if result.rows and result.rows[0].tested():
         metrics["best/test_top1"] = sum(result.rows[0].tested()) / len(result.rows[0].tested())
     result.run.log_metrics(metrics, step=0)
-
-
-def _put(content: str, file: Any) -> None:
-    file.write(content.encode())
 
 
 def _first(failed: dict[str, str]) -> str:

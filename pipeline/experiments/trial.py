@@ -15,7 +15,9 @@ Kind = Literal["train", "transfer", "frames"]
 Ended = Literal["done", "stopped early"]
 INFLATE = "inflate"
 # Fields of a config that do not change the result of a training once the digest of its data is known.
-ELSEWHERE = ("name", "resume", "retry", "storage", "catalog", "ingest", "resources", "tracking")
+ELSEWHERE = (
+    "name", "recipe", "resume", "retry", "storage", "catalog", "ingest", "resources", "tracking", "allow_other_data",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,9 @@ class Trial:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self, digests: Mapping[str, str]) -> str:
-        """Return the name of its MLflow run and of its folder."""
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", self.training.name).strip(".-")[:80]
-        return f"{plain}-seed{self.seed}-{self.key(digests)[:8]}"
+        """Return the name of its run, which is the same in every experiment with this trial under whatever name."""
+        network = re.sub(r"[^A-Za-z0-9_-]+", "-", self.training.config.model.name)[:40]
+        return f"{network}-seed{self.seed}-{self.key(digests)[:8]}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Outcome:
     batch: int
     weights: dict[str, str]
     seconds: float
-    kept: dict[str, dict[str, float]] = field(default_factory=dict)
+    kept: dict[str, dict[str, float]]
     ended: Ended = "done"
     cost: dict[str, float] = field(default_factory=dict)
     protocol: str = ""
@@ -158,10 +160,9 @@ class Outcome:
         """Test accuracy of the last network, which is the fusion if there are several; None before a test."""
         return list(self.top1.values())[-1] if self.top1 else None
 
-    def mean(self, metric: str) -> float | None:
-        """Return the mean of a metric over epochs and networks; None if it was not measured."""
-        values = [row[metric] for rows in self.history.values() for row in rows if metric in row]
-        return sum(values) / len(values) if values else None
+    def measured(self, metric: str) -> list[float]:
+        """Return the values of a metric in all epochs of all networks; none if it was not measured."""
+        return [row[metric] for rows in self.history.values() for row in rows if metric in row]
 
     def save(self, path: str) -> None:
         """Write the outcome to a file, atomically."""
@@ -170,8 +171,11 @@ class Outcome:
 
     @classmethod
     def load(cls, path: str) -> "Outcome | None":
-        """Read an outcome; None if the file does not exist."""
-        return cls(**read_json(path)) if exists(path) else None
+        """Read an outcome; None if the file does not exist, is broken, or is of another version."""
+        try:
+            return cls(**read_json(path)) if exists(path) else None
+        except (ValueError, TypeError):
+            return None
 
 
 Outcomes = Mapping[tuple[str, int], Outcome]  # by the ids of the trials

@@ -1,5 +1,6 @@
 """Charts of a run's results."""
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,13 @@ from pipeline.escaping import MESSAGE, for_figure
 
 INK, RULE = "#202428", "#d8dce0"
 SERIES = ("#c2410c", "#1d4ed8", "#15803d", "#7c3aed")
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a picture, in the bytes of a PNG file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120, bbox_inches="tight")
+    return content.getvalue()
 
 
 def curves(history: Sequence[Mapping[str, float]], title: str) -> Figure:

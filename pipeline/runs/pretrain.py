@@ -76,10 +76,20 @@ def check(config: Config, splits: Collection[str]) -> None:
         splits: splits of the catalog.
 
     Raises:
-        ConfigError: a split does not exist, or a network, option or weights do not fit; the message names the field.
+        ConfigError: MLflow does not answer, a split does not exist, or a network, option or weights do not fit; the
+            message names the field.
     """
     check_splits(config.training, config.evaluation, splits)
     check_reachable(config.tracking.uri)
+    check_networks(config)
+
+
+def check_networks(config: Config) -> None:
+    """Check the networks of a resolved config, with their windows and weights, and the test protocol.
+
+    Raises:
+        ConfigError: a network, option or weights do not fit; the message names the field.
+    """
     import torch
 
     loads = config.model.weights or config.model.inflate

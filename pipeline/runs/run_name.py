@@ -40,13 +40,13 @@ def named(config: Config, given: Collection[str] = (), now: Callable[[], datetim
         ConfigError: the name is taken, there is no run to resume, or a field was given that may not change.
     """
     if config.resume:
-        _plain_name("resume", config.resume)
+        plain_name("resume", config.resume)
         before = read_run(config.storage, config.resume, "--resume")
         return replace(changed(before, config, given), resume=config.resume)
     if not config.name:
         stamp = time_stamp(now)
         config = replace(config, name=f"{config.tracking.experiment}-{stamp}-{secrets.token_hex(2)}")
-    if exists(f"{config.storage}/runs/{_plain_name('name', config.name)}"):
+    if exists(f"{config.storage}/runs/{plain_name('name', config.name)}"):
         raise ConfigError(f"--name {config.name}: taken; --resume {config.name} continues it, another name starts anew")
     return config
 
@@ -135,8 +135,12 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
-def _plain_name(field: str, name: str) -> str:
-    """Check that a run's name can be that of a folder.
+def plain_name(field: str, name: str) -> str:
+    """Return a name if it can be that of a folder.
+
+    Args:
+        field: the option with which the user gave it, for the message.
+        name: the name.
 
     Raises:
         ConfigError: it cannot.

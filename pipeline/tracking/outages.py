@@ -3,6 +3,7 @@
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ UNAUTHORIZED, FORBIDDEN = 401, 403
 SQLITE = b"SQLite format 3\0"  # the first bytes of every database file
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # default port of each
 DATABASE_WAIT_S = 10
+PAUSE_S = 2.0  # seconds between two questions whether MLflow is back
 PATIENCE = {MLFLOW_HTTP_REQUEST_MAX_RETRIES.name: "1", MLFLOW_HTTP_REQUEST_TIMEOUT.name: "20"}
 
 
@@ -64,6 +66,28 @@ def check_reachable(uri: str) -> None:
             f"tracking.uri: no MLflow at {masked(uri)} ({reason}); start it, give another URI, or leave it empty for a "
             "file in STORAGE"
         )
+
+
+def when_it_answers(uri: str, minutes: float) -> None:
+    """Wait until MLflow is reachable.
+
+    Args:
+        uri: tracking URI.
+        minutes: how long to wait, with a line every minute.
+
+    Raises:
+        ConfigError: it still is not after that time, or refuses this user.
+    """
+    begin, said = time.monotonic(), 0
+    while reason := unreachable(uri):
+        waited = (time.monotonic() - begin) / 60
+        if isinstance(reason, Refusal) or waited >= minutes:
+            check_reachable(uri)
+        if waited >= said:
+            said += 1
+            so_far = f"{waited:.1f} of {minutes:g} minutes so far (resources.wait_minutes)"
+            console.say(f"MLflow at {masked(uri)} does not answer ({reason}); waiting for it, {so_far}")
+        time.sleep(PAUSE_S)
 
 
 def check_usable(uri: str) -> None:

@@ -21,11 +21,12 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST, ErrorCode
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from pipeline import console
 from pipeline.config import ConfigError, flatten, yaml_text
 from pipeline.escaping import printable
 from pipeline.interruptions import interruptible
@@ -41,6 +42,8 @@ ABOUT_EXPERIMENTS = {
     MLFLOW_RUN_NOTE: "Video action recognition: trainings with a run a network, sweeps with a run a trial, and tests; "
     "each says what it is. Registered models have cards.",
 }
+HOW_IT_ENDED = ("last_failure", "stopped_early")
+"""Tags that say how a run has ended, which do not hold any more when it goes on."""
 AT_ONCE = 5  # times that a run is logged beside others that add the same row
 MAX_PARAM = 6000  # characters; MLflow cuts longer values, but the whole config is an artifact too
 
@@ -239,15 +242,18 @@ def tracked_run(
     check_reachable(uri)
     follow_storage(uri)
     client = MlflowClient(uri, uri)
-    if resume is None:
+    before = _run_of(client, resume) if resume is not None else None
+    if before is None:
         place = experiment_id(client, experiment, artifacts)
         _check_artifacts(client, place, artifacts)
         source = masked(source_tags()) if parent is None else _handed_down(parent)
-        resume = client.create_run(place, run_name=name, tags=source).info.run_id
+        run = Run(uri, client.create_run(place, run_name=name, tags=source).info.run_id)
     else:
-        _check_artifacts(client, client.get_run(resume).info.experiment_id, artifacts)
-        client.update_run(resume, status=RunStatus.to_string(RunStatus.RUNNING))
-    run = Run(uri, resume)
+        _check_artifacts(client, before.info.experiment_id, artifacts)
+        run = Run(uri, before.info.run_id)
+        client.update_run(run.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+        for tag in before.data.tags.keys() & set(HOW_IT_ENDED):
+            client.delete_tag(run.run_id, tag)
     try:
         run.set_tags(tags or {})
         with interruptible():  # `ray job stop` and Kubernetes send SIGTERM
@@ -262,6 +268,17 @@ def tracked_run(
         with contextlib.suppress(MlflowException):  # for example if a SQLite file is on a full disk
             _end_early(run, error)
         raise
+
+
+def _run_of(client: MlflowClient, run_id: str) -> entities.Run | None:
+    """Return a run that is there; None if this server has no such run, since another one began it."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+    console.say(f"MLflow at {masked(client.tracking_uri)} has no run {run_id}; a new run begins there")
+    return None
 
 
 def _handed_down(parent: Run) -> dict[str, str]:

@@ -104,7 +104,7 @@ def test_a_cell_has_the_paper_beside_the_mean_over_seeds_and_splits():
     table = table_of(replace(STUDY, experiment="t3d_table4"))
     row = {"train/clips": 8.0, "train/top1": 0.9, "val/top1": 0.5}
     outcomes = {
-        trial.id: Outcome("n", {"rgb": 0.25 * (1 + trial.seed)}, 16, "d", {"rgb": [row]}, 8, {}, 60.0)
+        trial.id: Outcome("n", {"rgb": 0.25 * (1 + trial.seed)}, 16, "d", {"rgb": [row]}, 8, {}, 60.0, {})
         for trial in trials_of(table.trainings, STUDY.seeds)
         if not trial.training.name.startswith("t3d121")
     }

@@ -42,7 +42,7 @@ def test_the_best_that_was_trained_to_the_end_comes_first_and_what_failed_has_no
 
 
 def test_the_streams_of_a_fusion_stand_beside_it():
-    both = Outcome("run", {"rgb": 0.4, "flow": 0.6, "two_stream": 0.7}, 16, "d", {}, 8, {}, 1.0)
+    both = Outcome("run", {"rgb": 0.4, "flow": 0.6, "two_stream": 0.7}, 16, "d", {}, 8, {}, 1.0, {})
     rows = rows_of(TRIALS[:2], {("frames 4", 0): both, ("frames 8", 0): outcome(0.3, 0.5)}, over=("seed",))
     head, *body = shown_rows(rows, ["clips.frames"])
     assert head[3:6] == ["test top-1 %", "rgb", "flow"]

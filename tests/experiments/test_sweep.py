@@ -169,7 +169,7 @@ def test_asha_compares_with_trials_of_an_earlier_start(tiny):
     sweep = SweepConfig(base=override(tiny, {"training.epochs": "4", "model.streams": "flow"}), scheduler="asha")
     scheduler = asha(sweep)
     history = {"flow": [{"val/top1": 0.5}, {"val/top1": 0.8}]}
-    remember(scheduler, [Outcome("before", {}, 0, "d", history, 8, {}, 1.0)])
+    remember(scheduler, [Outcome("before", {}, 0, "d", history, 8, {}, 1.0, {})])
     (bracket,) = scheduler._brackets
     assert {milestone: recorded for milestone, recorded in bracket._rungs if recorded} == {
         1: {"before": 0.5},

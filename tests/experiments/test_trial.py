@@ -62,7 +62,7 @@ def test_an_outcome_comes_back_from_its_file(tmp_path):
     path = f"{tmp_path}/outcomes/x.json"
     assert Outcome.load(path) is None
     history = {"flow": [{"train/clips": 20.0, "val/top1": 0.5}] * 2}
-    outcome = Outcome("x", {"flow": 0.5}, 8, "d", history, 8, {"flow": "/model.pt"}, 2.5)
+    outcome = Outcome("x", {"flow": 0.5}, 8, "d", history, 8, {"flow": "/model.pt"}, 2.5, {})
     outcome.save(path)
     assert Outcome.load(path) == outcome
     assert outcome.steps("flow") == [3, 6]

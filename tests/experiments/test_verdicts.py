@@ -18,7 +18,7 @@ FULL, ORIGINAL = (side.training for side in (TRANSFER.comparisons[1].first, TRAN
 
 def outcome(test: float, val: list[float]) -> Outcome:
     history = [{"train/clips": 48.0, "val/top1": share, "val/clips": 80.0} for share in val]
-    return Outcome("name", {"flow": test}, 160, "digest", {"flow": history}, 8, {"flow": "model.pt"}, 1.0)
+    return Outcome("name", {"flow": test}, 160, "digest", {"flow": history}, 8, {"flow": "model.pt"}, 1.0, {})
 
 
 def verdict(first: list[float], second: list[float], measure: str = "top1", margin: float = 0.0) -> Verdict:
@@ -77,7 +77,7 @@ def test_steps_are_counted_to_the_end_of_the_first_epoch_that_is_there():
 
 
 def test_the_worse_and_the_better_stream():
-    both = Outcome("n", {"rgb": 0.2, "flow": 0.8, "two_stream": 0.9}, 160, "d", {}, 8, {}, 1.0)
+    both = Outcome("n", {"rgb": 0.2, "flow": 0.8, "two_stream": 0.9}, 160, "d", {}, 8, {}, 1.0, {})
     assert [top1(both, name) for name in ("worse", "better", "two_stream")] == [0.2, 0.8, 0.9]
 
 

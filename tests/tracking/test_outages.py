@@ -14,7 +14,15 @@ from werkzeug.wrappers import Request, Response
 
 from pipeline.command_line import override
 from pipeline.config import ConfigError
-from pipeline.tracking.outages import OutageError, check_reachable, check_registry, tolerated, unreachable
+from pipeline.tracking import outages
+from pipeline.tracking.outages import (
+    OutageError,
+    check_reachable,
+    check_registry,
+    tolerated,
+    unreachable,
+    when_it_answers,
+)
 from pipeline.tracking.runs import tracked_run
 from pipeline.training.metric_points import Point, Sender
 from pipeline.training.trainer import train_stream
@@ -157,6 +165,19 @@ def test_an_outage_at_the_end_is_one_line_and_the_run_can_be_ended_later(gate, m
         run.log_history(HISTORY)
     assert steps(run)[-1] == (3, 1.0)
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_server_that_comes_back_is_waited_for_and_one_that_does_not_is_said(gate, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outages, "PAUSE_S", 0.05)
+    gate.file.touch()
+    with pytest.raises(ConfigError, match=f"no MLflow at {gate.uri}"):
+        when_it_answers(gate.uri, 0.001)
+    opened = threading.Timer(0.3, gate.file.unlink)
+    opened.start()
+    when_it_answers(gate.uri, 1)
+    opened.join()
+    assert capfd.readouterr().err.count("waiting for it, 0.0 of 1 minutes so far") == 1
 
 
 def test_points_that_an_outage_has_delayed_come_later_once_and_no_step_waits_for_them(gate, monkeypatch, capfd):

@@ -51,6 +51,23 @@ def test_a_resumed_run_is_the_same_run(uri):
     assert status(first) == "FINISHED"
 
 
+def test_a_run_that_goes_on_does_not_say_how_it_ended_before(uri):
+    with pytest.raises(RuntimeError), tracked_run(uri, "e", "a", tags={"stopped_early": "after epoch 1"}) as first:
+        raise RuntimeError
+    assert "last_failure" in first.client.get_run(first.run_id).data.tags
+    with tracked_run(uri, "e", "a", resume=first.run_id):
+        pass
+    assert not {"last_failure", "stopped_early"} & first.client.get_run(first.run_id).data.tags.keys()
+
+
+def test_a_run_that_this_server_does_not_have_begins_anew(uri, capsys):
+    with tracked_run(uri, "e", "a", resume="0" * 32) as run:
+        pass
+    assert run.run_id != "0" * 32
+    assert status(run) == "FINISHED"
+    assert f"has no run {'0' * 32}; a new run begins there" in capsys.readouterr().err
+
+
 def test_a_child_hangs_under_its_parent(uri):
     with tracked_run(uri, "e", "parent") as parent, tracked_run(uri, "e", "child", parent=parent) as child:
         pass
