@@ -3,7 +3,7 @@
 #
 #   sudo infra/build_proof.sh FOLDER [DOCKERFILE]
 #
-# FOLDER becomes the image's root and stays: some 6 GB, in 10 minutes. It needs root, debootstrap, and the network.
+# FOLDER becomes the image's root and stays: 7.8 GB, in 15 minutes beside other work. It needs root, debootstrap, and the network.
 # What differs from Docker: the base is Debian's own release with its own Python of the same minor version, in place of
 # python:slim by its digest. Steps run in a chroot with a mount namespace of their own, and see this machine's network.
 set -euo pipefail
