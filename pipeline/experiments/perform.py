@@ -10,7 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from ray.train import UserCallback
 
 from pipeline.cluster import machines, when_there_is_room
-from pipeline.config import Config, IngestConfig, to_dict
+from pipeline.config import Config, ConfigError, IngestConfig, to_dict
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.experiments.frames import train_frames
 from pipeline.experiments.trial import INFLATE, Outcome, Trial, outcome_file
@@ -99,8 +99,15 @@ def registered(trial: Trial, name: str, model: str, parent: Run) -> str | None:
         name: the name of its run.
         model: name of the registered model.
         parent: the parent MLflow run.
+
+    Raises:
+        ConfigError: the files of the run are gone.
     """
     config = trial.training.config
+    folder = f"{config.storage}/runs/{name}"
+    if not exists(f"{folder}/run.json"):
+        outcome = outcome_file(config.storage, name)
+        raise ConfigError(f"--register: {folder} is gone; without {outcome} the trial is trained again")
     tracking = replace(config.tracking, registered_model=model)
     config = fitted(replace(config, name=name, seed=trial.seed, resume=name, tracking=tracking), machines())
     return pretrain(config, _tags(trial, name), parent).version

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import console
 from pipeline.config import ConfigError
 from pipeline.storage import exists, remove
 
 LOCK = "lock"
 PAUSE_S = 0.5  # seconds between two looks at a lock
+SILENT_S = 30.0  # seconds of waiting before a word about it
 
 
 @contextmanager
@@ -73,14 +75,19 @@ def locked(folder: str, flag: str) -> Iterator[None]:
 
 
 def wait_until_free(folder: str) -> None:
-    """Wait until no process has the lock of a folder; it may not exist."""
+    """Wait until no process has the lock of a folder, and say so after a while; the folder may not exist."""
     if "://" in folder or not Path(folder, LOCK).exists():
         return
-    with Path(folder, LOCK).open("a") as file:
+    begin, said = time.monotonic(), False
+    with Path(folder, LOCK).open("a+") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not said and time.monotonic() - begin > SILENT_S:
+                    file.seek(0)
+                    console.say(f"{folder}: waiting for {file.read().strip() or 'another process'}, which has it")
+                    said = True
                 time.sleep(PAUSE_S)
             else:
                 return
