@@ -1,17 +1,21 @@
 """What the scenarios share: the cluster, a small job for it, and what this job gives without a fault."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from pipeline.command_line import override
-from pipeline.config import save
+from pipeline.config import Config, SweepConfig, save
 from pipeline.recipes.demo import demo
 from tests.cluster.machines import NoMachinesError
 from tests.cluster.ray_cluster import Cluster
-from tests.cluster.results import shards_of
+from tests.cluster.results import History, features_of, shards_of, swept_of, trained_of
 
 INGEST = ("jobs/ingest.py", "--config", "/mnt/small.yaml")
+TRAIN = ("jobs/pretrain_kinetics.py", "--config", "/mnt/small.yaml", "--ingest.shards", "/mnt/shards/whole")
+SWEEP = ("jobs/sweep.py", "--config", "/mnt/sweep.yaml")
+EXTRACT = ("jobs/extract_features.py", "/mnt/shards/whole", "--storage", "/mnt/out", "--run", "whole", "--step", "1")
 SMALL = {
     "storage": "/mnt/out",
     "catalog.videos": "/mnt/videos",
@@ -24,6 +28,15 @@ SMALL = {
     "ingest.flow.warps": "1",
     "ingest.flow.epsilon": "0.1",
     "model.streams": "rgb",
+    "clips.frames": "8",
+    "training.epochs": "4",
+    "training.batch_size": "2",
+    "schedule.warmup_steps": "0",
+    "schedule.stop_lr": "1e-9",
+    "resources.workers": "auto",
+    "resources.worker_cpus": "auto",
+    "resources.loader_cpus": "auto",
+    "tracking.registered_model": "",
 }
 
 
@@ -37,6 +50,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         small = override(demo(), {**SMALL, "tracking.uri": cluster.tracking})
         save(small, cluster.path("/mnt/small.yaml"))
+        save(sweep_of(small), cluster.path("/mnt/sweep.yaml"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NO_PROXY", "*")  # MLflow's client in this process asks the machines themselves
             yield cluster
@@ -44,9 +58,43 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.close()
 
 
+def sweep_of(small: Config) -> SweepConfig:
+    """Three trials of one worker each, at the same time: as many as there are nodes."""
+    resources = replace(small.resources, workers=1, worker_cpus=0.6, loader_cpus=0.1)
+    training = replace(small.training, epochs=2)
+    ingest = replace(small.ingest, shards="/mnt/shards/whole")
+    base = replace(small, resources=resources, training=training, ingest=ingest)
+    return SweepConfig(base=base, axes={"seed": "0,1,2"}, concurrent=3, test="none")
+
+
 @pytest.fixture(scope="session")
 def shards(nodes: Cluster) -> dict[str, str]:
     """What the ingest makes without a fault, at /mnt/shards/whole."""
     job = nodes.submit(*INGEST, "--ingest.shards", "/mnt/shards/whole")
     assert job.end() == 0, job.text
+    assert nodes.path("/mnt/shards/whole/_manifest.json").exists(), job.text
     return shards_of(nodes.path("/mnt/shards/whole"))
+
+
+@pytest.fixture(scope="session")
+def trained(nodes: Cluster, shards: dict[str, str]) -> History:
+    """What the training makes of it without a fault, under the name `whole`."""
+    job = nodes.submit(*TRAIN, "--name", "whole")
+    assert job.end() == 0, job.text
+    return trained_of(nodes, "whole")
+
+
+@pytest.fixture(scope="session")
+def features(nodes: Cluster, trained: History) -> str:
+    """The digest of the features that this training's network makes of it without a fault."""
+    job = nodes.submit(*EXTRACT, "--out", "/mnt/features/whole")
+    assert job.end() == 0, job.text
+    return features_of(nodes.path("/mnt/features/whole"))
+
+
+@pytest.fixture(scope="session")
+def swept(nodes: Cluster, shards: dict[str, str]) -> list[list[float]]:
+    """What the trials of the sweep give without a fault."""
+    job = nodes.submit(*SWEEP, "--base.storage", "/mnt/sweeps")
+    assert job.end() == 0, job.text
+    return swept_of(nodes.path("/mnt/sweeps"))
