@@ -31,7 +31,7 @@ def test_the_runs_of_a_killed_driver_are_ended_by_the_next_job_and_go_on(nodes: 
     assert other.end() == 0, other.text
     (line,) = [line for line in other.said if "orphan" in line]
     assert re.search("--resume orphan", line)
-    assert set(statuses(nodes, "orphan").values()) == {"FAILED"}
+    assert statuses(nodes, "orphan") == {"all": "FAILED", "rgb": "KILLED"}
     again = nodes.submit(TRAIN[0], "--resume", "orphan", "--storage", "/mnt/out")
     assert again.end() == 0, again.text
     trained_of(nodes, "orphan").assert_same(trained)
