@@ -12,6 +12,7 @@ from pathlib import Path
 import ray.exceptions
 import ray.train
 import torch
+import torch.distributed as dist
 from ray.train import UserCallback
 
 from pipeline import console
@@ -31,6 +32,7 @@ FINAL = (
     torch.OutOfMemoryError,
 )
 
+GONE = "killed, or its node is gone"
 LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 """What Ray raises of an actor whose process is gone."""
 
@@ -62,10 +64,7 @@ class EndOrGoOn(UserCallback):
                 raise ray.train.ControllerError(worker_exceptions[rank])
         if self.tries < 0 or self.survived < self.tries:
             self.survived += 1
-            lost = {rank: error for rank, error in errors.items() if isinstance(error, LOST)}
-            why = lost_to(next(iter(lost.values()))) if lost else _last_line(next(iter(errors.values())))
-            ranks = ", ".join(map(str, sorted(lost or errors)))
-            console.say(f"{self.stream}: lost rank {ranks} ({why}); all workers go on from the last checkpoint")
+            console.say(f"{self.stream}: {_survived(errors)}; all workers go on from the last checkpoint")
 
 
 def save_tensors(value: object, path: Path) -> None:
@@ -94,7 +93,12 @@ def is_full(error: BaseException) -> bool:
 
 def lost_to(error: BaseException) -> str:
     """Return in a few words why Ray has lost a process."""
-    return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else "killed, or its node is gone"
+    return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else GONE
+
+
+def is_of_a_peer(error: BaseException) -> bool:
+    """Return whether a rank failed because another one did not answer any more, as Gloo and NCCL say it."""
+    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))
 
 
 def explained(
@@ -127,12 +131,21 @@ def explained(
     elif isinstance(cause, NoRoomError):
         fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
         says = f"{cause}; {resume} when there is{fewer}"
-    elif isinstance(cause, ray.exceptions.RayActorError):
+    elif isinstance(cause, ray.exceptions.RayActorError) or is_of_a_peer(cause):
         tries = config.resources.max_failures
         says = f"workers or their nodes were lost more than {tries} times (resources.max_failures); {resume}"
     else:
         says = f"{_last_line(cause)}; {resume}"
     return TrainingError(says if says.startswith(f"{stream}:") else f"{stream}: {says}")
+
+
+def _survived(errors: dict[int, Exception]) -> str:
+    """Say which ranks were lost, and why; until Ray has noticed it, only the others tell."""
+    lost = {rank: error for rank, error in errors.items() if isinstance(error, LOST)}
+    ranks, one = ", ".join(map(str, sorted(lost or errors))), next(iter((lost or errors).values()))
+    if not lost and is_of_a_peer(one):
+        return f"rank{'s' * (len(errors) > 1)} {ranks} lost the connection to another ({GONE})"
+    return f"lost rank {ranks} ({lost_to(one) if lost else _last_line(one)})"
 
 
 def _cause(error: ray.train.TrainingFailedError | ray.exceptions.RayError) -> BaseException:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.evaluation.scores import read_scores
+from tests.cluster.jobs import Job
 from tests.cluster.ray_cluster import Cluster
 
-STEADY = ("train/loss", "train/top1", "train/clips", "val/loss", "val/top1", "val/clips", "lr")
+STEADY = ("train/loss", "train/clips", "val/loss", "val/clips", "lr")
 """Metrics that do not depend on the time."""
 
 
@@ -30,12 +32,14 @@ class History:
     restarts: int
 
     def assert_same(self, other: "History") -> None:
-        """The same epochs and the same scores: the fault has cost time and nothing else."""
+        """The same epochs and the same scores: the fault has cost time and nothing else.
+
+        Counts and rates are the same. After a restart three ranks may add their gradients in another order, which
+        changes the last digits of what they learn. A step that is left out or done twice changes the second.
+        """
         for name in STEADY:
-            assert self.metrics[name] == pytest.approx(other.metrics[name], rel=1e-4), name
-        assert self.logits.keys() == other.logits.keys()
-        for clip, logits in self.logits.items():
-            assert logits == pytest.approx(other.logits[clip], rel=1e-3, abs=1e-4), clip
+            assert self.metrics[name] == pytest.approx(other.metrics[name], rel=1e-3), name
+        assert_scores(self.logits, other.logits)
 
 
 def shards_of(folder: Path) -> dict[str, str]:
@@ -63,13 +67,40 @@ def scores_of(path: Path) -> dict[str, list[float]]:
     return dict(zip(scores.clip_ids, scores.logits["rgb"].tolist(), strict=True))
 
 
+def assert_scores(logits: dict[str, list[float]], others: dict[str, list[float]]) -> None:
+    """The same clips, and the same scores of each, but for their last digits."""
+    assert logits.keys() == others.keys()
+    for clip, values in logits.items():
+        assert values == pytest.approx(others[clip], rel=1e-2, abs=1e-3), clip
+
+
+def epochs_of(folder: Path) -> int:
+    """How many epochs the checkpoint counts from which a training would go on; 0 before the first is complete.
+
+    Args:
+        folder: that of a network, such as /mnt/out/runs/NAME/rgb, outside of the machines.
+    """
+    try:
+        snapshot = json.loads((folder / "checkpoint_manager_snapshot.json").read_text())
+        return int(snapshot["latest_checkpoint_result"]["metrics"]["epoch"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or being written
+        return 0
+
+
+def tested_of(nodes: Cluster, job: Job) -> dict[str, list[float]]:
+    """The logits of each clip of the test that a job has made."""
+    path = re.search(r"/mnt/out/evaluations/[^/\s]+/scores\.parquet", job.text)
+    assert path, job.text
+    return scores_of(nodes.path(path[0]))
+
+
 def trained_of(nodes: Cluster, name: str) -> History:
     """What a training that has ended well has left."""
     client, run = MlflowClient(nodes.tracking), runs_of(nodes, name)["rgb"]
     assert set(statuses(nodes, name).values()) == {"FINISHED"}
     metrics = {}
     for metric in (*STEADY, "perf/restarts"):
-        points = client.get_metric_history(run, metric)
+        points = sorted(client.get_metric_history(run, metric), key=lambda point: point.step)
         assert [point.step for point in points] == list(range(1, len(points) + 1)), (
             f"{metric} is not there once an epoch"
         )

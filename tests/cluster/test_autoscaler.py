@@ -47,4 +47,4 @@ def test_an_ingest_waits_for_the_machine_that_it_needs(nodes: Cluster, shards: d
         head.kill()
     assert shards_of(nodes.path("/mnt/shards/scaled")) == shards
     (line,) = [line for line in job.said if "waiting for more machines" in line]
-    assert line.startswith("resources.ingest_cpus: 1, the cluster has 0; waiting for more machines, 0.0 of 30 minutes")
+    assert line.startswith("resources.ingest_cpus: 1, the cluster has 0; waiting for more machines, 0.0 of 5 minutes")

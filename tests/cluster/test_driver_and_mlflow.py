@@ -1,49 +1,54 @@
-"""The process of a job is killed; the MLflow server goes away in the middle of a training."""
+"""The process of a job is killed; the MLflow server goes away in the middle of a training.
 
-import re
+The server's database is a file here. That PostgreSQL is killed and starts again, and the server with it, is a scenario
+of `tests/infra/test_mlflow_server.py`; a job sees the same of both: a server that does not answer.
+"""
+
+import contextlib
 import signal
 
 import psutil
 import pytest
 
-from tests.cluster.conftest import TRAIN
-from tests.cluster.machines import Machine
+from tests.cluster.conftest import EPOCHS, EVALUATE, resume, train, wait_for_epoch
 from tests.cluster.ray_cluster import Cluster
-from tests.cluster.results import History, statuses, trained_of
+from tests.cluster.results import History, assert_scores, statuses, tested_of, trained_of
 
 pytestmark = pytest.mark.cluster
 
 
-def processes(machine: Machine, pattern: str) -> list[psutil.Process]:
-    """The processes of a machine whose command line matches."""
-    found = [psutil.Process(pid) for pid in machine.pids()]
-    return [one for one in found if re.search(pattern, " ".join(one.cmdline()))]
-
-
 def test_the_runs_of_a_killed_driver_are_ended_by_the_next_job_and_go_on(nodes: Cluster, trained: History):
-    job = nodes.submit(*TRAIN, "--name", "orphan")
-    job.wait_for("rgb epoch 1/4: train")
-    for process in processes(nodes.head, "^python jobs/pretrain_kinetics"):
-        process.send_signal(signal.SIGKILL)
-    assert job.end(120) != 0
-    assert set(statuses(nodes, "orphan").values()) == {"RUNNING"}  # nobody was left to end them
-    other = nodes.submit("jobs/evaluate.py", "--run", "whole", "--storage", "/mnt/out")
+    job = train(nodes, "orphan")
+    drivers = nodes.head.processes(r"^python jobs/pretrain_kinetics\.py .*--name orphan")
+    assert drivers, job.text
+    for process in drivers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    assert job.end(120) != 0, job.text
+    assert statuses(nodes, "orphan") == {"all": "RUNNING", "rgb": "RUNNING"}  # nobody was left to end them
+    other = nodes.submit(*EVALUATE)
     assert other.end() == 0, other.text
+    assert_scores(tested_of(nodes, other), trained.logits)
     (line,) = [line for line in other.said if "orphan" in line]
-    assert re.search("--resume orphan", line)
+    assert line.startswith("run orphan is FAILED now: its process ended without a word"), line
+    assert line.endswith("; --resume orphan continues it"), line
     assert statuses(nodes, "orphan") == {"all": "FAILED", "rgb": "KILLED"}
-    again = nodes.submit(TRAIN[0], "--resume", "orphan", "--storage", "/mnt/out")
-    assert again.end() == 0, again.text
-    trained_of(nodes, "orphan").assert_same(trained)
+    again = resume(nodes, "orphan")
+    after = trained_of(nodes, "orphan")
+    assert after.restarts == 1, again.text  # it has not begun anew
+    after.assert_same(trained)
     again.assert_calm()
 
 
 def test_a_training_outlives_the_mlflow_server(nodes: Cluster, trained: History):
-    job = nodes.submit(*TRAIN, "--name", "no-mlflow")
-    job.wait_for("rgb epoch 1/4: train")
+    job = train(nodes, "no-mlflow")
     nodes.mlflow.kill()
-    job.wait_for("rgb epoch 3/4: train")
+    wait_for_epoch(nodes, job, "no-mlflow", 3)  # without the server, then
     nodes.start_mlflow()
-    assert job.end() == 0, job.text
-    trained_of(nodes, "no-mlflow").assert_same(trained)
+    assert job.end(400) == 0, job.text
+    after = trained_of(nodes, "no-mlflow")
+    assert len(after.metrics["val/loss"]) == EPOCHS
+    assert after.restarts == 0, job.text
+    after.assert_same(trained)
+    assert job.says(r"MLflow at http://\S+ failed \(.*\); training goes on, its metrics follow"), job.text
     job.assert_calm()

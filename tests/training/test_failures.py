@@ -155,6 +155,21 @@ def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_e
     assert re.search(line, str(explained(WorkerGroupError("", failures), config, "flow", "/s")))
 
 
+GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.2]:4242"
+
+
+@pytest.mark.parametrize("error", [RuntimeError(GLOO), torch.distributed.DistBackendError("NCCL error ...")])
+def test_until_ray_has_noticed_a_lost_worker_the_others_tell_of_it(error, config, capsys):
+    failures = {0: error, 2: error}
+    callback = EndOrGoOn("flow", 1)
+    for _ in range(2):
+        callback.after_exception(None, failures)
+    lost = "ranks 0, 2 lost the connection to another (killed, or its node is gone)"
+    assert capsys.readouterr().err == f"flow: {lost}; all workers go on from the last checkpoint\n"
+    says = str(explained(WorkerGroupError("", failures), config, "flow", "/s"))
+    assert says.startswith("flow: workers or their nodes were lost more than 2 times (resources.max_failures); ")
+
+
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
     """A file system of 250 MB."""
