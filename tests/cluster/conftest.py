@@ -101,6 +101,11 @@ def wait_for_epoch(nodes: Cluster, job: Job, name: str, epoch: int) -> None:
     assert epochs_of(folder) < EPOCHS, f"over before the fault:\n{job.text}"
 
 
+def survived(job: Job) -> list[str]:
+    """The lines in which a training says that it goes on without a rank."""
+    return [line for line in job.said if "all workers go on from the last checkpoint" in line]
+
+
 def resume(nodes: Cluster, name: str) -> Job:
     """Let a training go on that has ended early, to its end."""
     job = nodes.submit(TRAIN[0], "--resume", name, "--storage", "/mnt/out")

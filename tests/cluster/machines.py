@@ -168,8 +168,7 @@ class Machine:
 
         Ray, which looks four times a second, then ends the processes that it has started itself.
         """
-        assert self.memory_bytes is not None
-        count = str(int(FULL * self.memory_bytes) - self.used_bytes())
+        count = str(self.bytes_to_fill())
         holder = subprocess.Popen(
             [*self._in_its_memory, sys.executable, "-c", HOLD, count], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -181,11 +180,13 @@ class Machine:
             holder.kill()
             holder.communicate()
 
-    def used_bytes(self) -> int:
-        """The memory that is in use, as Ray counts it: without files that nobody has read for long."""
+    def bytes_to_fill(self) -> int:
+        """The memory that is missing to `FULL`. What is in use counts as for Ray: without files unread for long."""
+        assert self.memory_bytes is not None
         lines = (self.memory / "memory.stat").read_text().splitlines()
         stat = {name: int(value) for name, value in map(str.split, lines)}
-        return stat["total_rss"] + stat["total_cache"] - stat["total_inactive_file"]
+        used = stat["total_rss"] + stat["total_cache"] - stat["total_inactive_file"]
+        return int(FULL * self.memory_bytes) - used
 
     def mend(self) -> None:
         """Undo what an interrupted scenario may have left: processes that stand still, an unplugged cable."""

@@ -20,7 +20,7 @@ DASHBOARD, AGENT, GCS, MLFLOW, REDIS = 8265, 52365, 6379, 5000, 6379  # ports
 OBJECT_STORE = 200 << 20  # bytes of each machine
 OWN_NAMES = {"w1": "", "w2": "127.0.1.1", "w3": None}
 """To what each worker's own name resolves: its address as on Kubernetes, Debian's 127.0.1.1, nothing."""
-MEMORY_BYTES = {"head": 10 << 30, "w2": 6 << 30}
+MEMORY_BYTES = {"head": 8 << 30, "w2": 6 << 30}
 """The memory of those machines that a scenario fills."""
 MEMORY_SHARE = 0.8  # of it may be in use before Ray ends what it has started
 ENDS_S = 60.0  # longest time in seconds that the job of an interrupted scenario takes to stop

@@ -1,12 +1,13 @@
 """kill -9 of everything on a worker machine in the middle of each job; then the machine starts again."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import EVALUATE, EXTRACT, INGEST, SWEEP, train
+from tests.cluster.conftest import EVALUATE, EXTRACT, INGEST, SWEEP, survived, train
 from tests.cluster.machines import Machine
 from tests.cluster.ray_cluster import Cluster
 from tests.cluster.results import (
@@ -22,6 +23,10 @@ from tests.cluster.results import (
 
 pytestmark = pytest.mark.cluster
 NODE = "w2"
+LOST = (
+    r"^rgb: (lost rank \d|ranks \d, \d lost the connection to another) \(killed, or its node is gone\); all workers go"
+)
+"""What a training says of the machine: Ray has noticed its end, or only the other ranks have so far."""
 
 
 @contextlib.contextmanager
@@ -55,10 +60,11 @@ def test_a_training_goes_on_from_its_checkpoint(nodes: Cluster, trained: History
     with reboot(nodes):
         assert job.end() == 0, job.text
     after = trained_of(nodes, "killed")
-    assert after.restarts == 1, job.text
+    assert after.restarts >= 1, job.text
     after.assert_same(trained)
-    (line,) = [line for line in job.said if "lost rank" in line]
-    assert line.endswith("(killed, or its node is gone); all workers go on from the last checkpoint"), line
+    lines = survived(job)
+    assert after.restarts <= len(lines) <= 2, job.text
+    assert re.search(LOST, lines[0]), lines
     job.assert_calm()
 
 
@@ -70,7 +76,7 @@ def test_a_sweep_starts_the_lost_trial_again(nodes: Cluster, swept: list[list[fl
     with reboot(nodes):
         assert job.end(400) == 0, job.text
     assert swept_of(folder) == [pytest.approx(losses, rel=1e-3) for losses in swept]
-    job.assert_calm()
+    job.assert_calm(100)
 
 
 def test_features_are_those_of_a_whole_cluster(nodes: Cluster, features: str):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.cluster.conftest import train, wait_for_epoch
+from tests.cluster.conftest import survived, train, wait_for_epoch
 from tests.cluster.ray_cluster import Cluster
 from tests.cluster.results import History, trained_of
 
@@ -31,5 +31,5 @@ def test_a_training_gives_the_same_after_a_machine_was_away(fault, outages, node
     assert after.restarts <= len(outages), job.text
     if max(outages) > 75:  # seconds; Ray has called the machine dead
         assert after.restarts >= 1, job.text
-    assert len([line for line in job.said if "lost rank" in line]) == after.restarts, job.text
+    assert after.restarts <= len(survived(job)) <= 2 * len(outages), job.text
     job.assert_calm()
