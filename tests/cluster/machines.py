@@ -29,11 +29,9 @@ MEMORY = Path("/sys/fs/cgroup/memory")
 FULL = 0.95  # share of a machine's memory that is in use while it is out of memory
 TOOLS = ("ip", "unshare", "nsenter", "mount")
 LOCK = "/run/lock/video-actions-cluster"
-# It holds as much memory as its first argument says until its input ends; no system ends it for memory.
+# It holds as much memory as its first argument says until its input ends.
 HOLD = """
 import sys
-from pathlib import Path
-Path("/proc/self/oom_score_adj").write_text("-1000")
 held = b"x" * int(sys.argv[1])
 print("holds it", flush=True)
 sys.stdin.read()
@@ -58,6 +56,10 @@ exec "$@"
 
 class NoMachinesError(Exception):
     """The error raised where machines cannot be made; its message is the reason."""
+
+
+class MachineError(Exception):
+    """The error raised when a command on a machine fails; its message has the command and what it said."""
 
 
 @dataclass
@@ -159,14 +161,15 @@ class Machine:
             _run("ip", "link", "set", self.cable, "up")
 
     def mount(self, *words: str) -> None:
-        """Run a command, such as umount, among the mounts of the machine's services."""
-        _run("nsenter", f"--target={self._boot}", "--mount", *words)
+        """Run a command, such as umount, which asks /proc for itself, among the mounts of the machine's services."""
+        _run("nsenter", f"--target={self._boot}", "--mount", "--pid", *words)
 
     @contextlib.contextmanager
     def out_of_memory(self) -> Iterator[None]:
-        """Fill the memory up to `FULL` by a process that nobody ends, until the end.
+        """Fill the memory up to `FULL` by a process that Ray does not know, until the end.
 
-        Ray, which looks four times a second, then ends the processes that it has started itself.
+        Ray, which looks four times a second, then ends the processes that it has started itself. The system, which Ray
+        has told to end those first, does nothing before the memory is full.
         """
         count = str(self.bytes_to_fill())
         holder = subprocess.Popen(
@@ -246,8 +249,8 @@ class Lan:
         self._clear()  # what a killed run has left
         try:
             _run("ip", "link", "add", BRIDGE, "type", "bridge")
-        except subprocess.CalledProcessError as error:
-            raise NoMachinesError(f"this kernel makes no bridge: {error.stderr.strip()}") from error
+        except MachineError as error:
+            raise NoMachinesError(f"this kernel makes no bridge ({error})") from error
         _run("ip", "addr", "add", f"{SUBNET}.254/24", "dev", BRIDGE)
         _run("ip", "link", "set", BRIDGE, "up")
         self.share.mkdir(parents=True)
@@ -307,7 +310,10 @@ class Lan:
 
 
 def _run(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise MachineError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 def _send(pids: set[int], number: int) -> None:
