@@ -64,7 +64,7 @@ class EndOrGoOn(UserCallback):
                 raise ray.train.ControllerError(worker_exceptions[rank])
         if self.tries < 0 or self.survived < self.tries:
             self.survived += 1
-            console.say(f"{self.stream}: {_survived(errors)}; all workers go on from the last checkpoint")
+            console.say(f"{self.stream}: {_survived(worker_exceptions)}; all workers go on from the last checkpoint")
 
 
 def save_tensors(value: object, path: Path) -> None:
@@ -97,8 +97,9 @@ def lost_to(error: BaseException) -> str:
 
 
 def is_of_a_peer(error: BaseException) -> bool:
-    """Return whether a rank failed because another one did not answer any more, as Gloo and NCCL say it."""
-    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))
+    """Return whether a rank failed because another process did not answer any more, as Ray, Gloo and NCCL say it."""
+    network = isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))
+    return network or isinstance(error, ray.exceptions.RayActorError)
 
 
 def explained(
@@ -131,7 +132,7 @@ def explained(
     elif isinstance(cause, NoRoomError):
         fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
         says = f"{cause}; {resume} when there is{fewer}"
-    elif isinstance(cause, ray.exceptions.RayActorError) or is_of_a_peer(cause):
+    elif is_of_a_peer(cause):
         tries = config.resources.max_failures
         says = f"workers or their nodes were lost more than {tries} times (resources.max_failures); {resume}"
     else:
@@ -139,22 +140,24 @@ def explained(
     return TrainingError(says if says.startswith(f"{stream}:") else f"{stream}: {says}")
 
 
-def _survived(errors: dict[int, Exception]) -> str:
-    """Say which ranks were lost, and why; until Ray has noticed it, only the others tell."""
-    lost = {rank: error for rank, error in errors.items() if isinstance(error, LOST)}
+def _survived(exceptions: dict[int, Exception]) -> str:
+    """Say which ranks were lost, and why. Ray's check of a worker finds it lost; until then, only the others tell."""
+    errors = {rank: _failure(error) for rank, error in exceptions.items()}
+    lost = {rank: errors[rank] for rank, error in exceptions.items() if errors[rank] is not error}
     ranks, one = ", ".join(map(str, sorted(lost or errors))), next(iter((lost or errors).values()))
     if not lost and is_of_a_peer(one):
         return f"rank{'s' * (len(errors) > 1)} {ranks} lost the connection to another ({GONE})"
-    return f"lost rank {ranks} ({lost_to(one) if lost else _last_line(one)})"
+    return f"lost rank {ranks} ({lost_to(one) if isinstance(one, LOST) else _last_line(one)})"
 
 
 def _cause(error: ray.train.TrainingFailedError | ray.exceptions.RayError) -> BaseException:
-    """Return the failure that caused the others: a final one, else one of Ray's (a worker died), else the first."""
+    """Return the failure that caused the others: a final one, one for memory, one of Ray's, or else the first."""
     failures = list(getattr(error, "worker_failures", {}).values())
     failures = [_failure(one) for one in failures or [getattr(error, "controller_failure", error)]]
-    for kind in (is_final, lambda failure: isinstance(failure, ray.exceptions.RayError)):
+    of_memory, of_ray = ray.exceptions.OutOfMemoryError, ray.exceptions.RayError
+    for is_cause in (is_final, lambda one: isinstance(one, of_memory), lambda one: isinstance(one, of_ray)):
         for failure in failures:
-            if kind(failure):
+            if is_cause(failure):
                 return failure
     return failures[0]
 

@@ -16,6 +16,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import ControllerError, UserCallback, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
@@ -145,7 +146,7 @@ def test_a_gpu_out_of_memory_is_not_tried_again_and_says_what_to_lower(config, t
     ids=["lost", "memory"],
 )
 def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_end(error, line, config, capsys):
-    failures = {0: RuntimeError("Connection closed by peer"), 1: error}
+    failures = {0: RayActorError(), 1: WorkerHealthCheckFailedError("", failure=error)}  # rank 0 needed another actor
     callback = EndOrGoOn("flow", 2)
     for _ in range(3):  # the third ends the run
         callback.after_exception(None, failures)
@@ -158,7 +159,9 @@ def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_e
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.2]:4242"
 
 
-@pytest.mark.parametrize("error", [RuntimeError(GLOO), torch.distributed.DistBackendError("NCCL error ...")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError(GLOO), torch.distributed.DistBackendError("NCCL error ..."), RayActorError()]
+)
 def test_until_ray_has_noticed_a_lost_worker_the_others_tell_of_it(error, config, capsys):
     failures = {0: error, 2: error}
     callback = EndOrGoOn("flow", 1)
