@@ -103,7 +103,11 @@ def is_of_a_peer(error: BaseException) -> bool:
 
 
 def explained(
-    error: ray.train.TrainingFailedError | ray.exceptions.RayError, config: Config, stream: str, folder: str
+    error: ray.train.TrainingFailedError | ray.exceptions.RayError,
+    config: Config,
+    stream: str,
+    folder: str,
+    trial: bool = False,
 ) -> TrainingError:
     """Return an error whose message says in one line what happened, where, and what to do.
 
@@ -112,23 +116,26 @@ def explained(
         config: the config of the training.
         stream: the name of the network.
         folder: where checkpoints go.
+        trial: whether the training is a trial of an experiment, which goes on by its own command, without `--resume`.
     """
     cause = _cause(error)
-    resume = f"--resume {config.name} continues it"
+    resume = "the same command tries it again" if trial else f"--resume {config.name} continues it"
+    smaller = _smaller("" if trial else config.name, config.training)
     if is_full(cause):
         says = f"no space left on the disk of {folder}, or on that of temporary files; make some, then {resume}"
     elif isinstance(cause, torch.OutOfMemoryError):
         says = (
             f"the GPU ran out of memory with training.batch_size {config.training.batch_size}, evaluation.batch_size "
-            f"{config.evaluation.batch_size}; {_smaller(config.name, config.training)}"
+            f"{config.evaluation.batch_size}; {smaller}"
         )
     elif isinstance(cause, MemoryError | ray.exceptions.OutOfMemoryError) or "running low on memory" in str(cause):
         says = (
-            f"a node ran out of memory; {_smaller(config.name, config.training)}, more resources.worker_cpus and "
+            f"a node ran out of memory; {smaller}, more resources.worker_cpus and "
             "resources.loader_cpus put fewer processes on a node"
         )
     elif isinstance(cause, FloatingPointError):
-        says = f"{cause}; --resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
+        lower = f"--resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
+        says = str(cause) if trial else f"{cause}; {lower}"  # another rate would be another trial
     elif isinstance(cause, NoRoomError):
         fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
         says = f"{cause}; {resume} when there is{fewer}"
@@ -168,8 +175,10 @@ def _failure(error: Exception) -> Exception:
 
 
 def _smaller(name: str, training: TrainingConfig) -> str:
-    """Say how the run can continue with less memory and the same clips in a step."""
+    """Say how a run, or a trial, which has no name, can continue with less memory and the same clips in a step."""
     size, accumulate = training.batch_size, training.accumulate
+    if not name:
+        return "less training.batch_size and more training.accumulate make the same steps"
     if size == 1:
         return f"--resume {name} --evaluation.batch_size 1 validates in less"
     factor = next(factor for factor in range(2, size + 1) if size % factor == 0)

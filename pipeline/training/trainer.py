@@ -82,11 +82,11 @@ def train_stream(
         except ray.train.TrainingFailedError as error:
             ended(place)
             tidy(place)
-            raise explained(error, config, stream, folder) from error
+            raise explained(error, config, stream, folder, trial=bool(console.label())) from error
         except LOST as error:  # the controller, which Ray Train does not start again
             lost += 1
             if 0 <= tries < lost:
-                raise explained(error, config, stream, folder) from error
+                raise explained(error, config, stream, folder, trial=bool(console.label())) from error
             why = lost_to(error)
             console.say(f"{stream}: the process that controls the training was lost ({why}); it starts again")
     ended(place)

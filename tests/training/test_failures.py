@@ -173,6 +173,20 @@ def test_until_ray_has_noticed_a_lost_worker_the_others_tell_of_it(error, config
     assert says.startswith("flow: workers or their nodes were lost more than 2 times (resources.max_failures); ")
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RayActorError(), "(resources.max_failures); the same command tries it again"),
+        (FloatingPointError("flow: loss is nan at step 3; lower optimiser.lr"), "at step 3; lower optimiser.lr"),
+        (MemoryError(), "less training.batch_size and more training.accumulate make the same steps, more resources."),
+    ],
+)
+def test_a_trial_goes_on_by_the_command_of_its_experiment(error, line, config):
+    says = str(explained(WorkerGroupError("", {0: error}), config, "flow", "/s", trial=True))
+    assert line in says
+    assert "--resume" not in says
+
+
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
     """A file system of 250 MB."""
