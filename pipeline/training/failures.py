@@ -20,6 +20,8 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.training.wait_for_workers import NoRoomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNSEEN = "Unable to set up cluster storage"
+"""What Ray Train says where a node does not see the file that the driver has written into the storage."""
 FINAL = (
     ArithmeticError,
     AssertionError,
@@ -83,7 +85,7 @@ def save_tensors(value: object, path: Path) -> None:
 
 def is_final(error: BaseException) -> bool:
     """Return whether the same error would occur again."""
-    return isinstance(error, FINAL) or is_full(error)
+    return isinstance(error, FINAL) or is_full(error) or UNSEEN in str(error)
 
 
 def is_full(error: BaseException) -> bool:
@@ -123,6 +125,8 @@ def explained(
     smaller = _smaller("" if trial else config.name, config.training)
     if is_full(cause):
         says = f"no space left on the disk of {folder}, or on that of temporary files; make some, then {resume}"
+    elif UNSEEN in str(cause):
+        says = f"{folder} is not there on the node of a worker; mount a folder that all nodes share, then {resume}"
     elif isinstance(cause, torch.OutOfMemoryError):
         says = (
             f"the GPU ran out of memory with training.batch_size {config.training.batch_size}, evaluation.batch_size "

@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import ControllerError, UserCallback, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.storage import StorageContext
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
@@ -185,6 +186,16 @@ def test_a_trial_goes_on_by_the_command_of_its_experiment(error, line, config):
     says = str(explained(WorkerGroupError("", {0: error}), config, "flow", "/s", trial=True))
     assert line in says
     assert "--resume" not in says
+
+
+def test_a_storage_that_a_node_does_not_see_ends_the_run_at_once(config, tmp_path):
+    """Ray Train's own check of a folder in which the driver has written nothing."""
+    with pytest.raises(RuntimeError) as unseen:
+        StorageContext(str(tmp_path), "flow", read_only=True)._check_validation_file()
+    with pytest.raises(ControllerError) as ended:
+        EndOrGoOn("flow", 2).after_exception(None, {0: unseen.value})
+    says = "flow: /s is not there on the node of a worker; mount a folder that all nodes share, then --resume tiny"
+    assert str(explained(ended.value, config, "flow", "/s")).startswith(says)
 
 
 @pytest.fixture
