@@ -39,4 +39,4 @@ def test_features_are_computed_on_the_cluster(features: str):
 
 
 def test_three_trials_of_a_sweep_run_beside_each_other(swept: list[list[float]]):
-    assert [len(losses) for losses in swept] == [4, 4, 4]
+    assert [len(losses) for losses in swept] == [3, 3, 3]
