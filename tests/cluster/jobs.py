@@ -1,6 +1,5 @@
 """A job that a user submits to the cluster, watched as this user sees it."""
 
-import contextlib
 import itertools
 import os
 import re
@@ -110,6 +109,6 @@ class Job:
 
     def leave(self) -> None:
         """End the command, if it still runs; a submitted job goes on without it."""
-        with contextlib.suppress(ProcessLookupError):
+        if not self.ended():
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()

@@ -122,8 +122,13 @@ class Cluster:
         self.start_ray(worker, [f"--address={self.head.address}:{GCS}", "--num-cpus=1"])
 
     def wait_for_workers(self) -> None:
-        """Wait until the head and all workers are there."""
-        self.wait(lambda: len(self.alive() or ()) == 1 + len(self.workers), "workers", *self.workers.values())
+        """Wait until the head and all workers are there; it may call one alive for a while that was killed."""
+        workers = self.workers.values()
+
+        def there() -> bool:
+            return all(answers(one.address, AGENT) for one in workers) and len(self.alive() or ()) == 1 + len(workers)
+
+        self.wait(there, "workers", *workers)
 
     def mend(self) -> None:
         """End what a scenario has left running, and bring back what it has broken; quick where there is nothing."""
