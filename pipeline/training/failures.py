@@ -98,6 +98,20 @@ def lost_to(error: BaseException) -> str:
     return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else GONE
 
 
+def starts_again(error: Exception) -> str | None:
+    """Say what was lost that Ray Train itself does not start again; None if the error is not of this kind.
+
+    Args:
+        error: the error with which a whole training has ended.
+    """
+    if isinstance(error, LOST):
+        return f"the process that controls the training was lost ({lost_to(error)}); it starts again"
+    failure = getattr(error, "controller_failure", None)
+    if isinstance(failure, ray.exceptions.OutOfMemoryError):  # a worker that dies at its start for another reason is
+        return "a worker was lost as it started (memory); all workers start again"  # started again by Ray Train
+    return None
+
+
 def is_of_a_peer(error: BaseException) -> bool:
     """Return whether a rank failed because another process did not answer any more, as Ray, Gloo and NCCL say it."""
     network = isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))

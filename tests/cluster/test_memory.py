@@ -29,7 +29,7 @@ def limited(machine: Machine) -> Machine:
 
 
 def test_a_worker_machine_without_memory_costs_a_restart_and_a_line(nodes: Cluster, trained: History):
-    """If there is no room yet when the workers start again, the training ends, and `--resume` goes on."""
+    """If there is still no room when the workers start again for the third time, `--resume` goes on."""
     machine = limited(nodes.workers["w2"])
     job = train(nodes, "oom")
     with machine.out_of_memory():

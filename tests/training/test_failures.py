@@ -22,7 +22,7 @@ from ray.train.v2._internal.execution.storage import StorageContext
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.networks import load_network
-from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors
+from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors, starts_again
 from tests.training.faults import KillAfter, fit
 
 pytestmark = pytest.mark.ray
@@ -186,6 +186,19 @@ def test_a_trial_goes_on_by_the_command_of_its_experiment(error, line, config):
     says = str(explained(WorkerGroupError("", {0: error}), config, "flow", "/s", trial=True))
     assert line in says
     assert "--resume" not in says
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ControllerError(OutOfMemoryError("")), "a worker was lost as it started (memory); all workers start again"),
+        (RayActorError(), "the process that controls the training was lost (killed, or its node is gone); it starts"),
+        (ControllerError(ValueError("")), None),
+        (WorkerGroupError("", {0: RayActorError()}), None),  # Ray Train has started the workers again already
+    ],
+)
+def test_what_ray_train_does_not_start_again_starts_again(error, says):
+    assert (starts_again(error) or "None").startswith(str(says))
 
 
 def test_a_storage_that_a_node_does_not_see_ends_the_run_at_once(config, tmp_path):
