@@ -5,7 +5,9 @@ all that is left, and Ray ends what it has started there itself, until there is 
 the job has ended, the memory is free again.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -28,13 +30,22 @@ def limited(machine: Machine) -> Machine:
     return machine
 
 
+@contextlib.contextmanager
+def full(nodes: Cluster, machine: Machine) -> Iterator[None]:
+    """Fill the memory of a machine; the training, which needs w1 too, stands still while this takes seconds."""
+    with contextlib.ExitStack() as stack:
+        with nodes.workers["w1"].paused():
+            stack.enter_context(machine.out_of_memory())
+        yield
+
+
 def test_a_worker_machine_without_memory_costs_a_restart_and_a_line(nodes: Cluster, trained: History):
     """If there is still no room when the workers start again for the third time, `--resume` goes on."""
     machine = limited(nodes.workers["w2"])
     job = train(nodes, "oom")
-    with machine.out_of_memory():
+    with full(nodes, machine):
         job.wait_until(lambda: survived(job))
-    assert re.search(r"^rgb: lost rank \d \(memory\); all workers go on from the last checkpoint$", survived(job)[0])
+    assert any(re.search(r"^rgb: lost rank \d \(memory\); all workers go on", line) for line in survived(job)), job.text
     if job.end() != 0:
         (line,) = [line for line in job.said if line.startswith("error: ")] or [job.text]
         assert line.startswith("error: rgb: a node ran out of memory; --resume oom "), line
@@ -49,7 +60,7 @@ def test_a_head_without_memory_leaves_no_run_that_seems_to_run(nodes: Cluster, t
     """Ray ends the training's controller, or the supervisor of the job, with which the driver ends."""
     machine = limited(nodes.head)
     job = train(nodes, "oom-head")
-    with machine.out_of_memory():
+    with full(nodes, machine):
         job.wait_until(lambda: job.says("the process that controls the training was lost") or job.ended())
     if job.end() == 0:
         (line, *_) = [line for line in job.said if "controls the training was lost" in line]
