@@ -87,7 +87,7 @@ def epochs_of(folder: Path) -> int:
         return 0
 
 
-def tested_of(nodes: Cluster, job: Job) -> dict[str, list[float]]:
+def evaluated_of(nodes: Cluster, job: Job) -> dict[str, list[float]]:
     """The logits of each clip of the test that a job has made."""
     path = re.search(r"/mnt/out/evaluations/[^/\s]+/scores\.parquet", job.text)
     assert path, job.text

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.conftest import EPOCHS, EVALUATE, resume, train, wait_for_epoch
 from tests.cluster.ray_cluster import Cluster
-from tests.cluster.results import History, assert_scores, statuses, tested_of, trained_of
+from tests.cluster.results import History, assert_scores, evaluated_of, statuses, trained_of
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ def test_the_runs_of_a_killed_driver_are_ended_by_the_next_job_and_go_on(nodes: 
     assert statuses(nodes, "orphan") == {"all": "RUNNING", "rgb": "RUNNING"}  # nobody was left to end them
     other = nodes.submit(*EVALUATE)
     assert other.end() == 0, other.text
-    assert_scores(tested_of(nodes, other), trained.logits)
+    assert_scores(evaluated_of(nodes, other), trained.logits)
     (line,) = [line for line in other.said if "orphan" in line]
     assert line.startswith("run orphan is FAILED now: its process ended without a word"), line
     assert line.endswith("; --resume orphan continues it"), line

@@ -14,10 +14,10 @@ from tests.cluster.results import (
     History,
     assert_scores,
     epochs_of,
+    evaluated_of,
     features_of,
     shards_of,
     swept_of,
-    tested_of,
     trained_of,
 )
 
@@ -100,5 +100,5 @@ def test_a_test_scores_every_clip_once(nodes: Cluster, trained: History):
     job.wait_until(busy)
     with reboot(nodes, busy()[0]):
         assert job.end() == 0, job.text
-    assert_scores(tested_of(nodes, job), trained.logits)
+    assert_scores(evaluated_of(nodes, job), trained.logits)
     job.assert_calm()
