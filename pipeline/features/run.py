@@ -33,6 +33,7 @@ from pipeline.ingest.clip_errors import ClipError
 from pipeline.ingest.convert import Stopwatch
 from pipeline.ingest.folder_lock import only_ingest
 from pipeline.ingest.layout import Layout, layout_of
+from pipeline.ingest.lists import seen_by_all
 from pipeline.ingest.plan import gpus, with_backend
 from pipeline.ingest.product import Product, flow_of
 from pipeline.ingest.retry import chosen_by
@@ -208,7 +209,7 @@ def _renamed(layout: Layout) -> dict[str, str]:
 
 
 def _read_lists(folder: str, names: Sequence[str]) -> pa.Table:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with seen_by_all(folder, names), ThreadPoolExecutor(AT_ONCE) as pool:
         return pa.concat_tables(pool.map(lambda name: read_videos(list_of(folder, name)), names))
 
 

@@ -141,7 +141,7 @@ def _candidates(pipeline: Pipeline, archives: list[str], wanted: pa.Table) -> Ge
     together = min(max(LEAST, len(wanted) // (ROWS * pipeline.slots)), MOST)
     unpacked = dataset(listed, together * CLIP_BYTES).flat_map(unpack, num_cpus=0, compute=_readers())
     for row in unpacked.flat_map(ingest_clips, num_cpus=pipeline.config.resources.ingest_cpus).iter_rows():
-        check(row["stopped"])
+        check(row)
         yield row
 
 

@@ -66,5 +66,10 @@ def named(node: str) -> str:
     return f"{facts.get('NodeManagerHostname')} ({facts.get('NodeManagerAddress')}, node id {node[:12]})"
 
 
+def place(node: str | None) -> str:
+    """Return words for a message that name the node where something happened; none if the cluster has one node."""
+    return f", on the node {named(node)}" if node and len(_nodes(0)) > 1 else ""
+
+
 def _nodes(cpus: float) -> list[str]:
     return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= cpus]

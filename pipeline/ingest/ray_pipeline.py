@@ -148,7 +148,7 @@ class Pipeline:
         where: dict[str, Any] = {"label_selector": {NODE_LABEL: node}} if node is not None else {}
         cpus = self.config.resources.ingest_cpus
         for row in dataset(rows).flat_map(ingest_clips, num_cpus=cpus, **where).iter_rows():
-            check(row["stopped"])
+            check(row)
             yield row
 
     def _do_elsewhere(self, task: ShardTask, layout: Layout, watch: Watch) -> None:

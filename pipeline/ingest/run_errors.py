@@ -8,6 +8,7 @@ from typing import Any
 import ray.exceptions
 
 from pipeline.ingest.clip_errors import ClipError, verdict_of
+from pipeline.ingest.nodes import place
 
 
 class IngestError(RuntimeError):
@@ -26,14 +27,17 @@ def stopped(act: Callable[[], Any]) -> str | None:
     return None
 
 
-def check(stop: str | None) -> None:
+def check(row: Mapping[str, Any]) -> None:
     """Raise, in the driver, the error that `stopped` returned in a worker.
 
+    Args:
+        row: what the worker has told: the error as `stopped`, and the id of its `node`.
+
     Raises:
-        OSError: `stop` is not None.
+        OSError: `stopped` is not None.
     """
-    if stop is not None:
-        raise OSError(stop)
+    if row["stopped"] is not None:
+        raise OSError(row["stopped"] + place(row.get("node")))
 
 
 class LostClipsError(IngestError):

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.ingest.attempts import counted
 from pipeline.ingest.ledger import HaltedError, Reporter
+from pipeline.ingest.nodes import node_id
 from pipeline.ingest.product import Join
 from pipeline.ingest.run_errors import stopped
 from pipeline.ingest.stages import Row, Stage
@@ -53,7 +54,7 @@ class ShardTask:
 
         Returns:
             The `number` of the row; `made`, the names of the shards that are finished; `left`, the number of clips that
-            are not done; and `stopped`, the message of an error that stops the run, or None.
+            are not done; `stopped`, the message of an error that stops the run, or None; and `node`, where it ran.
         """
         reporter, made = Reporter(self.ledger), list[str]()
         left = 0
@@ -69,7 +70,7 @@ class ShardTask:
 
         stop = stopped(do_units)
         reporter.flush()
-        return {"number": row["number"], "made": made, "left": left, "stopped": stop}
+        return {"number": row["number"], "made": made, "left": left, "stopped": stop, "node": node_id()}
 
     def do(self, unit: Unit, again: bool, reporter: Reporter) -> int:
         """Do one unit and return the number of clips that are left."""

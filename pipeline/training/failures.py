@@ -12,6 +12,7 @@ from pathlib import Path
 import ray.exceptions
 import ray.train
 import torch
+import torch.distributed as dist
 from ray.train import UserCallback
 
 from pipeline import console
@@ -19,6 +20,8 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.training.wait_for_workers import NoRoomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNSEEN = "Unable to set up cluster storage"
+"""What Ray Train says where a node does not see the file that the driver has written into the storage."""
 FINAL = (
     ArithmeticError,
     AssertionError,
@@ -31,6 +34,7 @@ FINAL = (
     torch.OutOfMemoryError,
 )
 
+GONE = "killed, or its node is gone"
 LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
 """What Ray raises of an actor whose process is gone."""
 
@@ -62,10 +66,7 @@ class EndOrGoOn(UserCallback):
                 raise ray.train.ControllerError(worker_exceptions[rank])
         if self.tries < 0 or self.survived < self.tries:
             self.survived += 1
-            lost = {rank: error for rank, error in errors.items() if isinstance(error, LOST)}
-            why = lost_to(next(iter(lost.values()))) if lost else _last_line(next(iter(errors.values())))
-            ranks = ", ".join(map(str, sorted(lost or errors)))
-            console.say(f"{self.stream}: lost rank {ranks} ({why}); all workers go on from the last checkpoint")
+            console.say(f"{self.stream}: {_survived(worker_exceptions)}; all workers go on from the last checkpoint")
 
 
 def save_tensors(value: object, path: Path) -> None:
@@ -84,7 +85,7 @@ def save_tensors(value: object, path: Path) -> None:
 
 def is_final(error: BaseException) -> bool:
     """Return whether the same error would occur again."""
-    return isinstance(error, FINAL) or is_full(error)
+    return isinstance(error, FINAL) or is_full(error) or UNSEEN in str(error)
 
 
 def is_full(error: BaseException) -> bool:
@@ -94,11 +95,35 @@ def is_full(error: BaseException) -> bool:
 
 def lost_to(error: BaseException) -> str:
     """Return in a few words why Ray has lost a process."""
-    return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else "killed, or its node is gone"
+    return "memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else GONE
+
+
+def starts_again(error: Exception) -> str | None:
+    """Say what was lost that Ray Train itself does not start again; None if the error is not of this kind.
+
+    Args:
+        error: the error with which a whole training has ended.
+    """
+    if isinstance(error, LOST):
+        return f"the process that controls the training was lost ({lost_to(error)}); it starts again"
+    failure = getattr(error, "controller_failure", None)
+    if isinstance(failure, ray.exceptions.OutOfMemoryError):  # a worker that dies at its start for another reason is
+        return "a worker was lost as it started (memory); all workers start again"  # started again by Ray Train
+    return None
+
+
+def is_of_a_peer(error: BaseException) -> bool:
+    """Return whether a rank failed because another process did not answer any more, as Ray, Gloo and NCCL say it."""
+    network = isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))
+    return network or isinstance(error, ray.exceptions.RayActorError)
 
 
 def explained(
-    error: ray.train.TrainingFailedError | ray.exceptions.RayError, config: Config, stream: str, folder: str
+    error: ray.train.TrainingFailedError | ray.exceptions.RayError,
+    config: Config,
+    stream: str,
+    folder: str,
+    trial: bool = False,
 ) -> TrainingError:
     """Return an error whose message says in one line what happened, where, and what to do.
 
@@ -107,27 +132,32 @@ def explained(
         config: the config of the training.
         stream: the name of the network.
         folder: where checkpoints go.
+        trial: whether the training is a trial of an experiment, which goes on by its own command, without `--resume`.
     """
     cause = _cause(error)
-    resume = f"--resume {config.name} continues it"
+    resume = "the same command tries it again" if trial else f"--resume {config.name} continues it"
+    smaller = _smaller("" if trial else config.name, config.training)
     if is_full(cause):
         says = f"no space left on the disk of {folder}, or on that of temporary files; make some, then {resume}"
+    elif UNSEEN in str(cause):
+        says = f"{folder} is not there on the node of a worker; mount a folder that all nodes share, then {resume}"
     elif isinstance(cause, torch.OutOfMemoryError):
         says = (
             f"the GPU ran out of memory with training.batch_size {config.training.batch_size}, evaluation.batch_size "
-            f"{config.evaluation.batch_size}; {_smaller(config.name, config.training)}"
+            f"{config.evaluation.batch_size}; {smaller}"
         )
     elif isinstance(cause, MemoryError | ray.exceptions.OutOfMemoryError) or "running low on memory" in str(cause):
         says = (
-            f"a node ran out of memory; {_smaller(config.name, config.training)}, more resources.worker_cpus and "
+            f"a node ran out of memory; {smaller}, more resources.worker_cpus and "
             "resources.loader_cpus put fewer processes on a node"
         )
     elif isinstance(cause, FloatingPointError):
-        says = f"{cause}; --resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
+        lower = f"--resume {config.name} --optimiser.lr {config.optimiser.lr / 10:g} goes on from before it"
+        says = str(cause) if trial else f"{cause}; {lower}"  # another rate would be another trial
     elif isinstance(cause, NoRoomError):
         fewer = ", or set resources.min_workers to fewer" * (config.resources.least_workers > 1)
         says = f"{cause}; {resume} when there is{fewer}"
-    elif isinstance(cause, ray.exceptions.RayActorError):
+    elif is_of_a_peer(cause):
         tries = config.resources.max_failures
         says = f"workers or their nodes were lost more than {tries} times (resources.max_failures); {resume}"
     else:
@@ -135,13 +165,24 @@ def explained(
     return TrainingError(says if says.startswith(f"{stream}:") else f"{stream}: {says}")
 
 
+def _survived(exceptions: dict[int, Exception]) -> str:
+    """Say which ranks were lost, and why. Ray's check of a worker finds it lost; until then, only the others tell."""
+    errors = {rank: _failure(error) for rank, error in exceptions.items()}
+    lost = {rank: errors[rank] for rank, error in exceptions.items() if errors[rank] is not error}
+    ranks, one = ", ".join(map(str, sorted(lost or errors))), next(iter((lost or errors).values()))
+    if not lost and is_of_a_peer(one):
+        return f"rank{'s' * (len(errors) > 1)} {ranks} lost the connection to another ({GONE})"
+    return f"lost rank {ranks} ({lost_to(one) if isinstance(one, LOST) else _last_line(one)})"
+
+
 def _cause(error: ray.train.TrainingFailedError | ray.exceptions.RayError) -> BaseException:
-    """Return the failure that caused the others: a final one, else one of Ray's (a worker died), else the first."""
+    """Return the failure that caused the others: a final one, one for memory, one of Ray's, or else the first."""
     failures = list(getattr(error, "worker_failures", {}).values())
     failures = [_failure(one) for one in failures or [getattr(error, "controller_failure", error)]]
-    for kind in (is_final, lambda failure: isinstance(failure, ray.exceptions.RayError)):
+    of_memory, of_ray = ray.exceptions.OutOfMemoryError, ray.exceptions.RayError
+    for is_cause in (is_final, lambda one: isinstance(one, of_memory), lambda one: isinstance(one, of_ray)):
         for failure in failures:
-            if kind(failure):
+            if is_cause(failure):
                 return failure
     return failures[0]
 
@@ -152,8 +193,10 @@ def _failure(error: Exception) -> Exception:
 
 
 def _smaller(name: str, training: TrainingConfig) -> str:
-    """Say how the run can continue with less memory and the same clips in a step."""
+    """Say how a run, or a trial, which has no name, can continue with less memory and the same clips in a step."""
     size, accumulate = training.batch_size, training.accumulate
+    if not name:
+        return "less training.batch_size and more training.accumulate make the same steps"
     if size == 1:
         return f"--resume {name} --evaluation.batch_size 1 validates in less"
     factor = next(factor for factor in range(2, size + 1) if size % factor == 0)

@@ -15,7 +15,7 @@ from pipeline.config import Config, TrainingConfig
 from pipeline.tracking.runs import Run
 from pipeline.training.checkpoints import SELECT, SELECT_MODE, WEIGHTS
 from pipeline.training.crash_cleanup import KeepCopy, tidy
-from pipeline.training.failures import LOST, EndOrGoOn, TrainingError, explained, lost_to
+from pipeline.training.failures import LOST, EndOrGoOn, TrainingError, explained, starts_again
 from pipeline.training.job import Job
 from pipeline.training.loop import monitored_loop
 from pipeline.training.node_address import OnNodeAddress
@@ -79,16 +79,15 @@ def train_stream(
         except KeyboardInterrupt:
             trainer.end()
             raise
-        except ray.train.TrainingFailedError as error:
-            ended(place)
-            tidy(place)
-            raise explained(error, config, stream, folder) from error
-        except LOST as error:  # the controller, which Ray Train does not start again
+        except (ray.train.TrainingFailedError, *LOST) as error:
+            if isinstance(error, ray.train.TrainingFailedError):  # otherwise the controller may not have ended yet
+                ended(place)
+                tidy(place)
             lost += 1
-            if 0 <= tries < lost:
-                raise explained(error, config, stream, folder) from error
-            why = lost_to(error)
-            console.say(f"{stream}: the process that controls the training was lost ({why}); it starts again")
+            again = None if 0 <= tries < lost else starts_again(error)
+            if again is None:
+                raise explained(error, config, stream, folder, trial=bool(console.label())) from error
+            console.say(f"{stream}: {again}")
     ended(place)
     kept = result.best_checkpoints  # in the order of training
     best, metrics = kept[-1] if config.training.keep == "last" else min(kept, key=lambda pair: pair[1][SELECT])

@@ -8,9 +8,11 @@ network, never by name, and nothing outside of the namespaces is changed but the
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +23,19 @@ import psutil
 
 BRIDGE, SUBNET = "vabridge", "10.213.77"
 SHARE = "/mnt"  # where every machine sees the shared folder
+DEVICE = "va-share"  # its name among the mounts
+SHARE_BYTES = 2 << 30  # a checkpoint has 100 MB
 MEMORY = Path("/sys/fs/cgroup/memory")
+FULL = 0.95  # share of a machine's memory that is in use while it is out of memory
 TOOLS = ("ip", "unshare", "nsenter", "mount")
 LOCK = "/run/lock/video-actions-cluster"
+# It holds as much memory as its first argument says until its input ends.
+HOLD = """
+import sys
+held = b"x" * int(sys.argv[1])
+print("holds it", flush=True)
+sys.stdin.read()
+"""
 # What a machine does first: its name, its own list of names, the shared folder, and temporary folders of its own.
 BOOT = f"""
 echo "$1" > /proc/sys/kernel/hostname
@@ -46,6 +58,10 @@ class NoMachinesError(Exception):
     """The error raised where machines cannot be made; its message is the reason."""
 
 
+class MachineError(Exception):
+    """The error raised when a command on a machine fails; its message has the command and what it said."""
+
+
 @dataclass
 class Machine:
     """One machine.
@@ -55,12 +71,14 @@ class Machine:
         address: its address in the network of the bridge.
         folder: its disk: hosts, tmp/ and the logs of what runs on it.
         share: the shared folder, by its path outside of the machine.
+        memory_bytes: its memory; None for that of this system, or where this system has no control groups of version 1.
     """
 
     name: str
     address: str
     folder: Path
     share: Path
+    memory_bytes: int | None = None
     _daemons: list[subprocess.Popen] = field(default_factory=list)
 
     @property
@@ -69,13 +87,29 @@ class Machine:
         return f"va-{self.name}"
 
     def command(self, words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-        """The command line that runs another on this machine; it ends with all its children when it is killed."""
-        given = [f"{name}={value}" for name, value in environment.items()]
+        """The command line that runs another on this machine; it ends with all its children when it is killed.
+
+        On a machine with services, it is one more process among them, and sees what they see.
+        """
+        given = ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+        if self.runs:
+            spaces = ["nsenter", f"--target={self._boot}", "--net", "--uts", "--mount", "--pid"]
+            return [*self._in_its_memory, *spaces, *given, *words]
         apart = ["unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
         group = self.namespace if self.memory.is_dir() else ""
-        boot = ["sh", "-euc", BOOT, "boot", self.name, str(self.folder), str(self.share), group, "env", "-i"]
-        inside = ["ip", "netns", "exec", self.namespace, *apart, *boot, *given, *words]
-        return ["sh", "-c", f'echo $$ > {self.memory}/cgroup.procs; exec "$@"', "sh", *inside] if group else inside
+        boot = ["sh", "-euc", BOOT, "boot", self.name, str(self.folder), str(self.share), group]
+        return [*self._in_its_memory, "ip", "netns", "exec", self.namespace, *apart, *boot, *given, *words]
+
+    @property
+    def _in_its_memory(self) -> list[str]:
+        """The beginning of a command line whose memory counts as that of the machine."""
+        return ["sh", "-c", f'echo $$ > {self.memory}/cgroup.procs; exec "$@"', "sh"] if self.memory.is_dir() else []
+
+    @property
+    def _boot(self) -> int:
+        """The first process of its services, in all of its namespaces."""
+        (boot,) = psutil.Process(self._daemons[-1].pid).children()
+        return boot.pid
 
     def start(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a service, which is started again whenever it ends, as by systemd with Restart=always."""
@@ -85,6 +119,11 @@ class Machine:
             self._daemons.append(
                 subprocess.Popen(self.command(again, environment), start_new_session=True, cwd="/", **output)
             )
+
+    @property
+    def runs(self) -> bool:
+        """Whether its services were started, and not killed since."""
+        return bool(self._daemons)
 
     @property
     def log(self) -> Path:
@@ -122,19 +161,40 @@ class Machine:
             _run("ip", "link", "set", self.cable, "up")
 
     def mount(self, *words: str) -> None:
-        """Run a command, such as umount, among the mounts of the machine's services."""
-        (boot,) = psutil.Process(self._daemons[-1].pid).children()
-        _run("nsenter", f"--target={boot.pid}", "--mount", *words)
+        """Run a command, such as umount, which asks /proc for itself, among the mounts of the machine's services."""
+        _run("nsenter", f"--target={self._boot}", "--mount", "--pid", *words)
 
     @contextlib.contextmanager
-    def short_of_memory(self, room: int) -> Iterator[None]:
-        """Leave the machine so many bytes more than its processes have now, until the end."""
-        limit = self.memory / "memory.limit_in_bytes"
-        limit.write_text(str(int((self.memory / "memory.usage_in_bytes").read_text()) + room))
+    def out_of_memory(self) -> Iterator[None]:
+        """Fill the memory up to `FULL` by a process that Ray does not know, until the end.
+
+        Ray, which looks four times a second, then ends the processes that it has started itself. The system, which Ray
+        has told to end those first, does nothing before the memory is full.
+        """
+        count = str(self.bytes_to_fill())
+        holder = subprocess.Popen(
+            [*self._in_its_memory, sys.executable, "-c", HOLD, count], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline(), f"{self.name} has no {count} bytes"
             yield
         finally:
-            limit.write_text("-1")
+            holder.kill()
+            holder.communicate()
+
+    def bytes_to_fill(self) -> int:
+        """The memory that is missing to `FULL`. What is in use counts as for Ray: without files unread for long."""
+        assert self.memory_bytes is not None
+        lines = (self.memory / "memory.stat").read_text().splitlines()
+        stat = {name: int(value) for name, value in map(str.split, lines)}
+        used = stat["total_rss"] + stat["total_cache"] - stat["total_inactive_file"]
+        return int(FULL * self.memory_bytes) - used
+
+    def mend(self) -> None:
+        """Undo what an interrupted scenario may have left: processes that stand still, an unplugged cable."""
+        _send(self.pids(), signal.SIGCONT)
+        _run("ip", "link", "set", self.cable, "up")
 
     @property
     def memory(self) -> Path:
@@ -151,6 +211,16 @@ class Machine:
         if not Path("/run/netns", self.namespace).exists():
             return set()
         return {int(word) for word in _run("ip", "netns", "pids", self.namespace).split()}
+
+    def processes(self, pattern: str) -> list[psutil.Process]:
+        """Its processes whose command line, or the title that they gave themselves, matches."""
+        found = []
+        for pid in self.pids():
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                one = psutil.Process(pid)
+                if re.search(pattern, " ".join(one.cmdline())):
+                    found.append(one)
+        return found
 
 
 class Lan:
@@ -179,14 +249,14 @@ class Lan:
         self._clear()  # what a killed run has left
         try:
             _run("ip", "link", "add", BRIDGE, "type", "bridge")
-        except subprocess.CalledProcessError as error:
-            raise NoMachinesError(f"this kernel makes no bridge: {error.stderr.strip()}") from error
+        except MachineError as error:
+            raise NoMachinesError(f"this kernel makes no bridge ({error})") from error
         _run("ip", "addr", "add", f"{SUBNET}.254/24", "dev", BRIDGE)
         _run("ip", "link", "set", BRIDGE, "up")
         self.share.mkdir(parents=True)
-        _run("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(self.share))
+        _run("mount", "-t", "tmpfs", "-o", f"size={SHARE_BYTES}", DEVICE, str(self.share))
 
-    def machine(self, name: str, number: int, own_address: str | None = "") -> Machine:
+    def machine(self, name: str, number: int, own_address: str | None = "", memory: int | None = None) -> Machine:
         """Add a machine.
 
         Args:
@@ -194,6 +264,7 @@ class Lan:
             number: the last number of its address.
             own_address: the address to which its own name resolves, such as 127.0.1.1; empty for that of the machine,
                 None for none.
+            memory: bytes of its memory, where this system can limit it; None for that of this system.
         """
         one = Machine(name, f"{SUBNET}.{number}", self.folder / name, self.share)
         (one.folder / "tmp/home").mkdir(parents=True)
@@ -203,6 +274,9 @@ class Lan:
         self.machines[name] = one
         if (MEMORY / "memory.limit_in_bytes").exists():
             one.memory.mkdir()
+            if memory is not None:
+                (one.memory / "memory.limit_in_bytes").write_text(str(memory))
+                one.memory_bytes = memory
         _run("ip", "link", "add", one.cable, "type", "veth", "peer", "name", "eth0", "netns", one.namespace)
         _run("ip", "link", "set", one.cable, "master", BRIDGE, "up")
         inside = ("ip", "-n", one.namespace)
@@ -216,7 +290,6 @@ class Lan:
         for one in self.machines.values():
             one.kill()
         self._clear()
-        subprocess.run(["umount", "--lazy", str(self.share)], check=False, capture_output=True)
         for name in (*self.machines, self.share.name):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self._lock.close()
@@ -227,17 +300,35 @@ class Lan:
             Machine(path.name.removeprefix("va-"), "", Path(), Path()).kill()
             subprocess.run(["ip", "link", "delete", path.name], check=False, capture_output=True)  # its cable
             _run("ip", "netns", "delete", path.name)
-            if (MEMORY / path.name).is_dir():
-                (MEMORY / path.name).rmdir()
+            _remove_group(MEMORY / path.name)
+        for line in Path("/proc/mounts").read_text().splitlines():
+            device, folder, *_ = line.split()
+            if device == DEVICE:
+                subprocess.run(["umount", "--lazy", folder], check=False, capture_output=True)
         if Path("/sys/class/net", BRIDGE).exists():
             _run("ip", "link", "delete", BRIDGE)
 
 
 def _run(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise MachineError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 def _send(pids: set[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _remove_group(folder: Path, seconds: float = 10) -> None:
+    """Remove a control group, once the last of its processes is gone."""
+    deadline = time.monotonic() + seconds
+    while folder.is_dir():
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,6 +1,7 @@
 """What stops a whole ingest is one line, and what was finished stays."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import ray.exceptions
 
 from pipeline.command_line import override
 from pipeline.ingest.catalog import configured_catalog
+from pipeline.ingest.lists import seen_by_all
 from pipeline.ingest.run import ingest
 from pipeline.ingest.run_errors import IngestError, explained
-from pipeline.shards import Verification, read_clips, verify
+from pipeline.shards import ShardError, Verification, read_clips, verify
 
 
 def test_errors_of_the_system_are_said_and_bugs_pass():
@@ -21,6 +23,18 @@ def test_errors_of_the_system_are_said_and_bugs_pass():
         raise ray.exceptions.ObjectStoreFullError
     with pytest.raises(KeyError), explained("/s"):
         raise KeyError("a bug")
+
+
+def test_lists_that_a_node_has_written_to_its_own_disk_are_said_to_be_missing(tmp_path):
+    names = ["train-00000", "train-00001"]
+    (tmp_path / "_staging").mkdir()
+    (tmp_path / "_staging" / "train-00000.clips").write_bytes(b"1")
+    where = re.escape(str(tmp_path))
+    line = rf"^{where}: 1 of 2 files that workers have finished are not there; give a folder that all nodes share"
+    with pytest.raises(IngestError, match=line), seen_by_all(str(tmp_path), names):
+        raise FileNotFoundError(names[1])
+    with pytest.raises(ShardError, match="damaged"), seen_by_all(str(tmp_path), names[:1]):
+        raise ShardError("damaged")
 
 
 @pytest.mark.ray

@@ -16,11 +16,13 @@ import torch
 from mlflow.tracking import MlflowClient
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import ControllerError, UserCallback, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.storage import StorageContext
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.networks import load_network
-from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors
+from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors, starts_again
 from tests.training.faults import KillAfter, fit
 
 pytestmark = pytest.mark.ray
@@ -145,7 +147,7 @@ def test_a_gpu_out_of_memory_is_not_tried_again_and_says_what_to_lower(config, t
     ids=["lost", "memory"],
 )
 def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_end(error, line, config, capsys):
-    failures = {0: RuntimeError("Connection closed by peer"), 1: error}
+    failures = {0: RayActorError(), 1: WorkerHealthCheckFailedError("", failure=error)}  # rank 0 needed another actor
     callback = EndOrGoOn("flow", 2)
     for _ in range(3):  # the third ends the run
         callback.after_exception(None, failures)
@@ -153,6 +155,60 @@ def test_lost_workers_and_nodes_out_of_memory_are_tried_again_and_named_in_the_e
     says = f"flow: lost rank 1 ({why}); all workers go on from the last checkpoint"
     assert capsys.readouterr().err.splitlines() == [says, says]
     assert re.search(line, str(explained(WorkerGroupError("", failures), config, "flow", "/s")))
+
+
+GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.2]:4242"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(GLOO), torch.distributed.DistBackendError("NCCL error ..."), RayActorError()]
+)
+def test_until_ray_has_noticed_a_lost_worker_the_others_tell_of_it(error, config, capsys):
+    failures = {0: error, 2: error}
+    callback = EndOrGoOn("flow", 1)
+    for _ in range(2):
+        callback.after_exception(None, failures)
+    lost = "ranks 0, 2 lost the connection to another (killed, or its node is gone)"
+    assert capsys.readouterr().err == f"flow: {lost}; all workers go on from the last checkpoint\n"
+    says = str(explained(WorkerGroupError("", failures), config, "flow", "/s"))
+    assert says.startswith("flow: workers or their nodes were lost more than 2 times (resources.max_failures); ")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RayActorError(), "(resources.max_failures); the same command tries it again"),
+        (FloatingPointError("flow: loss is nan at step 3; lower optimiser.lr"), "at step 3; lower optimiser.lr"),
+        (MemoryError(), "less training.batch_size and more training.accumulate make the same steps, more resources."),
+    ],
+)
+def test_a_trial_goes_on_by_the_command_of_its_experiment(error, line, config):
+    says = str(explained(WorkerGroupError("", {0: error}), config, "flow", "/s", trial=True))
+    assert line in says
+    assert "--resume" not in says
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ControllerError(OutOfMemoryError("")), "a worker was lost as it started (memory); all workers start again"),
+        (RayActorError(), "the process that controls the training was lost (killed, or its node is gone); it starts"),
+        (ControllerError(ValueError("")), None),
+        (WorkerGroupError("", {0: RayActorError()}), None),  # Ray Train has started the workers again already
+    ],
+)
+def test_what_ray_train_does_not_start_again_starts_again(error, says):
+    assert (starts_again(error) or "None").startswith(str(says))
+
+
+def test_a_storage_that_a_node_does_not_see_ends_the_run_at_once(config, tmp_path):
+    """Ray Train's own check of a folder in which the driver has written nothing."""
+    with pytest.raises(RuntimeError) as unseen:
+        StorageContext(str(tmp_path), "flow", read_only=True)._check_validation_file()
+    with pytest.raises(ControllerError) as ended:
+        EndOrGoOn("flow", 2).after_exception(None, {0: unseen.value})
+    says = "flow: /s is not there on the node of a worker; mount a folder that all nodes share, then --resume tiny"
+    assert str(explained(ended.value, config, "flow", "/s")).startswith(says)
 
 
 @pytest.fixture
