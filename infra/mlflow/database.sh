@@ -5,6 +5,7 @@
 #   database.sh list FOLDER            name those that are there, the newest last
 #   database.sh check FOLDER [WHICH]   load one beside the database, count what it holds, and delete it again
 #   database.sh load FOLDER [WHICH]    load one beside the database, and keep it; the server must be stopped
+#   database.sh stopped                end with an error if a client is connected to the database, such as the server
 #   database.sh switch                 let the loaded one take the database's place; the database is kept as NAME_TIME
 #
 # WHICH is `newest`, or the beginning of a TIME, which is in UTC: 2026-11-30 takes the last one of that day. PGHOST, PGUSER,
@@ -16,9 +17,9 @@ export PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-30}"
 
 fail() { echo "error: $*" >&2; exit 1; }
 
-sql() { # DATABASE: run what comes in; :'name', :'beside' and :'kept' stand for the names of databases
+sql() { # DATABASE: run what comes in; :'name', :'part', :'beside', :'kept' are names of databases
     psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --single-transaction \
-        --set=name="$name" --set=beside="$beside" --set=kept="$kept" --dbname="$1" --file=-
+        --set=name="$name" --set=part="$part" --set=beside="$beside" --set=kept="$kept" --dbname="$1" --file=-
 }
 
 chosen() { # FOLDER WHICH: the path of a dump
@@ -33,31 +34,39 @@ chosen() { # FOLDER WHICH: the path of a dump
 }
 
 refuse_sessions() {
-    who=$(echo "SELECT string_agg(DISTINCT coalesce(host(client_addr), 'this machine'), ', ') FROM pg_stat_activity
-        WHERE datname = :'name' AND backend_type = 'client backend'" | sql postgres)
-    [ -z "$who" ] || fail "the database $name is in use from $who: stop the MLflow server, or wait for a backup that runs"
+    for _ in 1 2 3; do # a server that has just been stopped is gone in a moment
+        who=$(echo "SELECT string_agg(DISTINCT coalesce(host(client_addr), 'this machine'), ', ') FROM pg_stat_activity
+            WHERE datname = :'name' AND backend_type = 'client backend'" | sql postgres)
+        [ -n "$who" ] || return 0
+        sleep 1
+    done
+    fail "the database $name is in use from $who: stop the MLflow server, or wait for a backup that runs"
 }
 
-load_beside() { # DUMP
-    echo "loading $1 into the database $beside"
-    dropdb --if-exists "$beside" # of a try that was cut short
-    createdb --template=template0 "$beside"
-    pg_restore --no-owner --exit-on-error --dbname="$beside" "$1" ||
-        fail "$1: cannot be read as a whole; the database $name is as it was; choose another one"
+load_part() { # DUMP: load it into a database of its own, which is deleted unless it is whole
+    echo "loading $1 beside the database $name"
+    dropdb --if-exists "$part" # of a try that was cut short
+    createdb --template=template0 "$part"
+    pg_restore --no-owner --exit-on-error --dbname="$part" "$1" || refuse "$1: cannot be read as a whole"
     found=$(echo "SELECT format('%s runs, %s metrics, %s registered models, %s users; tables of version %s',
         (SELECT count(*) FROM runs), (SELECT count(*) FROM metrics), (SELECT count(*) FROM registered_models),
-        (SELECT count(*) FROM users), (SELECT version_num FROM alembic_version))" | sql "$beside") ||
-        fail "$1: is not a database of MLflow; the database $name is as it was"
+        (SELECT count(*) FROM users), (SELECT version_num FROM alembic_version))" | sql "$part") ||
+        refuse "$1: is not a database of MLflow"
     echo "it holds $found"
+}
+
+refuse() {
+    dropdb "$part"
+    fail "$*; the database $name is as it was; choose another backup"
 }
 
 verb=${1:-} folder=${2:-} which=${3:-newest}
 name=${PGDATABASE:?names no database}
-beside="${name}_loaded" kept="${name}_$(date -u +%Y%m%dt%H%M%S)"
+part="${name}_part" beside="${name}_loaded" kept="${name}_$(date -u +%Y%m%dt%H%M%S)"
 case $verb in
 save | list | check | load) [ -d "$folder" ] || fail "${folder:-FOLDER}: no such folder" ;;
-switch) ;;
-*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+stopped | switch) ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 case $verb in
@@ -74,15 +83,19 @@ list)
     ;;
 check)
     dump=$(chosen "$folder" "$which")
-    beside="${name}_check"
-    load_beside "$dump"
-    dropdb "$beside"
+    load_part "$dump"
+    dropdb "$part"
     ;;
 load)
     dump=$(chosen "$folder" "$which")
     refuse_sessions
-    load_beside "$dump"
+    load_part "$dump"
+    dropdb --if-exists "$beside" # of an earlier load
+    echo "ALTER DATABASE :\"part\" RENAME TO :\"beside\"" | sql postgres
     echo "the database $name is as it was; \`database.sh switch\` puts the loaded one in its place"
+    ;;
+stopped)
+    refuse_sessions
     ;;
 switch)
     loaded=$(echo "SELECT count(*) FROM pg_database WHERE datname = :'beside'" | sql postgres)

@@ -163,6 +163,8 @@ def test_a_damaged_backup_is_refused_and_the_database_is_as_it_was(damage, datab
     assert done.returncode == 1
     assert "the database mlflow is as it was" in done.stderr
     assert sql(database, "mlflow", "SELECT sum(value) FROM metrics") == before
+    assert databases(database) == ["mlflow"]
+    assert attempt(database, "switch").returncode == 1
 
 
 def test_a_server_that_lost_its_database_gets_it_back(database, tmp_path):
@@ -176,9 +178,12 @@ def test_a_server_that_lost_its_database_gets_it_back(database, tmp_path):
 
 def test_a_load_that_was_cut_short_is_begun_anew(database, tmp_path):
     saved(database, tmp_path, "2001-01-01T021500Z", "a")
-    sql(database, "postgres", "CREATE DATABASE mlflow_loaded")
+    sql(database, "postgres", "CREATE DATABASE mlflow_part")
+    assert attempt(database, "switch").returncode == 1  # there is no whole one
+    script(database, "load", tmp_path)
     script(database, "load", tmp_path)
     assert runs(database, "mlflow_loaded") == ["a"]
+    assert databases(database) == ["mlflow", "mlflow_loaded"]
 
 
 def test_old_backups_go_when_a_new_one_is_whole(database, tmp_path):

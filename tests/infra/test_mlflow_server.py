@@ -186,8 +186,10 @@ def test_backup_and_restore_as_the_page_says(stack, tmp_path, jobs):
     run_id = finished_run(stack.server.uri)
     before = logged(stack.server.uri, run_id)
     first = typed(stack, "Save", tmp_path)
-    assert re.search(r"^[1-9]\d* objects copied to artifacts$", first, re.MULTILINE)
+    assert re.search(r"^[1-9]\d* objects copied to .*/backup/artifacts$", first, re.MULTILINE)
     assert "\n0 objects copied" in f"\n{typed(stack, 'Save', tmp_path)}"  # what is there is not read again
+
+    assert "objects" in typed(stack, "Check", tmp_path)  # under the server that runs
 
     client = MlflowClient(stack.server.uri)
     late = client.create_run("0").info.run_id  # after the backup: gone afterwards
@@ -221,5 +223,6 @@ def test_an_object_whose_name_leads_out_of_the_folder_is_refused(stack, tmp_path
     program = [stack.programs / "python", INFRA / "mlflow" / "objects.py", "save", tmp_path / "in"]
     done = subprocess.run(program, env=stack.environment(), capture_output=True, text=True, check=False)
     stack.store.client.delete_object(Bucket="mlflow", Key="../outside")
-    assert "leads out of" in done.stderr
+    assert done.returncode == 1
+    assert "../outside: its name is not that of a file" in done.stderr
     assert not (tmp_path / "outside").exists()
