@@ -21,6 +21,8 @@ MONITORING = INFRA / "monitoring"
 RULES = MONITORING / "rules.yaml"
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 PANELS = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+OF_KUBERNETES = {"kube_cronjob_created", "kube_cronjob_status_last_successful_time"}
+"""Metrics of kube-state-metrics 2.5 and later, which kube-prometheus-stack brings."""
 MADE = re.compile(r'metrics\.(Counter|Gauge)\(\s*f?"(?:\{what\}|(\w+?))?(_\w+)?"')
 
 
@@ -63,10 +65,17 @@ def test_our_metrics_are_found_in_the_code():
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_alerts_use_metrics_that_exist_and_say_what_to_do(alert: dict[str, Any]) -> None:
-    metrics = re.findall(r"\bray_\w+", alert["expr"])
+    metrics = re.findall(r"\b(?:ray|kube)_\w+", alert["expr"])
     assert metrics
-    assert [metric for metric in metrics if not exported(metric)] == []
+    assert [metric for metric in metrics if not (exported(metric) or metric in OF_KUBERNETES)] == []
     assert alert["annotations"]["action"]
+
+
+def test_the_alert_of_the_backup_names_the_cronjob_that_is_there():
+    (alert,) = [alert for alert in ALERTS if alert["alert"] == "BackupOld"]
+    name = found("gpu", "platform", "CronJob")["metadata"]["name"]
+    assert set(re.findall(r'cronjob="(.+?)"', alert["expr"])) == {name}
+    assert f"--from=cronjob/{name}" in alert["annotations"]["action"]
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
