@@ -9,10 +9,12 @@ import pytest
 
 from .manifests import (
     JOBS,
+    KUBERAY,
     OVERLAYS,
     ROOT,
     cluster_spec,
     crd_schema,
+    documents,
     errors,
     found,
     groups,
@@ -171,7 +173,16 @@ def pods(overlay: str) -> dict[str, dict[str, Any]]:
             made[one["metadata"]["name"]] = one["spec"]["template"]["spec"]
         elif one["kind"] == "CronJob":
             made[one["metadata"]["name"]] = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    return made
+    (upload,) = documents(KUBERAY / "upload.yaml")
+    return {**made, "upload": upload["spec"]}
+
+
+def test_videos_come_onto_the_claim_by_a_pod_that_may_write_there() -> None:
+    (upload,) = documents(KUBERAY / "upload.yaml")
+    kubernetes_validate.validate(upload, KUBERNETES, strict=True)
+    (mount,) = upload["spec"]["containers"][0]["volumeMounts"]
+    readers = ray_container(dict(groups(ray_manifest("gpu", "cluster")))["head"])["volumeMounts"]
+    assert {**mount, "readOnly": True} in readers
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
