@@ -65,6 +65,7 @@ class Tally:
                 f"{what}_work", "MB fetched, frames decoded and encoded, pairs of flow, windows.", ("stage",)
             ),
         }
+        self._left = metrics.Gauge(f"{what}_clips_left", "Clips to do; it ends with the process, as counters do not.")
 
     def add(self, figures: Figures) -> None:
         """Add the figures of some more clips."""
@@ -83,6 +84,7 @@ class Tally:
                     self._counters[name].inc(amount, {"stage": stage})
         if count := figures.clips.total():
             self._progress.advance(min(count, self.total - self.done), self.note())
+        self._left.set(self.total - self.done)
 
     def within(self, clips: Mapping[str, float]) -> None:
         """Say how far long clips are, if that is news and no line was written for a while.
@@ -99,6 +101,7 @@ class Tally:
         """Count every clip as done: those whose worker was killed before it could report them, and failed ones."""
         if self.done < self.total:
             self._progress.advance(self.total - self.done, self.note())
+        self._left.set(0)
 
     @property
     def done(self) -> int:

@@ -1,7 +1,8 @@
 """Metrics of a running training for Prometheus, through Ray; rank 0 alone updates them.
 
 Counters, so that a dashboard has the mean over whatever time it shows: clips per second are the rate of `clips`, and
-the share of time without data is that of `data_wait_seconds` in `seconds`. They end with the training's processes.
+the share of time without data is that of `data_wait_seconds` in `seconds`. A node goes on to say the last value of a
+counter when the training is over; the time of the last checkpoint is a gauge, and ends with the training's processes.
 """
 
 import functools
