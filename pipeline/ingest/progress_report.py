@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ray.util import metrics
 
+from pipeline.lasting_gauge import LastingGauge
 from pipeline.progress import Progress, duration
 
 STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames", "network": "windows"}
@@ -65,7 +67,7 @@ class Tally:
                 f"{what}_work", "MB fetched, frames decoded and encoded, pairs of flow, windows.", ("stage",)
             ),
         }
-        self._left = metrics.Gauge(f"{what}_clips_left", "Clips to do; it ends with the process, as counters do not.")
+        self._left = LastingGauge(f"{what}_clips_left", "Clips to do; it ends with the run, as counters do not.")
 
     def add(self, figures: Figures) -> None:
         """Add the figures of some more clips."""
@@ -85,6 +87,10 @@ class Tally:
         if count := figures.clips.total():
             self._progress.advance(min(count, self.total - self.done), self.note())
         self._left.set(self.total - self.done)
+
+    def heard(self) -> AbstractContextManager[None]:
+        """Return the `with` statement of a run, during which Prometheus sees how many clips are left."""
+        return self._left.heard()
 
     def within(self, clips: Mapping[str, float]) -> None:
         """Say how far long clips are, if that is news and no line was written for a while.

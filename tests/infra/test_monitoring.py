@@ -23,7 +23,7 @@ ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule
 PANELS = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
 OF_KUBERNETES = {"kube_cronjob_created", "kube_cronjob_status_last_successful_time"}
 """Metrics of kube-state-metrics 2.5 and later, which kube-prometheus-stack brings."""
-MADE = re.compile(r'metrics\.(Counter|Gauge)\(\s*f?"(?:\{what\}|(\w+?))?(_\w+)?"')
+MADE = re.compile(r'(?:metrics\.(Counter|Gauge)|LastingGauge)\(\s*f?"(?:\{what\}|(\w+?))?(_\w+)?"')
 
 
 def ours() -> set[str]:
