@@ -13,6 +13,7 @@
 #
 # Whatever ends `check`, `load` or `switch` too early, the database itself is as it was.
 set -eu
+umask 077 # a dump holds the hashes of the users' passwords
 export PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-30}" PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning"
 
 fail() { echo "error: $*" >&2; exit 1; }

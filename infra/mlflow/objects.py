@@ -161,7 +161,8 @@ def end_if(wrong: list[str], what: str) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Do what the words say."""
+    """Do what the words say; what it writes is for this user alone."""
+    os.umask(0o077)
     if not (words == ["make"] or (len(words) == 2 and words[0] in ("save", "check", "load"))):
         sys.exit("usage: objects.py make | save FOLDER | check FOLDER | load FOLDER")
     verb, folder = words[0], Path(words[-1]).absolute()

@@ -85,6 +85,7 @@ def saved(postgres: Postgres, folder: Path, time: str, run: str) -> Path:
     sql(postgres, "mlflow", f"INSERT INTO runs VALUES ('{run}')")  # noqa: S608
     script(postgres, "save", folder)
     (new,) = [path for path in folder.glob("*.dump") if "2001" not in path.name]
+    assert new.stat().st_mode & 0o077 == 0
     return new.rename(folder / f"mlflow-{time}.dump")
 
 
@@ -249,10 +250,13 @@ def objects_py(store: Store, *words: str | Path) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said):
         for name, value in told.items():
             patched.setenv(name, value)
+        before = os.umask(0)
         try:
             SCRIPT["main"]([str(word) for word in words])
         except SystemExit as end:  # with the text that Python writes to the standard error, and status 1
             wrong = str(end)
+        finally:
+            os.umask(before)
     return int(bool(wrong)), said.getvalue() + wrong
 
 
@@ -261,6 +265,7 @@ def test_objects_come_back_and_what_is_only_in_the_bucket_stays(bucket, tmp_path
     kept = {"a/one.part": b"1", "a/.two": b"2", "b c/ü%": b"3"}
     put(bucket, **kept)
     assert "3 objects copied to" in objects_py(bucket, "save", folder)[1]
+    assert {path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))} == {0}
     assert "0 objects copied to" in objects_py(bucket, "save", folder)[1]  # what is there is not read again
     put(bucket, **{"a/.two": b"two", "later": b"4"})
     status, said = objects_py(bucket, "load", folder)

@@ -212,6 +212,7 @@ def test_upgrade_as_the_page_says(stack, tmp_path, jobs):
     """To the same version, so that nothing changes: the commands are those that the next version takes."""
     run_id = finished_run(stack.server.uri)
     before = logged(stack.server.uri, run_id)
+    (tmp_path / "backup").mkdir()
     stack.server.kill()
     typed(stack, "Upgrade", tmp_path)
     stack.server.start()
