@@ -37,12 +37,15 @@ def ours() -> set[str]:
 
 
 def exported(metric: str) -> bool:
-    """Whether our code makes a metric of this name, or Ray, by the code of its nodes' agent or of its dashboards."""
+    """Whether our code makes a metric of this name, or Ray, by the code of its agents, dashboards or server."""
     folder = Path(ray.__file__).parent / "dashboard" / "modules"
     texts = [(folder / "reporter" / "reporter_agent.py").read_text()]
     texts += [path.read_text() for path in (folder / "metrics" / "dashboards").glob("*.py")]
     name = re.escape(metric.removeprefix("ray_"))
-    return metric in ours() or bool(re.search(rf'"{name}"|\bray_{name}\b', "\n".join(texts)))
+    if metric in ours() or re.search(rf'"{name}"|\bray_{name}\b', "\n".join(texts)):
+        return True
+    server = Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server"
+    return f"\0{metric.removeprefix('ray_')}\0".encode() in server.read_bytes()
 
 
 def promtool(*words: Any) -> None:
