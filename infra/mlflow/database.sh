@@ -25,6 +25,7 @@ sql() { # DATABASE: run what comes in; :'name', :'part', :'beside', :'kept' are 
 
 chosen() { # FOLDER WHICH: the path of a dump
     case $2 in
+    none) fail "no backup is chosen: name one (in Kubernetes mlflow.restore of values.yaml)" ;;
     newest) start= ;;
     *[!0-9TZ-]*) fail "$2: neither newest nor a time such as 2026-11-30 or 2026-11-30T021500Z" ;;
     *) start=$2 ;;
