@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,14 @@ CREATE TABLE users (name text); INSERT INTO users VALUES ('jobs');
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     postgres_programs()  # skips where there are none
-    folder = tmp_path_factory.mktemp("mlflow-backup")
-    for above in (folder, folder.parent, folder.parent.parent):
-        above.chmod(above.stat().st_mode | 0o011)  # PostgreSQL's own user reaches its folder
-    made = Postgres(folder / "postgres")
-    yield made
-    made.control("-m", "immediate", "stop")
+    # Not a folder of pytest's: PostgreSQL's own user must reach it, and each pytest that starts closes those to others.
+    with tempfile.TemporaryDirectory(prefix="mlflow-backup-") as folder:
+        Path(folder).chmod(0o711)
+        made = Postgres(Path(folder) / "postgres")
+        yield made
+        made.control("-m", "immediate", "stop")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -51,14 +52,14 @@ def typed(stack: Stack, heading: str, folder: Path, **more: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, _store: Store, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack(_store: Store, request: pytest.FixtureRequest) -> Iterator[Stack]:
     cache = Path(request.config.cache.mkdir("mlflow-server"))
-    folder = tmp_path_factory.mktemp("mlflow-stack")
-    for above in (folder.parent, folder.parent.parent):
-        above.chmod(above.stat().st_mode | 0o011)
-    with mlflow_stack(folder, cache, _store, services()["mlflow"]) as made:
-        typed(made, "Users", folder, JOBS_PASSWORD=JOBS["MLFLOW_TRACKING_PASSWORD"])
-        yield made
+    # Not a folder of pytest's: PostgreSQL's own user must reach it, and each pytest that starts closes those to others.
+    with tempfile.TemporaryDirectory(prefix="mlflow-stack-") as name:
+        folder = Path(name)
+        with mlflow_stack(folder, cache, _store, services()["mlflow"]) as made:
+            typed(made, "Users", folder, JOBS_PASSWORD=JOBS["MLFLOW_TRACKING_PASSWORD"])
+            yield made
 
 
 @pytest.fixture
