@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ray.util import metrics
 
+from pipeline.lasting_gauge import LastingGauge
 from pipeline.progress import Progress, duration
 
 STAGES = {"fetch": "MB", "decode": "frames", "flow": "pairs", "encode": "frames", "network": "windows"}
@@ -65,6 +67,7 @@ class Tally:
                 f"{what}_work", "MB fetched, frames decoded and encoded, pairs of flow, windows.", ("stage",)
             ),
         }
+        self._left = LastingGauge(f"{what}_clips_left", "Clips to do; it ends with the run, as counters do not.")
 
     def add(self, figures: Figures) -> None:
         """Add the figures of some more clips."""
@@ -83,6 +86,11 @@ class Tally:
                     self._counters[name].inc(amount, {"stage": stage})
         if count := figures.clips.total():
             self._progress.advance(min(count, self.total - self.done), self.note())
+        self._left.set(self.total - self.done)
+
+    def heard(self) -> AbstractContextManager[None]:
+        """Return the `with` statement of a run, during which Prometheus sees how many clips are left."""
+        return self._left.heard()
 
     def within(self, clips: Mapping[str, float]) -> None:
         """Say how far long clips are, if that is news and no line was written for a while.
@@ -99,6 +107,7 @@ class Tally:
         """Count every clip as done: those whose worker was killed before it could report them, and failed ones."""
         if self.done < self.total:
             self._progress.advance(self.total - self.done, self.note())
+        self._left.set(0)
 
     @property
     def done(self) -> int:

@@ -132,7 +132,7 @@ def make_shards(
     open_ = {layout.names[shard] for shard in remaining.shards}
     if not open_:
         return tally
-    with _says_what_stays(shards, tally):
+    with _says_what_stays(shards, tally), tally.heard():
         pipeline = Pipeline(config, tally, product)
         tally.add(remaining.unusable())
         open_ -= pipeline.make_shards(remaining)

@@ -1,14 +1,18 @@
 """Metrics of a running training for Prometheus, through Ray; rank 0 alone updates them.
 
 Counters, so that a dashboard has the mean over whatever time it shows: clips per second are the rate of `clips`, and
-the share of time without data is that of `data_wait_seconds` in `seconds`. They end with the training's processes.
+the share of time without data is that of `data_wait_seconds` in `seconds`. A node goes on to say the last value of a
+counter when the training is over; the time of the last checkpoint is a gauge, and ends with the training.
 """
 
 import functools
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from ray.util import metrics
+
+from pipeline.lasting_gauge import LastingGauge
 
 TAGS = ("run", "stream")
 
@@ -24,8 +28,9 @@ def _counters() -> Mapping[str, metrics.Counter]:
 
 
 @functools.cache
-def _checkpoint() -> metrics.Gauge:
-    return metrics.Gauge("training_checkpoint_time_seconds", "Time of the last checkpoint, in Unix seconds.", TAGS)
+def _checkpoint(run: str, stream: str) -> LastingGauge:
+    tags = {"run": run, "stream": stream}
+    return LastingGauge("training_checkpoint_time_seconds", "Time of the last checkpoint, in Unix seconds.", tags)
 
 
 class LiveMetrics:
@@ -59,4 +64,8 @@ class LiveMetrics:
 
     def checkpoint(self) -> None:
         """Say that a checkpoint was written now, or that there was nothing to lose until now."""
-        _checkpoint().set(time.time(), self.tags)
+        _checkpoint(**self.tags).set(time.time())
+
+    def heard(self) -> AbstractContextManager[None]:
+        """Return the `with` statement of a training, during which Prometheus sees the time of its last checkpoint."""
+        return _checkpoint(**self.tags).heard()

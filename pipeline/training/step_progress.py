@@ -34,9 +34,10 @@ class Steps:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Send all remaining points when the training ends, also when it fails."""
+        """Let Prometheus see the training, and send all remaining points when it ends, also when it fails."""
         try:
-            yield
+            with self._live.heard():
+                yield
         finally:
             self._sender.finish()
 

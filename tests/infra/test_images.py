@@ -19,6 +19,7 @@ NEVER = [
     "mlruns/0/meta.yaml",
     "mlflow.db",
     "infra/mlflow/.env",
+    "backup/mlflow-2026-11-30T021500Z.dump",
     "pipeline/__pycache__/config.cpython-311.pyc",
 ]
 

@@ -9,10 +9,12 @@ import pytest
 
 from .manifests import (
     JOBS,
+    KUBERAY,
     OVERLAYS,
     ROOT,
     cluster_spec,
     crd_schema,
+    documents,
     errors,
     found,
     groups,
@@ -97,7 +99,8 @@ def test_pod_templates_are_valid_pods(manifest: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kubernetes_own_kinds_are_valid(overlay: str) -> None:
-    own = [one for one in rendered(overlay, "platform") if not one["apiVersion"].startswith(("ray.io", "monitoring"))]
+    both = (*rendered(overlay, "platform"), *rendered(overlay, "mlflow"))
+    own = [one for one in both if not one["apiVersion"].startswith(("ray.io", "monitoring"))]
     assert len(own) >= 20
     for resource in own:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
@@ -112,7 +115,7 @@ def test_the_kubernetes_validator_is_strict() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_placeholder_is_left(overlay: str) -> None:
-    for one in (*rendered(overlay, "platform"), *rendered(overlay, "jobs")):
+    for one in (*rendered(overlay, "platform"), *rendered(overlay, "jobs"), *rendered(overlay, "mlflow")):
         text = repr(one)
         for word in ("ARGUMENTS", "'0Gi'", "'image': 'video-pipeline", "'value': 's3'"):
             assert word not in text, f"{one['kind']} {one['metadata']['name']}"
@@ -165,12 +168,21 @@ def test_only_a_token_opens_the_cluster(manifest: dict[str, Any]) -> None:
 def pods(overlay: str) -> dict[str, dict[str, Any]]:
     """The spec of every pod that an overlay makes, by its owner."""
     made = {f"ray {name}": group["template"]["spec"] for name, group in groups(ray_manifest(overlay, "cluster"))}
-    for one in rendered(overlay, "platform"):
-        if one["kind"] in ("Deployment", "StatefulSet"):
+    for one in (*rendered(overlay, "platform"), *rendered(overlay, "mlflow")):
+        if one["kind"] in ("Deployment", "StatefulSet", "Job"):
             made[one["metadata"]["name"]] = one["spec"]["template"]["spec"]
         elif one["kind"] == "CronJob":
             made[one["metadata"]["name"]] = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    return made
+    (upload,) = documents(KUBERAY / "upload.yaml")
+    return {**made, "upload": upload["spec"]}
+
+
+def test_videos_come_onto_the_claim_by_a_pod_that_may_write_there() -> None:
+    (upload,) = documents(KUBERAY / "upload.yaml")
+    kubernetes_validate.validate(upload, KUBERNETES, strict=True)
+    (mount,) = upload["spec"]["containers"][0]["volumeMounts"]
+    readers = ray_container(dict(groups(ray_manifest("gpu", "cluster")))["head"])["volumeMounts"]
+    assert {**mount, "readOnly": True} in readers
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -155,7 +155,8 @@ def test_images_are_pinned_and_services_watched() -> None:
     for name, service in services().items():
         tag = service["image"].partition("@")[0].rpartition(":")[2]
         assert re.search(r"\d+\.\d+", tag), f"{name}: {service['image']}"
-        assert "healthcheck" in service or service["restart"].startswith("on-failure"), name
+        asked = "profiles" in service or service.get("restart", "").startswith("on-failure")  # it runs and ends
+        assert "healthcheck" in service or asked, name
     assert {service["image"] for service in services().values()} & {deployment()["image"].rpartition("/")[2]}
 
 
@@ -169,8 +170,22 @@ def test_what_services_wait_for_exists() -> None:
 
 def test_volumes_are_named() -> None:
     compose = yaml.safe_load(COMPOSE.read_text())
-    mounted = {v.partition(":")[0] for service in compose["services"].values() for v in service.get("volumes", [])}
-    assert mounted == set(compose["volumes"])
+    mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
+    assert {mount.partition(":")[0] for mount in mounts if isinstance(mount, str)} == set(compose["volumes"])
+
+
+def test_what_saves_and_restores_finds_database_store_and_folder() -> None:
+    there = services({**SETTINGS, "MLFLOW_BACKUP": "/mnt/backup"})
+    database, artifacts, server = there["database"], there["artifacts"], there["mlflow"]["environment"]
+    assert database["environment"].items() <= server.items()
+    assert artifacts["environment"].items() <= server.items()
+    assert (INFRA / "mlflow" / database["volumes"][0]["source"]).is_file()
+    assert database["entrypoint"][-1] == database["volumes"][0]["target"]
+    for service in (database, artifacts):
+        mount = service["volumes"][-1]
+        assert (mount["source"], mount["target"]) == ("/mnt/backup", "/backup")
+        assert not mount["bind"]["create_host_path"]  # Docker would make it for root alone
+        assert service["profiles"] == ["backup"]  # `up` starts neither
 
 
 def test_nothing_but_mlflow_is_published_and_that_on_this_machine_only() -> None:
