@@ -177,9 +177,9 @@ class Space:
         """Return the base config on the clips of a point: of its fold and its shard set, if these are axes."""
         return trial_config(self.sweep.base, {name: axes[name] for name in axes if name in CLIPS})
 
-    def clips_of(self, config: Config) -> Mapping[str, int]:
-        """Return the number of clips of each split of a config's shard set."""
-        return self.sets.get(config.ingest.shards, self.clips)
+    def clips_of(self, shards: str) -> Mapping[str, int]:
+        """Return the number of clips of each split of a shard set."""
+        return self.sets.get(shards, self.clips)
 
     def _budgeted(self, config: Config, axes: Point) -> Config:
         gmacs = self.sweep.budget == "gmacs"
@@ -194,9 +194,9 @@ class Space:
 
     def _cost(self, config: Config) -> tuple[int, int, float]:
         """Return the steps of an epoch and of the whole training, and the multiply-adds of a step in billions."""
-        plan, training = plan_training(_alone(config), self.clips_of(config), self.classes, gpu=False), config.training
-        steps = training.epochs * plan.steps if training.steps is None else training.steps
-        steps = min(steps, training.epochs * plan.steps)  # whichever ends first
+        plan = plan_training(_alone(config), self.clips_of(config.ingest.shards), self.classes, gpu=False)
+        whole = config.training.epochs * plan.steps
+        steps = min(config.training.steps or whole, whole)  # whichever ends first
         return plan.steps, steps, plan.gmacs * config.clips_of_a_step * config.clips.segments
 
     def _drawn(self, check: Check | None, write: Callable[[str], object] | None) -> list[Point]:
@@ -214,7 +214,7 @@ class Space:
             except ConfigError as error:
                 refused = str(error)
                 if write is not None:
-                    write(f"{refused}; another point is drawn")
+                    write(f"{refused}; this point is left out")
                 continue
             drawn.append(point)
             if len(drawn) == self.sweep.points:
@@ -268,12 +268,16 @@ def trial_config(base: Config, axes: Mapping[str, str]) -> Config:
     return config
 
 
+def sets_of(sweep: SweepConfig) -> tuple[str, ...]:
+    """Return the shard sets on the axis `ingest.shards`; none if it is no axis."""
+    axis = read_axes(sweep).get(OF_THE_DATA, ())
+    return () if isinstance(axis, Range) else axis
+
+
 def on_first_set(sweep: SweepConfig) -> SweepConfig:
-    """Return a sweep whose base has one of the shard sets on the axis `ingest.shards`, if there is one."""
-    if OF_THE_DATA not in sweep.axes:
-        return sweep
-    sets = _axis(OF_THE_DATA, sweep.axes[OF_THE_DATA], sweep)
-    if isinstance(sets, Range) or sweep.base.ingest.shards in sets:
+    """Return the sweep with a base on one of the shard sets of its axis, if they are an axis."""
+    sets = sets_of(sweep)
+    if not sets or sweep.base.ingest.shards in sets:
         return sweep
     return replace(sweep, base=replace(sweep.base, ingest=replace(sweep.base.ingest, shards=sets[0])))
 
@@ -309,7 +313,7 @@ def as_flags(message: str, axes: Collection[str] | None = None) -> str:
     def flag(found: re.Match[str]) -> str:
         name = found[1]
         section = "axes" if axes is None or name in axes else "base"
-        return f"--{section}.{name}" if name.partition(".")[0] in Config.__pydantic_fields__ else found[0]
+        return f"--{section}.{name}" if name.partition(".")[0] in Config.__dataclass_fields__ else found[0]
 
     return re.sub(r"--(\w+(?:\.\w+)*)", flag, message)
 
@@ -321,7 +325,7 @@ def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
         if not changes or name in SAME or (name.startswith("evaluation.") and name != "evaluation.val_frames"):
             raise ConfigError(f"{name}: it does not change a training on given shards; set --base.{name} for all")
         if found := _RANGE.fullmatch(values.strip()):
-            return _range(name, kind, values.strip(), *found.groups(), sweep.sampler)
+            return _range(name, kind, found, sweep.sampler)
         separator = ";" if ";" in values or get_origin(kind) in (tuple, dict) else ","
         several = tuple(_full(name, part.strip()) for part in values.split(separator) if part.strip())
         typed = [value_of(Config(), name, one) for one in several]
@@ -345,7 +349,8 @@ def _full(name: str, value: str) -> str:
     return weights_path(value, Path.cwd()) if name.startswith(("model.weights.", "model.inflate")) else value
 
 
-def _range(name: str, field_kind: Any, values: str, kind: str, low: str, high: str, sampler: str) -> Range:
+def _range(name: str, field_kind: Any, found: re.Match[str], sampler: str) -> Range:
+    values, (kind, low, high) = found[0], found.groups()
     if kind not in ("uniform", "loguniform", "randint"):
         raise ConfigError(f"{name}: {values}: no such range; uniform(a,b), loguniform(a,b) and randint(a,b) are")
     if sampler == "grid":

@@ -54,7 +54,7 @@ def test_a_combination_that_cannot_be_trained_is_said_and_another_is_drawn(tiny,
     drawn = [asked.ask() for _ in range(5)]
     assert [trial.training.config.clips.crop for (trial,) in drawn[:4]] == [16] * 4
     assert drawn[4] is None
-    assert re.search("crop 64.* of the stored clips.*; another point is drawn", capsys.readouterr().out)
+    assert re.search("crop 64.* of the stored clips.*; this point is left out", capsys.readouterr().out)
 
 
 def test_a_point_that_failed_is_no_number(tiny, tmp_path):

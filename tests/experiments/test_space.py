@@ -123,7 +123,7 @@ def test_the_ends_of_a_range_are_values_of_it():
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"clips.frame": "4"}, r"clips\.frame: no such field; did you mean --clips\.frames\?"),
+        ({"clips.frame": "4"}, r"axes\.clips\.frame: no such field; did you mean --axes\.clips\.frames\?"),
         ({"clips.frames": "4,4"}, r"axes\.clips\.frames: 4,4; give different values"),
         ({"clips.frames": ""}, r"axes\.clips\.frames: empty; give different values"),
         ({"clips.frames": "4,x"}, r"clips\.frames: 'x': Input should be a valid integer"),

@@ -167,7 +167,7 @@ def test_asha_stops_a_trial_whose_run_says_so(few, tmp_path, capsys):
 
 def test_asha_compares_with_trials_of_an_earlier_start(tiny):
     sweep = SweepConfig(base=override(tiny, {"training.epochs": "4", "model.streams": "flow"}), scheduler="asha")
-    scheduler = asha(sweep)
+    scheduler = asha(sweep, {})
     history = {"flow": [{"val/top1": 0.5}, {"val/top1": 0.8}]}
     remember(scheduler, [Outcome("before", {}, 0, "d", history, 8, {}, 1.0)])
     (bracket,) = scheduler._brackets
