@@ -167,24 +167,17 @@ def check_trials(trials: Sequence[Trial], cluster: Machines, at_once: int, known
         known: what earlier checks have found, to which this one adds; None if there were none.
 
     Raises:
-        ConfigError: a trial could not succeed, or two are the same training; the message names the points.
+        ConfigError: a trial could not succeed; the message names its point.
     """
-    known = {} if known is None else known
-    wrong, same = dict[str, str](), dict[str, str]()
+    known, wrong = {} if known is None else known, dict[str, str]()
     for trial in trials:
         config = trial.training.config
-        values = to_dict(replace(config, seed=trial.seed, recipe=""))
+        values = to_dict(config)
         facts = json.dumps([values[part] for part in ("model", "clips", "evaluation", "training", "ingest")])
         if facts not in known:
             known[facts] = _wrong(config, trial.training.axes, cluster, at_once)
         if known[facts]:
             wrong.setdefault(facts, f"{trial.training.name}: {known[facts]}")
-        decisive = json.dumps([value for name, value in values.items() if name not in ELSEWHERE or name == "ingest"])
-        if (other := same.setdefault(decisive, str(trial))) != str(trial):
-            raise ConfigError(
-                f"{trial}: the same training as {other}, which does not have what they differ in; give the axes that "
-                "only some networks have to a sweep of their own; nothing was started"
-            )
     if wrong:
         more = f"; so {len(wrong) - 1} others, --plan lists them" if len(wrong) > 1 else ""
         raise ConfigError(f"{next(iter(wrong.values()))}{more}; nothing was started")
