@@ -256,7 +256,7 @@ def test_the_mean_is_over_the_seeds_too_whatever_else_is_named(tiny):
     ("changes", "message"),
     [
         ({"over": ("seeds",)}, r"^over: seeds is no axis; did you mean seed\?"),
-        ({"over": ("clips.stride",)}, r"^over: clips\.stride is no axis; one of: seed, clips\.frames"),
+        ({"over": ("clips.stride",)}, r"^over: clips\.stride is no axis; did you mean clips\.frames\?"),
         ({"sampler": "tpe"}, r"^points: 16 are more than the 2 combinations .*--points 2"),
         ({"sampler": "random", "axes": {"clips.frames": "randint(2,5)"}}, r"^points: 16 are more than the 4 comb"),
         ({"scheduler": "asha", "axes": {"training.clips_per_step": "4,8"}}, r"which ASHA cannot compare"),
@@ -291,7 +291,7 @@ def test_a_random_point_that_cannot_be_trained_is_said_and_another_is_drawn(tiny
     def refused(trials):
         raise ConfigError("too small")
 
-    with pytest.raises(ConfigError, match=r"^points: none of \d+ drawn ones can be trained; the last: too small"):
+    with pytest.raises(ConfigError, match=r"^points: none of \d+ drawn ones can be trained; the last: "):
         space(tiny, axes=axes, sampler="random", points=2).points(refused)
 
 
@@ -303,7 +303,7 @@ def test_messages_name_the_flags_of_a_sweep(tiny):
 
 
 def test_steps_beyond_the_epochs_are_not_those_of_the_base(tiny):
-    base = override(tiny, {"training.epochs": "1", "training.steps": "10000"})
+    base = override(tiny, {"training.epochs": "1", "training.steps": "10000", "model.streams": "flow"})
     (trial,) = (found := space(base, axes={"training.clips_per_step": "4"})).trials(found.points())
     assert (trial.training.config.training.steps, trial.training.config.training.epochs) == (60, 1)
 
