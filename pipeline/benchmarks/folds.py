@@ -102,14 +102,15 @@ def train_fold(config: Config, fold: str, seed: int) -> Fold:
     torch.manual_seed(seed)
     network = nn.Sequential(KineticsLevels(), r3d_18(weights=None, num_classes=len(train.labels)))
     size = training.clips_per_step or training.batch_size * training.accumulate
-    steps = epochs * len(training_batches(len(train), size, 0, 1, seed, 0))
+    per_epoch = len(training_batches(len(train), size, 0, 1, seed, 0))
+    steps = min(training.steps or epochs * per_epoch, epochs * per_epoch)
     optimiser, schedule = prepared(network, config.optimiser, config.schedule, steps)
     best, kept, accuracy = math.inf, network.state_dict(), 0.0
     progress = Progress(f"r3d_18 fold {fold} seed {seed}", steps, every_s=30)
-    for epoch in range(epochs):
+    for epoch in range(-(-steps // per_epoch)):
         network.train()
         sample = TrainingSampler(config.clips, seed, epoch)
-        for rows in training_batches(len(train), size, 0, 1, seed, epoch):
+        for rows in training_batches(len(train), size, 0, 1, seed, epoch)[: steps - epoch * per_epoch]:
             clips, labels = floats(train, rows, sample), torch.from_numpy(train.label[rows])
             train_step(network, clips, labels, training, optimiser, schedule)
             progress.advance()
