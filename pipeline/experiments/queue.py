@@ -24,6 +24,9 @@ class Sampler(Protocol):
     def tell(self, trial: Trial, outcome: Outcome | None) -> None:
         """Take note of an outcome; None if the trial failed."""
 
+    def left(self) -> int:
+        """Return how many trials are still to come."""
+
 
 class Queue(Searcher):
     """The trials that wait, run and have ended; Tune asks it for the next one and tells it how each ended.

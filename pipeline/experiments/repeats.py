@@ -51,5 +51,9 @@ class AfterTheFirst:
         if self.sampler is not None:
             self.sampler.tell(trial, outcome)
 
+    def left(self) -> int:
+        """Return how many trials are still to come, if none more is stopped."""
+        return sum(map(len, (self._ready, *self._held.values()))) + (self.sampler.left() if self.sampler else 0)
+
     def _point(self, trial: Trial) -> str:
         return described(trial.training.axes, over=self.space.over)

@@ -101,6 +101,10 @@ class OptunaSampler:
         elif asked is not None:
             self._study.tell(asked, state=self._states.FAIL)
 
+    def left(self) -> int:
+        """Return how many trials are still to come."""
+        return (self.space.sweep.points - self._asked) * len(self.space.repeats)
+
     def _trials(self, point: Point) -> list[Trial]:
         """Return the trials of a point; none if they could not succeed, which is said."""
         try:

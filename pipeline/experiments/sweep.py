@@ -34,7 +34,7 @@ from pipeline.masking import masked
 from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in, splits_of
-from pipeline.storage import remove, write_atomically
+from pipeline.storage import write_atomically
 from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
@@ -144,8 +144,6 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
             failed |= {f"{trial} (test)": reason for trial, reason in tests.failed.items()}
             rows = rows_of(queue.trials, outcomes, sweep.over)
         result = Swept(name, folder, run, space, rows, failed, digest)
-        if not result.best:
-            remove(f"{folder}/winner.yaml")  # of an earlier start
         _write(result, queue.trials, outcomes)
         _log(result)
         if sweep.register and rows and rows[0].whole:

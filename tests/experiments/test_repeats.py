@@ -20,24 +20,26 @@ def space(tiny) -> Space:
 
 
 def outcome(ended: str) -> Outcome:
-    return Outcome("run", {}, 0, "d", {}, 8, {}, 1.0, ended=ended)
+    return Outcome("run", {}, 0, "d", {}, 8, {}, 1.0, {}, ended)
 
 
 def test_the_other_seeds_of_a_point_run_unless_its_first_was_stopped(space):
     after = AfterTheFirst(space, None)
     done, stopped, failed = after.first(space.trials(space.points()))
     assert [trial.seed for trial in (done, stopped, failed)] == [5, 5, 5]
+    assert after.left() == 6
     assert after.ask() is None
     after.tell(stopped, outcome("stopped early"))
     assert after.ask() is None
     after.tell(done, outcome("done"))
+    assert after.left() == 4
     others = after.ask()
     assert [str(trial) for trial in others] == ["frames 2 seed 6", "frames 2 seed 7"]
     after.tell(failed, None)  # says nothing about its other seeds
     assert [str(trial) for trial in after.ask()] == ["frames 4 seed 6", "frames 4 seed 7"]
     for trial in others:
         after.tell(trial, outcome("done"))
-    assert after.ask() is None
+    assert (after.ask(), after.left()) == (None, 0)
 
 
 def test_a_sampler_gives_the_points_and_hears_of_all_outcomes(space):
