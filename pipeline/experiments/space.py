@@ -323,7 +323,7 @@ def _axis(name: str, values: str, sweep: SweepConfig) -> Axis:
         kind = kind_of(Config(), name)
         changes = name.partition(".")[0] not in ELSEWHERE or name in CLIPS
         if not changes or name in SAME or (name.startswith("evaluation.") and name != "evaluation.val_frames"):
-            raise ConfigError(f"{name}: it does not change a training on given shards; set --base.{name} for all")
+            raise ConfigError(f"{name}: it does not change a training on given shards, so it can only be set for all")
         if found := _RANGE.fullmatch(values.strip()):
             return _range(name, kind, found, sweep.sampler)
         separator = ";" if ";" in values or get_origin(kind) in (tuple, dict) else ","
