@@ -1,4 +1,4 @@
-"""Search temporal depth x stride x resolution on an existing shard set."""
+"""Search any fields of a config on existing shard sets, with seeds or folds; the same command continues a sweep."""
 
 from pipeline.commands.sweep import main
 

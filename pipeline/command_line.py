@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
+from pydantic import TypeAdapter
 
 from pipeline import console, plain_yaml
 from pipeline.config import ConfigError, check_values, from_dict, load, nearest, to_dict
@@ -173,11 +174,32 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
 
 
 def kind_of(config: Any, name: str) -> Any:
-    """Return the type of the field with a dotted name."""
+    """Return the type of the field with a dotted name, or of the entries of the table that the name leads into.
+
+    Raises:
+        ConfigError: there is no such field.
+    """
     *parents, leaf = name.split(".")
+    node = config
     for parent in parents:
-        config = getattr(config, parent)
-    return _annotations(config)[leaf]
+        kind, node = _annotations(node).get(parent), getattr(node, parent, None)
+        if isinstance(node, dict):
+            return get_args(kind)[1]
+    known = _annotations(node)
+    if leaf not in known or dataclasses.is_dataclass(getattr(node, leaf)):
+        raise ConfigError(f"--{name}: no such field; {_nearest_field(config, name)}")
+    return known[leaf]
+
+
+def value_of(config: Any, name: str, text: str) -> Any:
+    """Return the value that a text gives the field with a dotted name, as the config would hold it.
+
+    Raises:
+        ConfigError: see `check_fields`.
+    """
+    check_fields(type(config), {name: text})
+    kind = kind_of(config, name)
+    return TypeAdapter(kind).validate_python(_value(name, kind, text))
 
 
 def help_text(config: Any, recipes: Mapping[str, Callable[[], Any]], doc: str) -> str:
@@ -222,22 +244,21 @@ def _base(kind: type[T], recipes: Mapping[str, Callable[[], T]], arguments: dict
 
 
 def _set(config: Any, values: dict[str, Any], name: str, text: str) -> None:
-    """Set one leaf of the nested dicts `values`, which mirror the dataclasses of `config`."""
-    *parents, leaf = name.split(".")
-    node, place = config, values
+    """Set one leaf of the nested dicts `values`, which mirror the dataclasses of `config`.
+
+    The entry of a table, such as an axis of a sweep, is removed by an empty text.
+    """
+    kind, node, place, (*parents, leaf) = kind_of(config, name), config, values, name.split(".")
     for depth, parent in enumerate(parents):
-        known = _annotations(node)
-        if parent not in known:
-            raise ConfigError(f"--{name}: no such field; {_nearest_field(config, name)}")
         node, place = getattr(node, parent), place[parent]
         if isinstance(node, dict):
-            _, kind = get_args(known[parent])
-            place[".".join([*parents[depth + 1 :], leaf])] = text if kind is str else _yaml(name, text)
+            entry = ".".join([*parents[depth + 1 :], leaf])
+            if text:
+                place[entry] = _value(name, kind, text)
+            else:
+                place.pop(entry, None)
             return
-    known = _annotations(node)
-    if leaf not in known or dataclasses.is_dataclass(getattr(node, leaf)):
-        raise ConfigError(f"--{name}: no such field; {_nearest_field(config, name)}")
-    place[leaf] = _value(name, known[leaf], text)
+    place[leaf] = _value(name, kind, text)
 
 
 def _annotations(node: Any) -> dict[str, Any]:
@@ -258,7 +279,7 @@ def _value(name: str, annotation: Any, text: str) -> Any:
         return None
     if get_origin(annotation) is Literal:
         return next((choice for choice in get_args(annotation) if str(choice) == text), text)
-    return _yaml(name, text) if get_origin(annotation) is dict else text
+    return _yaml(name, text) if annotation is Any or get_origin(annotation) is dict else text
 
 
 def _yaml(name: str, text: str) -> Any:

@@ -594,7 +594,7 @@ class Config:
             ),
             model=dataclasses.replace(
                 self.model,
-                weights={stream: _weights(path, base) for stream, path in self.model.weights.items()},
+                weights={stream: weights_path(path, base) for stream, path in self.model.weights.items()},
                 inflate=absolute(self.model.inflate, base) if is_path(self.model.inflate) else self.model.inflate,
             ),
             ingest=dataclasses.replace(
@@ -620,9 +620,10 @@ class SweepConfig:
     a name that follows from everything else, so that the same command continues."""
     axes: dict[str, str] = field(default_factory=dict)
     """Fields to vary, as --axes.clips.frames 16,32,64 or, for a sampler that draws, --axes.optimiser.lr
-    "loguniform(1e-4,1e-1)", "uniform(a,b)" or "randint(a,b)". Values that hold commas have ; between them."""
+    "loguniform(1e-4,1e-1)", "uniform(a,b)" or "randint(a,b)". Values that hold commas have ; between them. An empty
+    value removes an axis of the recipe."""
     over: tuple[str, ...] = ("seed",)
-    """Axes over which the mean and its spread are taken, such as the seed, or ingest.shards for folds."""
+    """Axes over which the mean and its spread are taken, such as catalog.fold; the seed is always one of them."""
     sampler: Literal["grid", "random", "tpe", "gp"] = "grid"
     """grid: every combination of the values; random: combinations drawn by base.seed; tpe, gp: Optuna's."""
     points: PositiveInt = 16
@@ -631,7 +632,8 @@ class SweepConfig:
     """What all trials have in common. steps: the optimiser steps of the base config; gmacs: its multiply-adds, so that
     a trial with cheaper clips makes more steps."""
     scheduler: Literal["none", "asha"] = "none"
-    """none: train all trials to the end; asha: stop those that fall behind in validation accuracy."""
+    """none: train all trials to the end; asha: stop those that fall behind in validation accuracy. It compares the
+    first repeat of each combination (seed, fold); the others are trained, to the end, if that one was not stopped."""
     concurrent: PositiveInt = 2
     """Trials that run at the same time."""
     grace_epochs: PositiveInt = 1
@@ -681,7 +683,7 @@ def is_path(weights: str) -> bool:
     return "/" in weights or "." in weights
 
 
-def _weights(given: str, base: Path) -> str:
+def weights_path(given: str, base: Path) -> str:
     """Make a path of weights absolute; return the name of a published file unchanged."""
     return absolute(given, base) if is_path(given) or (base / given).exists() else given
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse, planning
+from pipeline.command_line import check_fields, fail, fields, one_line_errors, override, parse, planning, value_of
 from pipeline.config import Config, ConfigError, SweepConfig, save
 from pipeline.recipes import PRETRAIN, SWEEP
 from pipeline.recipes.folder import resnet3d18_folder
@@ -143,6 +143,27 @@ def test_fields_are_checked_one_by_one_where_the_config_is_not_known_yet():
         check_fields(Config, {"clips.cropp": "3"})
     with pytest.raises(ConfigError, match=r"clips\.crop: 'wide': Input should be a valid integer"):
         check_fields(Config, {"clips.crop": "wide"})
+
+
+def test_an_empty_value_removes_the_entry_of_a_table():
+    sweep = parse(SweepConfig, SWEEP, ["--recipe", "demo_sweep", "--axes.clips.stride", "", "--axes.seed", ""])
+    assert list(sweep.axes) == ["clips.frames", "clips.crop"]
+    weights = override(Config(), {"model.weights.rgb": "a.pt"})
+    assert override(weights, {"model.weights.rgb": "", "model.options.none": ""}).model.weights == {}
+
+
+def test_a_value_is_read_as_the_config_holds_it():
+    texts = {
+        "clips.frames": "5.0", "clips.short_side": "none", "clips.flip": "True", "optimiser.lr": "1e-1",
+        "model.streams": "rgb,flow", "model.weights.rgb": "5.0", "model.options.shortcut": "A",
+        "model.options.size": "1e-3", "resources.workers": "auto",
+    }  # fmt: skip
+    assert [value_of(Config(), name, text) for name, text in texts.items()] == [
+        5, None, True, 0.1, ("rgb", "flow"), "5.0", "A", 0.001, "auto",
+    ]  # fmt: skip
+    for name in ("clips.frame", "clip.frames", "clips", "seed.x"):
+        with pytest.raises(ConfigError, match=f"^--{name}: no such field"):
+            value_of(Config(), name, "1")
 
 
 def test_a_sweep_overrides_its_axes_and_its_base():

@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         sweep = resolve(parse(SweepConfig, SWEEP, words, spoken(__doc__)))
         from pipeline.cluster import connect
-        from pipeline.experiments.space import read_axes
+        from pipeline.experiments.space import on_first_set, sets_of
         from pipeline.experiments.summary import swept
         from pipeline.experiments.sweep import run_sweep
         from pipeline.ingest.stored import is_alone, with_stored
 
-        if is_alone(sweep.base, given(words), "base."):
+        sweep = on_first_set(sweep)
+        if sets_of(sweep) or is_alone(sweep.base, given(words), "base."):
             sweep = replace(sweep, base=with_stored(sweep.base, given(words), "base."))
-        read_axes(sweep)
         if plan:
             from pipeline.experiments.plan import planned
 
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if result.version is not None:
             model = f"models:/{tracking.registered_model}@{tracking.alias}"
             then = [command("predict", "VIDEO", "--model", model, "--tracking", tracking.uri)]
+        elif not result.best:
+            then = []
         elif "://" in winner:
             then = [f"fetch {winner}", command("pretrain", "--config", "winner.yaml")]
         else:

@@ -1,4 +1,7 @@
-"""ASHA of Ray Tune, on epochs instead of reports, and with a memory of the trials that an earlier start has ended."""
+"""ASHA of Ray Tune, on epochs instead of reports, and with a memory of the trials that an earlier start has ended.
+
+It judges the first repeat of each point; see `pipeline/experiments/repeats.py`.
+"""
 
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
@@ -6,8 +9,9 @@ from typing import Any
 
 from ray import tune
 from ray.train import Checkpoint
+from ray.tune.experiment import Trial
 from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from pipeline.config import SweepConfig
 from pipeline.experiments.trial import Outcome
@@ -16,9 +20,37 @@ from pipeline.training.reporting import is_whole
 METRIC, EPOCH = "val/top1", "epoch"
 
 
-def asha(sweep: SweepConfig) -> ASHAScheduler:
-    """Return the scheduler of a sweep."""
-    return ASHAScheduler(
+class OnFirstRepeats(ASHAScheduler):
+    """ASHA that neither stops the further repeats of a point nor compares others with them.
+
+    Args:
+        first: the values of the axes of the first repeat.
+        **options: those of the base class.
+    """
+
+    def __init__(self, first: Mapping[str, str], **options: Any) -> None:
+        super().__init__(**options)
+        self.first = dict(first)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Say whether a trial goes on after an epoch; see the base class in Ray."""
+        if not self._is_first(trial):
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Remember the last epoch of a trial; see the base class in Ray."""
+        if self._is_first(trial):
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def _is_first(self, trial: Trial) -> bool:
+        return self.first.items() <= trial.config["axes"].items()
+
+
+def asha(sweep: SweepConfig, first: Mapping[str, str]) -> OnFirstRepeats:
+    """Return the scheduler of a sweep, which judges the trials with these values of the axes in `over`."""
+    return OnFirstRepeats(
+        first,
         time_attr=EPOCH,
         metric=METRIC,
         mode="max",

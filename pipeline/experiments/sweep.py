@@ -4,29 +4,30 @@ STORAGE/experiments/NAME/
 results.csv, trials.csv, results.md   the points, best in validation first; single trials; both as a report
 axis_*.png, cost.png                  accuracy over each axis, and over what it cost
 winner.yaml                           the config of the best trial, which can be trained on its own
-points.json                           what a sampler of Optuna has chosen so far
+points.json                           what a sampler of Optuna has chosen so far, of any axes
 """
 
 import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from pipeline.cluster import machines
-from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
+from pipeline.config import Config, ConfigError, SweepConfig, to_dict, yaml_text
 from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.asha import asha, remember
 from pipeline.experiments.charts import axis_figure, cost_figure
 from pipeline.experiments.perform import registered
-from pipeline.experiments.queue import Queue, Write
+from pipeline.experiments.queue import Queue, Sampler, Write
+from pipeline.experiments.repeats import AfterTheFirst
 from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.samplers import OptunaSampler
-from pipeline.experiments.space import FOLDS, OF_THE_DATA, Space, pinned, read_axes
+from pipeline.experiments.space import FOLDS, OF_THE_DATA, Check, Space, as_flags, pinned, sets_of
 from pipeline.experiments.trial import ELSEWHERE, Outcome, Outcomes, Trial
 from pipeline.figures.charts import png
 from pipeline.interruptions import Interrupted
@@ -39,6 +40,7 @@ from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run
+from pipeline.training.classes import other_classes
 from pipeline.workers import Machines, TooSmallError, fitted
 
 ADAPTIVE = ("tpe", "gp")
@@ -73,6 +75,11 @@ class Swept:
         """The axes of the points."""
         return list(self.space.axes)
 
+    @property
+    def best(self) -> Row | None:
+        """The point that is best in validation; None if none was trained to the end."""
+        return next((row for row in self.rows if row.whole), None)
+
 
 def space_of(sweep: SweepConfig) -> Space:
     """Return the space of a resolved sweep on the connected cluster, or on this machine if there is none.
@@ -84,8 +91,8 @@ def space_of(sweep: SweepConfig) -> Space:
     manifest = read_manifest(sweep.base.ingest.shards)
     base = fitted(sweep.base, machines(), sweep.concurrent, "base.")
     sweep = replace(sweep, base=pinned(sweep.base, base.clips_of_a_step))
-    read_axes(sweep)
-    return Space(sweep, clips_in(manifest), len(manifest["labels"]))
+    sets = {path: clips_in(read_manifest(path)) for path in sets_of(sweep)}
+    return Space(sweep, clips_in(manifest), len(manifest["labels"]), sets)
 
 
 def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
@@ -99,23 +106,35 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     if sweep.base.resume:
         raise ConfigError("base.resume: a sweep goes on by itself; give its command again, without this")
     space = space_of(sweep)
-    trials = [] if sweep.sampler in ADAPTIVE else space.trials(space.points())
-    check_trials(trials or space.trials(space.corners()), machines(), sweep.concurrent)
+    checked = partial(check_trials, cluster=machines(), at_once=sweep.concurrent, known={})
+    adaptive, early = sweep.sampler in ADAPTIVE, sweep.scheduler == "asha"
+    points = [] if adaptive else space.points(checked, write)
+    trials = space.trials(points)
+    if adaptive:
+        _check_any(space, checked)
+    else:
+        checked(trials)
     base, manifests = sweep.base, _manifests(space)
     digest = str(manifests[base.ingest.shards]["digest"])
     name = base.name or _named(space, digest)
     folder = folder_of(base.storage, name)
     tags = {"dataset_digest": digest, "model": base.model.name, "sampler": sweep.sampler}
     with experiment_run(base.storage, base.tracking.uri, base.tracking.experiment, name, tags) as run:
-        _describe(run, space, manifests[base.ingest.shards], len(trials))
-        sampler = OptunaSampler(space, f"{folder}/points.json", write) if sweep.sampler in ADAPTIVE else None
+        _describe(run, space, manifests, len(trials))
+        optuna = OptunaSampler(space, f"{folder}/points.json", write, checked) if adaptive else None
+        sampler: Sampler | None = optuna
+        if early and len(space.repeats) > 1:
+            sampler = after = AfterTheFirst(space, optuna)
+            trials = after.first(trials)
         every = sweep.test == "all"  # each trial is tested by the process that has trained it
-        scheduler = asha(sweep) if sweep.scheduler == "asha" else None
-        queue = Queue(name, base.storage, manifests, trials, every, scheduler is not None, sampler, write)
+        scheduler = asha(sweep, space.repeats[0]) if early else None
+        queue = Queue(name, base.storage, manifests, trials, every, early, sampler, write)
         settings = Settings(base.storage, folder, sweep.concurrent, base.resources.max_failures, every)
         if scheduler is not None:
-            remember(scheduler, queue.known(space.trials(sampler.chosen) if sampler else trials))
+            remember(scheduler, queue.known(space.trials(optuna.chosen if optuna else points, space.repeats[:1])))
         run_trials(queue, run, settings, scheduler, space)
+        if not queue.trials:
+            raise ExperimentError(f"{name}: no point could be trained; the last: {optuna.refused if optuna else ''}")
         failed, outcomes = dict(queue.failed), dict(queue.outcomes)
         rows = rows_of(queue.trials, outcomes, sweep.over)
         if sweep.test == "best" and rows and rows[0].whole:
@@ -137,40 +156,73 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
     return result
 
 
-def check_trials(trials: Sequence[Trial], cluster: Machines, at_once: int) -> None:
+def check_trials(trials: Sequence[Trial], cluster: Machines, at_once: int, known: dict[str, str] | None = None) -> None:
     """Check the config of every trial before any starts; trials of the same network and windows are checked once.
 
     Args:
         trials: the trials.
         cluster: the machines; a cluster that is only too small may grow until the trial starts.
         at_once: trials at a time.
+        known: what earlier checks have found, to which this one adds; None if there were none.
 
     Raises:
         ConfigError: a trial could not succeed; the message names its point.
     """
-    seen, wrong = set[str](), list[str]()
+    known, wrong = {} if known is None else known, dict[str, str]()
     for trial in trials:
         config = trial.training.config
         values = to_dict(config)
         facts = json.dumps([values[part] for part in ("model", "clips", "evaluation", "training", "ingest")])
-        if facts in seen:
-            continue
-        seen.add(facts)
-        try:
-            check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
-            with contextlib.suppress(TooSmallError):
-                fitted(config, cluster, at_once, "base.")
-        except ConfigError as error:
-            wrong.append(f"{trial.training.name}: {error}")
+        if facts not in known:
+            known[facts] = _wrong(config, trial.training.axes, cluster, at_once)
+        if known[facts]:
+            wrong.setdefault(facts, f"{trial.training.name}: {known[facts]}")
     if wrong:
         more = f"; so {len(wrong) - 1} others, --plan lists them" if len(wrong) > 1 else ""
-        raise ConfigError(f"{wrong[0]}{more}; nothing was started")
+        raise ConfigError(f"{next(iter(wrong.values()))}{more}; nothing was started")
+
+
+def _wrong(config: Config, axes: Collection[str], cluster: Machines, at_once: int) -> str:
+    """Return why a training with a config could not succeed; empty if it could."""
+    try:
+        check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
+        with contextlib.suppress(TooSmallError):
+            fitted(config, cluster, at_once, "base.")
+    except ConfigError as error:
+        return as_flags(str(error), axes)
+    return ""
+
+
+def _check_any(space: Space, checked: Check) -> None:
+    """Check that a sampler may find a point that can be trained.
+
+    Raises:
+        ConfigError: none of the points at the ends of the axes can; the message is that of the last.
+    """
+    *others, last = space.corners()
+    for point in others:
+        with contextlib.suppress(ConfigError):
+            checked(space.trials([point]))
+            return
+    checked(space.trials([last]))
 
 
 def _manifests(space: Space) -> dict[str, dict[str, Any]]:
-    several = read_axes(space.sweep).get(OF_THE_DATA, ())
-    paths = {space.sweep.base.ingest.shards, *(several if isinstance(several, tuple) else ())}
-    return {path: read_manifest(path) for path in sorted(paths)}
+    """Return the manifests of the shard sets.
+
+    Raises:
+        ConfigError: the mean is to be taken over sets of different classes.
+    """
+    sets = sets_of(space.sweep)
+    manifests = {path: read_manifest(path) for path in sorted({space.sweep.base.ingest.shards, *sets})}
+    for path in sets if OF_THE_DATA in space.over else ():
+        first, here = manifests[sets[0]]["labels"], manifests[path]["labels"]
+        if set(first) != set(here):
+            raise ConfigError(
+                f"over: {OF_THE_DATA}: a mean over {sets[0]} and {path} says nothing, because of their classes: from "
+                f"the first to the second, {other_classes(first, here)}; leave it out of over"
+            )
+    return manifests
 
 
 def _named(space: Space, digest: str) -> str:
@@ -193,14 +245,18 @@ def _register(row: Row, queue: Queue, model: str, run: Run) -> str | None:
         raise Interrupted("all trainings are done, and the best is not registered yet") from stop
 
 
-def _describe(run: Run, space: Space, manifest: dict[str, Any], trials: int) -> None:
-    sweep, contexts = space.sweep, dict[str, str]()
-    set_note(run, [f"{_about(space)}: {trials or sweep.points} trials. Each is a run below this one.", *_facts(space)])
+def _describe(run: Run, space: Space, manifests: dict[str, dict[str, Any]], trials: int) -> None:
+    sweep, contexts = space.sweep, dict[str, dict[str, str]]()
+    count = trials or sweep.points * len(space.repeats)
+    most = "at most " if sweep.scheduler == "asha" and len(space.repeats) > 1 else ""
+    set_note(run, [f"{_about(space)}: {most}{count} trials. Each is a run below this one.", *_facts(space)])
     run.log_config(to_dict(sweep))
     for point, repeat in itertools.product(space.corners(), space.repeats):
-        used = space.base({**point, **repeat}).training
-        contexts |= {used.val_split: "validation", used.train_split: "training"}
-    run.log_shards(sweep.base.ingest.shards, manifest, contexts)
+        base = space.base({**point, **repeat})
+        used = {base.training.val_split: "validation", base.training.train_split: "training"}
+        contexts.setdefault(base.ingest.shards, {}).update(used)
+    for path, used in contexts.items():
+        run.log_shards(path, manifests[path], used)
 
 
 def _about(space: Space) -> str:
@@ -210,11 +266,13 @@ def _about(space: Space) -> str:
 
 def _facts(space: Space) -> list[str]:
     sweep, base = space.sweep, space.sweep.base
+    sets = sets_of(sweep)
     folds = " of each fold" if any(name in sweep.axes for name in FOLDS) else ""
     sampler = "every combination" if sweep.sampler == "grid" else f"{sweep.points} points drawn by {sweep.sampler}"
+    data = [f"`{masked(path)}`, digest `{read_manifest(path)['digest']}`" for path in sets or (base.ingest.shards,)]
     return [
-        f"Data: `{masked(base.ingest.shards)}`, digest `{read_manifest(base.ingest.shards)['digest']}`.",
-        f"Accuracies are means over {', '.join(sweep.over)} ± their standard deviation; validation is on "
+        f"Data: {'; '.join(data)}.",
+        f"Accuracies are means over {', '.join(sorted(space.over))} ± their standard deviation; validation is on "
         f"`{base.training.val_split}`{folds}, the test ({sweep.test}) on `{base.evaluation.split}`{folds}. "
         f"Space: {sampler}. Equal for all: {sweep.budget}. Scheduler: {sweep.scheduler}. "
         f"Steps of {base.clips_of_a_step} clips.",

@@ -4,7 +4,7 @@ So a set can be copied to another machine and used for training there. The run t
 that the trained model prepares videos in the same way as the clips were prepared.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, get_args
 
@@ -50,12 +50,8 @@ def with_stored(config: Config, given: Collection[str], section: str = "") -> Co
         ConfigError: the command line asks for something that the set does not have, or the config does not fit it.
     """
     shards, manifest = config.ingest.shards, read_manifest(config.ingest.shards)
-    known = {field.name for field in fields(IngestConfig)} - set(UNDECISIVE)
-    settings = {name: value for name, value in manifest["plan"].get("settings", {}).items() if name in known}
     asked, values = to_dict(config), to_dict(config)
-    values["ingest"] |= settings
-    if manifest["dataset"] in get_args(Dataset):
-        values["catalog"]["dataset"] = manifest["dataset"]
+    take_over(values, manifest)
     for name in given:
         plain = name.removeprefix(section)
         old, new = _at(values, plain), _at(asked, plain)
@@ -76,6 +72,15 @@ def with_stored(config: Config, given: Collection[str], section: str = "") -> Co
             + (f"--{section}model.streams {there} trains without it" if there else "make another set from the videos")
         )
     return replace(from_dict(Config, values), resume=config.resume)
+
+
+def take_over(values: dict[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Change the plain values of a config to the settings that the set with this manifest was made with."""
+    known = {field.name for field in fields(IngestConfig)} - set(UNDECISIVE)
+    settings = manifest["plan"].get("settings", {})
+    values["ingest"] |= {name: value for name, value in settings.items() if name in known}
+    if manifest["dataset"] in get_args(Dataset):
+        values["catalog"]["dataset"] = manifest["dataset"]
 
 
 def _at(values: Any, name: str) -> Any:

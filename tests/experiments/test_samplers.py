@@ -1,6 +1,8 @@
 """Optuna's samplers choose points, remember them over a restart, and learn the mean of their repeats."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -54,7 +56,39 @@ def test_a_combination_that_cannot_be_trained_is_said_and_another_is_drawn(tiny,
     drawn = [asked.ask() for _ in range(5)]
     assert [trial.training.config.clips.crop for (trial,) in drawn[:4]] == [16] * 4
     assert drawn[4] is None
-    assert re.search("crop 64.* of the stored clips.*; another point is drawn", capsys.readouterr().out)
+    assert re.search("crop 64.* of the stored clips.*; this point is left out", capsys.readouterr().out)
+
+
+def test_points_of_other_axes_are_left_out_and_stay_in_the_file(tiny, tmp_path, capsys):
+    file = tmp_path / "points.json"
+    fits = {"clips.frames": "2", "optimiser.lr": "0.01"}  # in another order
+    others = [{"clips.frames": "2"}, {**fits, "clips.crop": "16"}, {**fits, "optimiser.lr": "0.5"}]
+    others += [{**fits, "clips.frames": "3"}]
+    file.write_text(json.dumps([*others, fits]))
+    asked = sampler(tiny, str(file))
+    assert asked.chosen == [{"optimiser.lr": "0.01", "clips.frames": "2"}]
+    assert "4 points of an earlier start are none of these axes now" in capsys.readouterr().out
+    assert asked.ask()[0].training.config.optimiser.lr == 0.01
+    asked.ask()
+    assert json.loads(file.read_text())[:5] == [*others, fits]
+    assert len(json.loads(file.read_text())) == 6
+
+
+def test_a_point_that_is_drawn_again_is_none_of_those_asked_for(tiny, tmp_path):
+    axes = {"clips.frames": "2,4", "clips.stride": "1,2"}
+    sweep = SweepConfig(base=pinned(tiny, 8), axes=axes, sampler="tpe", points=4)
+    asked, drawn = OptunaSampler(Space(sweep, {}, 8), f"{tmp_path}/points.json"), []
+    while trials := asked.ask():
+        drawn += [trial.training.name for trial in trials]
+        asked.tell(trials[0], outcome(trials[0]))
+    assert len(set(drawn)) == len(drawn) == 4
+
+
+def test_it_learns_of_a_point_whose_first_repeat_was_stopped(tiny, tmp_path):
+    asked = sampler(tiny, f"{tmp_path}/points.json")
+    first, _ = asked.ask()
+    asked.tell(first, replace(outcome(first), ended="stopped early"))
+    assert [trial.state.name for trial in asked._study.trials] == ["COMPLETE"]
 
 
 def test_a_point_that_failed_is_no_number(tiny, tmp_path):

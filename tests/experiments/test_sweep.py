@@ -146,17 +146,21 @@ def test_what_has_an_outcome_is_not_run_again_and_a_sweep_without_any_fails(done
 @pytest.mark.slow
 def test_asha_stops_a_trial_whose_run_says_so(few, tmp_path, capsys):
     base = override(base_of(few, tmp_path), {"training.epochs": "2"})
-    axes = {"clips.frames": "2,4"}
-    result = run_sweep(SweepConfig(base=base, axes=axes, scheduler="asha", test="none"))
+    sweep = SweepConfig(base=base, axes={"clips.frames": "2,4", "seed": "0,1"}, scheduler="asha", test="none")
+    result = run_sweep(sweep)
     assert "Configuration for experiment" not in capsys.readouterr().out  # of Tune
     assert result.failed == {}
     ended = {outcome.ended for row in result.rows for outcome in row.outcomes}
     assert "done" in ended
     assert all(outcome.epochs == 1 for row in result.rows for outcome in row.outcomes if outcome.ended != "done")
+    assert [len(row.outcomes) for row in result.rows] == [2 if row.whole else 1 for row in result.rows]
     client = MlflowClient(result.run.uri)
     below = children(client, result.run.run_id)
     assert {run.data.tags.get("last_failure", run.info.status) for run in below.values()} == {"FINISHED"}
     stopped = {row.trials[0].training.name for row in result.rows if row.state == "stopped early"}
+    lines: list[str] = []
+    assert [row.outcomes for row in run_sweep(sweep, lines.append).rows] == [row.outcomes for row in result.rows]
+    assert not any("left" in line for line in lines)  # nothing is trained again
     assert {name for name, run in below.items() if "stopped_early" in run.data.tags} == stopped
     assert result.rows[0].whole
     end = time.monotonic() + 60
@@ -167,7 +171,7 @@ def test_asha_stops_a_trial_whose_run_says_so(few, tmp_path, capsys):
 
 def test_asha_compares_with_trials_of_an_earlier_start(tiny):
     sweep = SweepConfig(base=override(tiny, {"training.epochs": "4", "model.streams": "flow"}), scheduler="asha")
-    scheduler = asha(sweep)
+    scheduler = asha(sweep, {})
     history = {"flow": [{"val/top1": 0.5}, {"val/top1": 0.8}]}
     remember(scheduler, [Outcome("before", {}, 0, "d", history, 8, {}, 1.0, {})])
     (bracket,) = scheduler._brackets
