@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.escaping import for_markdown
+from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.claims import Claim
 from pipeline.experiments.settings import DESCRIBED, StudyConfig
 from pipeline.experiments.trial import Outcomes
@@ -119,11 +119,16 @@ def _data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]
 
 
 def _training_rows(outcomes: Outcomes) -> list[list[object]]:
-    table: list[list[object]] = [["training", "seed", "steps", "top-1 %", "clips", "digest", "seconds"]]
-    for (_, seed), outcome in sorted(outcomes.items()):
-        shares = ", ".join(f"{name} {100 * share:.1f}" for name, share in outcome.top1.items())
+    head = ["training", "seed", "steps", "top-1 %", "clips", "GMACs", "M params", "core-h", "seconds", "run"]
+    table: list[list[object]] = [list(head)]
+    for (name, seed), outcome in sorted(outcomes.items()):
+        shares = ", ".join(f"{network} {100 * share:.1f}" for network, share in outcome.top1.items())
         steps = max(outcome.steps(network)[-1] for network in outcome.history)
-        table.append([outcome.name, seed, steps, shares, outcome.clips, outcome.digest, outcome.seconds])
+        cost, costs = outcome.cost, ["-", "-", "-"]
+        if cost:
+            costs = [f"{cost['gmacs']:.3g}", f"{cost['parameters'] / 1e6:.3g}", f"{cost['core_hours']:.2g}"]
+        said = for_markdown(name, MESSAGE)
+        table.append([said, seed, steps, shares, outcome.clips, *costs, outcome.seconds, outcome.name])
     return table
 
 
