@@ -15,6 +15,7 @@ from pipeline.experiments.claims import Claim
 from pipeline.experiments.settings import DESCRIBED, StudyConfig
 from pipeline.experiments.trial import Outcomes
 from pipeline.experiments.verdicts import Verdict
+from pipeline.shards.splits import clips_in
 from pipeline.tracking.notes import pipes
 
 HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
@@ -110,11 +111,10 @@ def _machine_line(outcomes: Outcomes, concurrent: int) -> str:
 
 
 def _data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
-    table: list[list[object]] = [["set", "train", "val", "test", "digest", "what"]]
+    table: list[list[object]] = [["set", "clips", "digest", "what"]]
     for name, manifest in manifests.items():
-        splits = manifest["splits"]
-        counts = [splits[split]["present"] if split in splits else 0 for split in ("train", "val", "test")]
-        table.append([for_markdown(name), *counts, manifest["digest"], DESCRIBED.get(name, manifest["dataset"])])
+        counts = ", ".join(f"{split} {count}" for split, count in clips_in(manifest).items())
+        table.append([for_markdown(name), counts, manifest["digest"], DESCRIBED.get(name, manifest["dataset"])])
     return table
 
 

@@ -83,12 +83,12 @@ def quo_vadis_table3(study: StudyConfig) -> PaperTable:
     paper = {
         "LSTM": ("convnet_lstm", "rgb", "53.9", "63.3"),
         "3D-ConvNet": ("c3d", "rgb", "56.1", None),
-        "Two-Stream (RGB)": ("two_stream_rgb", "rgb", "57.9", "62.2"),
-        "Two-Stream (Flow)": ("two_stream_flow", "flow", "49.6", "52.4"),
+        "Two-Stream on RGB": ("two_stream_rgb", "rgb", "57.9", "62.2"),
+        "Two-Stream on flow": ("two_stream_flow", "flow", "49.6", "52.4"),
         "Two-Stream": ("two_stream", "two_stream", "62.8", "65.6"),
         "3D-Fused": ("fused_two_stream", "two_stream", "62.7", "67.2"),
-        "Two-Stream I3D (RGB)": ("i3d", "rgb", "68.4", "71.1"),
-        "Two-Stream I3D (Flow)": ("i3d", "flow", "61.5", "63.4"),
+        "Two-Stream I3D on RGB": ("i3d", "rgb", "68.4", "71.1"),
+        "Two-Stream I3D on flow": ("i3d", "flow", "61.5", "63.4"),
         "Two-Stream I3D": ("i3d", "two_stream", "71.6", "74.2"),
     }
     rows = {}
@@ -215,7 +215,7 @@ def t3d_table10(study: StudyConfig) -> PaperTable:
 def resnets_scratch(study: StudyConfig) -> PaperTable:
     """Return 3D ResNets, the figure of training from scratch: which data sets a 3D ResNet-18 overfits."""
     cells = Cells(study, ("long_motions", "long_other_motions", "long_patterns", "long_few_patterns"), large=True)
-    measures = {one: cells.alone("resnet3d18", measure=one) for one in MEASURES}
+    measures: dict[str, Cell] = {one: cells.alone("resnet3d18", measure=one) for one in MEASURES}
     rows = {
         data: {one: replace(cell, trainings={data: cell.trainings[data]}) for one, cell in measures.items()}
         for data in cells.sets
@@ -232,7 +232,7 @@ RESNETS = {  # row: network; mean of top-1 and top-5 on Kinetics; UCF-101 / HMDB
     "ResNet-101": ("resnet3d101", "73.3", "88.9 / -"),
     "ResNet-152": ("resnet3d152", "73.7", ""),
     "ResNet-200": ("resnet3d200", "73.7", ""),
-    "ResNet-200 (pre-act)": ("preact_resnet3d200", "73.4", ""),
+    "Pre-activation ResNet-200": ("preact_resnet3d200", "73.4", ""),
     "Wide ResNet-50": ("wide_resnet3d50", "74.7", ""),
     "ResNeXt-101": ("resnext3d101", "75.4", "90.7 / -"),
     "DenseNet-121": ("hara_densenet3d121", "70.8", ""),
@@ -256,7 +256,7 @@ def resnets_fine_tuned(study: StudyConfig) -> PaperTable:
     rows = {
         "ResNet-18 from scratch": {"top-1": cells.alone("resnet3d18", "42.4 / -")},
         **{row: {"top-1": cells.tuned(network, paper=paper)} for row, (network, _, paper) in RESNETS.items()},
-        "ResNeXt-101 (64 frames)": {"top-1": cells.tuned("resnext3d101_64f", paper="94.5 / 70.2")},
+        "ResNeXt-101 on 64 frames": {"top-1": cells.tuned("resnext3d101_64f", paper="94.5 / 70.2")},
     }
     note = (
         "conv5_x and the classifier are trained; the networks come from the source set. The figures of ResNeXt-101 on "

@@ -29,6 +29,7 @@ Measure = Literal["test", "mean of top-1 and top-5", "training", "validation"]
 Start = Literal["labels", "transfer", "transfer, then half"]
 RECIPES = {**PRETRAIN, **FINE_TUNE, **TRANSFER}
 RENDERED_EPOCHS, TRANSFER_EPOCHS = 9, 64
+TARGETS = ("ucf101", "hmdb51")  # the data sets that the papers fine-tune on; others take the recipes of the first
 SMALL_CROP = 112  # pixels; networks with this crop have few frames, and take all of them on rendered clips too
 
 
@@ -160,7 +161,7 @@ class Cells:
             same.setdefault((manifest["dataset"], tuple(manifest["labels"])), []).append(path)
         names = [dataset for dataset, _ in same]
         return {
-            dataset if names.count(dataset) == 1 else f"{dataset} ({paths[0].rpartition('/')[2]})": tuple(
+            dataset if names.count(dataset) == 1 else f"{dataset} {paths[0].rpartition('/')[2]}": tuple(
                 place for path in paths for place in _places("--shards", path)
             )
             for (dataset, _), paths in same.items()
@@ -185,7 +186,7 @@ class Cells:
     def _tuned(
         self, network: str, mode: str, place: Place, stream: str, start: Start, pretrained: str
     ) -> Training | None:
-        dataset = place.dataset if place.dataset in ("ucf101", "hmdb51") else "ucf101"
+        dataset = place.dataset if place.dataset in TARGETS else TARGETS[0]
         recipe = "_".join(filter(None, (network, dataset, mode)))
         if mode == "original":
             return self._training(recipe, place, stream)
@@ -222,10 +223,8 @@ class Cells:
             changed = {f"clips.{name}": value for name, value in fields if value != str(getattr(config.clips, name))}
             config = trial_config(config, changed) if changed else config
         except ConfigError as error:
-            where = f"{place.option} {place.data}: {name}: " if place.option else f"{name}: "
-            raise ConfigError(
-                f"{where}{error}; a table takes the recipes as they are, so give a set that fits"
-            ) from None
+            where = said(place.option, place.data, name)
+            raise ConfigError(f"{where}: {error}; a table takes recipes as they are: give a set that fits") from None
         parts = [name, *(streams if streams != recipe.model.streams else ()), described(changed, over=())]
         parts += ["on", self._label(place)] + ([f"from {begin.name}"] if begin else [])
         return Training(" ".join(filter(None, parts)), place.data, config, kind, starts, axes=changed)
@@ -255,7 +254,7 @@ def _places(option: str, path: str) -> list[Place]:
     """
     manifest = read_manifest(path)
     splits = clips_in(manifest)
-    streams = tuple(manifest["plan"]["settings"]["streams"])
+    streams = tuple(manifest["plan"].get("settings", {}).get("streams", ("rgb", "flow")))
     numbers: list[int | None] = [*numbers_of(splits)] or [None]
     for number in numbers:
         at = "" if number is None else number
@@ -267,10 +266,9 @@ def _places(option: str, path: str) -> list[Place]:
 
 def _alone(network: str, dataset: str) -> str:
     """Return the name of the recipe that trains a network on a data set alone."""
-    names = (f"{network}_{dataset}_original", f"{network}_{dataset}_scratch")
-    if own := next((name for name in names if name in FINE_TUNE), ""):
-        return own
-    return f"{network}_{dataset}" if f"{network}_{dataset}" in PRETRAIN else f"{network}_kinetics"
+    names = [f"{network}_{dataset}_original", f"{network}_{dataset}_scratch"] if dataset in TARGETS else []
+    names += [f"{network}_{dataset}"] if dataset == "activitynet" else []
+    return next((name for name in names if name in RECIPES), f"{network}_kinetics")
 
 
 def _streams(model: ModelConfig, stream: str, there: tuple[Stream, ...]) -> tuple[Stream, ...]:

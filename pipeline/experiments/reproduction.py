@@ -10,7 +10,7 @@ NAME is that of the experiment, with its data if shard sets are given, so that t
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from pipeline.experiments.trial import Outcome, Outcomes, Training, Trial, in_or
 from pipeline.experiments.verdicts import Verdict, judge
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
+from pipeline.masking import masked
 from pipeline.networks import build_network, network_inputs
 from pipeline.runs.pretrain import check
 from pipeline.runs.supervision_transfer import check_transfer
@@ -111,7 +112,7 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
             _write_claims(study, run, report, judged, queue.outcomes)
         _put(run, report, "report.md", text)
         set_note(run, ["What the papers say, tried; the report is `report/report.md`.", pipes(rows)])
-        run.log_json("report/study.json", to_dict(study))
+        run.log_json("report/study.json", masked(to_dict(study)))
         if not queue.outcomes:
             trial, reason = next(iter(queue.failed.items()))
             raise ExperimentError(f"{name}: all trainings failed; the first: {trial}: {reason}")
@@ -134,7 +135,7 @@ def trials_of(trainings: Iterable[Training], seeds: Iterable[int]) -> list[Trial
 
 
 def check_trials(trials: Iterable[Trial], cluster: Machines, at_once: int) -> None:
-    """Check the config of every training before any starts.
+    """Check the config of every training before any starts; those of the same network and windows are checked once.
 
     Args:
         trials: the trials.
@@ -144,23 +145,29 @@ def check_trials(trials: Iterable[Trial], cluster: Machines, at_once: int) -> No
     Raises:
         ConfigError: a training could not succeed; the message names its shard set and its recipe.
     """
+    seen = set[str]()
     for training in {trial.training.name: trial.training for trial in trials}.values():
         if training.kind == "frames":  # a network of torchvision, on single frames of a rendered set
             continue
-        given = training.data not in DATA
-        splits = splits_of(read_manifest(training.data)["splits"]) if given else ("train", "val", "test")
+        config, given = training.config, training.data not in DATA
+        splits = splits_of(read_manifest(training.data)["splits"]) if given else ["train", "val", "test"]
+        model = replace(config.model, fine_tune="none", weights={}), config.model.fine_tune == "last_block"
+        facts = str((training.kind, model, config.clips, config.evaluation, config.training, splits))
+        if facts in seen:
+            continue
+        seen.add(facts)
         try:
-            _check(training, training.config, splits)
+            _check(training, config, splits)
             with contextlib.suppress(TooSmallError):
-                fitted(training.config, cluster, at_once)
+                fitted(config, cluster, at_once)
         except ConfigError as error:
             where = said("--shards" if given else "", training.data, training.name)
             raise ConfigError(f"{where}: {error}; nothing was started") from None
 
 
-def _check(training: Training, config: Config, splits: Iterable[str]) -> None:
+def _check(training: Training, config: Config, splits: Collection[str]) -> None:
     """Check the config of a training, whose weights may be those of another one that does not exist yet."""
-    model, splits = config.model, tuple(splits)
+    model = config.model
     if training.kind == "transfer" and not training.starts:
         check_transfer(config, splits)
     elsewhere = bool(training.starts) or training.kind == "transfer"
