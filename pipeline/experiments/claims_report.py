@@ -64,7 +64,7 @@ def markdown(
         "",
         *pipes(rows(judged)),
         "",
-        *(f"- **Failed**: {trial}: {reason}" for trial, reason in failed.items()),
+        *(f"- **Failed**: {for_markdown(f'{trial}: {reason}', MESSAGE)}" for trial, reason in failed.items()),
     ]
     for claim, _ in judged:
         lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]

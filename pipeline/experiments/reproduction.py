@@ -10,6 +10,7 @@ NAME is that of the experiment, with its data if shard sets are given, so that t
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ import torch
 
 from pipeline.cluster import machines
 from pipeline.config import Config, ConfigError, to_dict
+from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.claims import Claim, chosen
 from pipeline.experiments.claims_figures import bars, lines
 from pipeline.experiments.claims_report import markdown, results
@@ -111,7 +113,8 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
             text = markdown(study, judged, queue.outcomes, manifests, queue.failed)
             _write_claims(study, run, report, judged, queue.outcomes)
         _put(run, report, "report.md", text)
-        set_note(run, ["What the papers say, tried; the report is `report/report.md`.", pipes(rows)])
+        cells = [[for_markdown(str(cell), MESSAGE) for cell in row] for row in rows]
+        set_note(run, ["What the papers say, tried; the report is `report/report.md`.", pipes(cells)])
         run.log_json("report/study.json", masked(to_dict(study)))
         if not queue.outcomes:
             trial, reason = next(iter(queue.failed.items()))
@@ -123,7 +126,7 @@ def name_of(study: StudyConfig, manifests: Mapping[str, Mapping[str, Any]]) -> s
     """Return the name of an experiment, its folder and its run: equal for the same table on the same data."""
     if not study.shards:
         return f"{study.experiment}-tiny" if study.scale == "tiny" else study.experiment
-    datasets = dict.fromkeys(str(manifests[path]["dataset"]) for path in study.shards)
+    datasets = dict.fromkeys(re.sub(r"\W+", "-", str(manifests[path]["dataset"])) for path in study.shards)
     digests = sorted(str(manifest["digest"]) for manifest in manifests.values())
     return "-".join((study.experiment, *datasets, hashlib.sha256(" ".join(digests).encode()).hexdigest()[:8]))
 
