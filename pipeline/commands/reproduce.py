@@ -1,4 +1,4 @@
-r"""Train the tables of the papers on given shard sets or small on rendered clips, or test five claims on rendered clips.
+r"""Train the papers' tables on given shard sets, or small on rendered clips; or test five claims on rendered clips.
 
     video-actions reproduce
     video-actions reproduce --claims transfer,start --seeds 0,1,2 --storage /data/study
