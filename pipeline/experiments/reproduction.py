@@ -48,6 +48,7 @@ from pipeline.storage import make_folder, write_atomically, write_json
 from pipeline.table import csv_text
 from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
+from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run
 from pipeline.training.initial_weights import freeze
 from pipeline.workers import Machines, TooSmallError, fitted
@@ -91,11 +92,13 @@ def run_study(study: StudyConfig, write: Write = print) -> Studied:
     claims = [] if table else chosen(study)
     trainings = table.trainings if table else [one for claim in claims for one in claim.trainings.values()]
     trials = trials_of(trainings, study.seeds)
+    uri = study.tracking or address_of(f"{study.storage}/mlflow.db")
+    check_tracking(uri)
     check_trials(trials, machines(), study.concurrent)
     used = {trial.training.data for trial in trials}.union(study.shards, [study.source] if study.source else [])
     manifests = {data: ready_data(study, data) for data in sorted(used)}
     name = name_of(study, manifests)
-    uri, folder = study.tracking or address_of(f"{study.storage}/mlflow.db"), folder_of(study.storage, name)
+    folder = folder_of(study.storage, name)
     with experiment_run(study.storage, uri, EXPERIMENT, name, {}) as run:
         queue = Queue(study.experiment, study.storage, manifests, trials, True, write=write)
         run_trials(queue, run, Settings(study.storage, folder, study.concurrent, LOST))
@@ -135,6 +138,18 @@ def trials_of(trainings: Iterable[Training], seeds: Iterable[int]) -> list[Trial
     """Return the trials of trainings and of those that they start from, in the order in which they can run."""
     seeds = tuple(seeds)
     return in_order(training.trial(seed) for training in trainings for seed in seeds)
+
+
+def check_tracking(uri: str) -> None:
+    """Check that MLflow is reachable.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        check_reachable(uri)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("tracking.uri", "tracking")) from None
 
 
 def check_trials(trials: Iterable[Trial], cluster: Machines, at_once: int) -> None:

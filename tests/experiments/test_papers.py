@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.command_line import override
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, from_dict
 from pipeline.experiments.looping import looped
 from pipeline.experiments.papers import TABLES, table_of
 from pipeline.experiments.papers_cells import RECIPES, Cell
@@ -122,7 +122,7 @@ def test_on_given_sets_a_table_trains_the_recipes_of_the_paper(made, kinetics, n
     last = (one := cells[-1].every[0])
     chain = [last]
     while one.starts:
-        (one,) = set(one.starts.values())
+        one = one.starts["rgb"]
         chain.append(one)
     names = [training.name.split()[0] for training in (cells[0].every[0], *chain)]
     assert tuple(names) == FROM[name, row]
@@ -202,14 +202,13 @@ def test_what_a_table_lacks_is_said_in_one_line(made, kinetics):
         r"no such experiment; did you mean t3d_table4\?": {"experiment": "t3d_tabel4"},
         r"--source DIR names the shard set to pretrain on": {"experiment": "t3d_table10", "shards": (kinetics,)},
         r"--source .*/folds: it has several": {"experiment": "t3d_table10", "shards": (kinetics,), "source": folds},
-        r"--shards .*/low: t3d121_kinetics: clips.crop: 224 pixels do not fit .*; give a set": {"shards": (low,)},
+        r"--shards .*/low: resnet3d50_t3d_kinetics: .*crop: 224 pixels do not fit .*: give a set that fits$": {
+            "shards": (low,)
+        },
         r"--shards: t3d_table4 has no network for the streams": {"shards": (flow,)},
         r"t3d_table4 has none": {"claims": ("start",)},
         r"--rows T3d: t3d_table4 has no such row; did you mean T3D\?": {"rows": ("T3d",)},
         r"--shards: the claims are tested on rendered clips": {"experiment": "claims", "shards": (kinetics,)},
-        r"scale: tiny is for rendered clips": {"shards": (kinetics,), "scale": "tiny"},
-        r"source: it goes with shards": {"source": kinetics},
-        r"shards: .*; give each set once": {"shards": (kinetics, kinetics)},
     }
     for message, options in wrong.items():
         with pytest.raises(ConfigError, match=message) as raised:
@@ -217,13 +216,24 @@ def test_what_a_table_lacks_is_said_in_one_line(made, kinetics):
         assert "\n" not in str(raised.value)
 
 
-def test_a_training_that_could_not_succeed_is_refused_before_any_starts(made):
-    shards = made("ucf")
-    (one,) = table_of(replace(STUDY, experiment="resnets_scratch", shards=(shards,))).trainings
+def test_options_that_do_not_go_together_are_said_in_one_line():
+    wrong = {
+        "scale: tiny is for rendered clips": {"shards": ["a"], "scale": "tiny"},
+        "source: it goes with shards": {"source": "a"},
+        "shards: a,a; give each set once": {"shards": ["a", "a"]},
+    }
+    for message, options in wrong.items():
+        with pytest.raises(ConfigError, match=message):
+            from_dict(StudyConfig, options)
+
+
+def test_a_training_that_could_not_succeed_is_refused_before_any_starts(made, tmp_path):
+    study = replace(STUDY, storage=str(tmp_path), experiment="resnets_scratch", shards=(made("ucf"),))
+    (one,) = table_of(study).trainings
     check_trials([one.trial(0)], Machines(cpus=(1.0,)), 2)
     wrong = {
         "evaluation.split: no split 'val'": replace(one.config, evaluation=replace(one.config.evaluation, split="val")),
-        "clips.frames 1, .*too small": replace(one.config, clips=replace(one.config.clips, frames=1, crop=16)),
+        "clips.crop 8: too small": replace(one.config, clips=replace(one.config.clips, crop=8)),
     }
     for message, config in wrong.items():
         trials = [one.trial(0), replace(one, name="other", config=config).trial(0)]
