@@ -1,4 +1,4 @@
-"""Test the claims of the papers at small size on rendered clips."""
+"""Train the tables of the papers on given shard sets, or tables and claims at small size on rendered clips."""
 
 from pipeline.commands.reproduce import main
 

@@ -1,8 +1,10 @@
-"""Test claims of the papers at small size on rendered clips, or measure their tables, there or on given shard sets.
+r"""Train the papers' tables on given shard sets, or small on rendered clips; or test five claims on rendered clips.
 
     video-actions reproduce
     video-actions reproduce --claims transfer,start --seeds 0,1,2 --storage /data/study
-    video-actions reproduce --experiment t3d_table4 --shards /data/ucf101/shards/ucf101_split1
+    video-actions reproduce --experiment t3d_table4 --shards /data/ucf101/shards/ucf101_split1 --seeds 0
+    video-actions reproduce --experiment resnets_fine_tuned --rows ResNet-18,ResNet-34 --source /data/kinetics \
+        --shards /data/ucf101/shards/ucf101_split1,/data/hmdb51/shards/hmdb51_split1
     video-actions reproduce --scale tiny --storage /tmp/tiny          # does everything run? nothing is learned
 
 Experiments: claims (two_stream, temporal, start, transfer, supervision); quo_vadis_table2, 3, 4; t3d_table2, 3, 4, 5,
@@ -22,7 +24,7 @@ from pipeline.submission import resolve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments, run the trainings that are not done, and print the verdicts."""
+    """Parse the arguments, run the trainings that are not done, and print the table or the verdicts."""
     with one_line_errors():
         study = resolve(parse(StudyConfig, {"study": StudyConfig}, argv, spoken(__doc__)))
         from pipeline.cluster import connect

@@ -10,7 +10,10 @@ samplers      Optuna
 sweep         a whole sweep: check, train, test the best, tables and figures
 plan          what a sweep would cost
 results       its table; charts: its figures
-papers        the papers' tables; papers_report: paper and measured side by side
+looping       windows that are longer than the clips
+papers        the papers' tables: rows, columns, recipes, verified figures
+papers_cells  their cells: the trainings on given sets, or small on rendered ones
+papers_report paper and measured side by side; papers_figures: who overfits
 claims        five claims of the papers; verdicts, claims_report, claims_figures: what came out
 settings      rendered data sets, and the base config of small trainings
 frames        a 2D network trained on single frames, in place of one from ImageNet

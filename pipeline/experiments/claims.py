@@ -97,9 +97,9 @@ class Trainings:
         starts = {} if mode == "original" else {"flow": self.motions()}
         return Training(f"i3d-flow-{mode}", "other_motions", config, starts=starts)
 
-    def image_network(self, name: str, levels: Literal["signed", "imagenet"]) -> Training:
+    def image_network(self, name: str, levels: str) -> Training:
         """A 2D network of torchvision trained on single frames, in place of one trained on ImageNet."""
-        model = ModelConfig(name=name, streams=("rgb",), levels=levels)
+        model = ModelConfig(name=name, streams=("rgb",), levels=levels)  # type: ignore[arg-type]
         small = {"clips__frames": "1", "clips__stride": "1", **_PICTURE, "training__batch_size": "16"}
         config = training_config(self.study, "patterns", model, training__epochs="12", **small)
         return Training(f"{name}-frames", "patterns", config, kind="frames", seeded=False)

@@ -1,9 +1,11 @@
 """The figures of a report: the accuracy of each side of a claim, and the curves of its training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.experiments.claims import Claim, Side
 from pipeline.experiments.trial import Outcome, Outcomes
@@ -43,14 +45,19 @@ def lines(claim: Claim, verdicts: list[Verdict], outcomes: Outcomes, seeds: tupl
             steps = there[0].steps(side.network)
             values = 100 * np.array([[row["val/top1"] for row in outcome.history[side.network]] for outcome in there])
             label = f"{side.says} ({len(there)} {'seeds' if len(there) > 1 else 'seed'})"
-            axes.plot(steps, values.mean(axis=0), color=color, label=label)
-            axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
+            band(axes, steps, values, color, label)
         axes.set_title(data.replace("_", " "), fontsize=9, color=INK)
         axes.set_xlabel("optimiser steps")
         axes.set_ylabel("top-1 on validation, %")
         if here:
             axes.legend(frameon=True, edgecolor="none", framealpha=0.8, fontsize=8)
     return _finished(figure, claim.says)
+
+
+def band(axes: Axes, at: Sequence[int], values: NDArray[np.float64], color: str, label: str) -> None:
+    """Draw the mean of several curves, and a band from the lowest to the highest; `values` is (curves, points)."""
+    axes.plot(at, values.mean(axis=0), color=color, label=label)
+    axes.fill_between(at, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
 
 
 def sides(verdicts: Iterable[Verdict], of: str = "top1") -> list[Side]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.escaping import for_markdown
+from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.claims import Claim
 from pipeline.experiments.settings import DESCRIBED, StudyConfig
 from pipeline.experiments.trial import Outcomes
 from pipeline.experiments.verdicts import Verdict
+from pipeline.shards.splits import clips_in
 from pipeline.tracking.notes import pipes
 
 HEADING = ("claim", "compared", "measure", "first", "second", "clips", "seeds", "came out")
@@ -63,7 +64,7 @@ def markdown(
         "",
         *pipes(rows(judged)),
         "",
-        *(f"- **Failed**: {trial}: {reason}" for trial, reason in failed.items()),
+        *(f"- **Failed**: {for_markdown(f'{trial}: {reason}', MESSAGE)}" for trial, reason in failed.items()),
     ]
     for claim, _ in judged:
         lines += [f"## {claim.says}", "", f"{claim.source}. {claim.note}", ""]
@@ -110,20 +111,24 @@ def _machine_line(outcomes: Outcomes, concurrent: int) -> str:
 
 
 def _data_rows(manifests: Mapping[str, Mapping[str, Any]]) -> list[list[object]]:
-    table: list[list[object]] = [["set", "train", "val", "test", "digest", "what"]]
+    table: list[list[object]] = [["set", "clips", "digest", "what"]]
     for name, manifest in manifests.items():
-        splits = manifest["splits"]
-        counts = [splits[split]["present"] if split in splits else 0 for split in ("train", "val", "test")]
-        table.append([for_markdown(name), *counts, manifest["digest"], DESCRIBED.get(name, manifest["dataset"])])
+        counts = ", ".join(f"{split} {count}" for split, count in clips_in(manifest).items())
+        table.append([for_markdown(name), counts, manifest["digest"], DESCRIBED.get(name, manifest["dataset"])])
     return table
 
 
 def _training_rows(outcomes: Outcomes) -> list[list[object]]:
-    table: list[list[object]] = [["training", "seed", "steps", "top-1 %", "clips", "digest", "seconds"]]
-    for (_, seed), outcome in sorted(outcomes.items()):
-        shares = ", ".join(f"{name} {100 * share:.1f}" for name, share in outcome.top1.items())
+    head = ["training", "seed", "steps", "top-1 %", "clips", "GMACs", "M params", "core-h", "seconds", "run"]
+    table: list[list[object]] = [list(head)]
+    for (name, seed), outcome in sorted(outcomes.items()):
+        shares = ", ".join(f"{network} {100 * share:.1f}" for network, share in outcome.top1.items())
         steps = max(outcome.steps(network)[-1] for network in outcome.history)
-        table.append([outcome.name, seed, steps, shares, outcome.clips, outcome.digest, outcome.seconds])
+        cost, costs = outcome.cost, ["-", "-", "-"]
+        if cost:
+            costs = [f"{cost['gmacs']:.3g}", f"{cost['parameters'] / 1e6:.3g}", f"{cost['core_hours']:.2g}"]
+        said = for_markdown(name, MESSAGE)
+        table.append([said, seed, steps, shares, outcome.clips, *costs, outcome.seconds, outcome.name])
     return table
 
 

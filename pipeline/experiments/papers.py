@@ -1,52 +1,15 @@
-"""The tables of the three papers, each as rows and columns of trainings with the published figure where it is verified.
+"""The tables of the three papers: rows, columns, recipes, and the published figures that are verified.
 
-On rendered clips the networks have the papers' full width, and small windows. On given shard sets the trainings are the
-papers' recipes. A figure of a paper stands for the paper's data set, never for that of the measurement.
+A figure of a paper stands for the paper's data set, never for that of the measurement.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
-from pipeline.command_line import override
-from pipeline.config import Config, ConfigError, ModelConfig, nearest
-from pipeline.experiments.claims import Trainings
-from pipeline.experiments.settings import StudyConfig, training_config
-from pipeline.experiments.trial import INFLATE, Outcome, Training
-from pipeline.ingest.stored import with_stored
-from pipeline.networks import network_inputs
-from pipeline.recipes import PRETRAIN, TRANSFER
-from pipeline.shards import read_manifest
-
-Measure = Literal["test", "mean of top-1 and top-5", "training", "validation"]
-RENDERED_EPOCHS = 9
-LARGE = ("c3d",)  # needs 16 frames of 32 x 32 pixels, like the DenseNets
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        trainings: the trainings over which, and over the seeds, the mean is taken: one for each split.
-        network: rgb, flow or two_stream.
-        paper: the published figures, in the order of the table's data sets; empty if none is verified.
-        measure: what is measured.
-    """
-
-    trainings: tuple[Training, ...]
-    network: str
-    paper: str = ""
-    measure: Measure = "test"
-
-    def value(self, outcome: Outcome) -> float | None:
-        """Return what an outcome says for this cell, as a share; None if it was not measured."""
-        if self.measure in ("training", "validation"):
-            return outcome.history[self.network][-1]["train/top1" if self.measure == "training" else "val/top1"]
-        if self.measure == "test":
-            return outcome.top1.get(self.network)
-        both = outcome.top1.get(self.network), outcome.top5.get(self.network)
-        return None if None in both else sum(both) / 2  # type: ignore[arg-type]
+from pipeline.config import ConfigError, nearest
+from pipeline.experiments.papers_cells import Cell, Cells, Measure
+from pipeline.experiments.settings import StudyConfig
+from pipeline.experiments.trial import Training
 
 
 @dataclass(frozen=True)
@@ -59,6 +22,7 @@ class PaperTable:
         data: the paper's data sets, in the order of the figures in a cell.
         note: what a reader must know about the way it is measured here.
         rows: the cells of each row, by column.
+        train: the rows to train; empty for all.
     """
 
     says: str
@@ -66,6 +30,7 @@ class PaperTable:
     data: str
     note: str
     rows: Mapping[str, Mapping[str, Cell]]
+    train: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -73,393 +38,236 @@ class PaperTable:
         return list(dict.fromkeys(column for cells in self.rows.values() for column in cells))
 
     @property
-    def trainings(self) -> list[Training]:
-        """The trainings of all cells, each once."""
-        found = [one for cells in self.rows.values() for cell in cells.values() for one in cell.trainings]
-        return list({one.name: one for one in found}.values())
-
-
-@dataclass(frozen=True)
-class Networks:
-    """Makes the trainings of a table, on rendered clips or on the shard sets that are given.
-
-    Attributes:
-        study: the options.
-        rendered: the rendered set that stands for the paper's.
-        source: the rendered set that stands for the one to pretrain on.
-        large: whether rendered windows have 16 frames of 32 x 32 pixels, as DenseNets need; otherwise 8 of 20 x 20.
-    """
-
-    study: StudyConfig
-    rendered: str
-    source: str = "motions"
-    large: bool = False
-
-    def on(self, recipe: str, *streams: str, **changes: str) -> tuple[Training, ...]:
-        """Return the training of a recipe on each set.
-
-        Args:
-            recipe: a recipe of `PRETRAIN`.
-            *streams: streams to train; none for those of the recipe.
-            **changes: fields of the config, with __ for each dot.
-        """
-        return tuple(self._training(recipe, streams, data, changes) for data in self._sets)
-
-    def from_images(self, recipe: str, *streams: str) -> tuple[Training, ...]:
-        """Return the training of a recipe that begins with inflated 2D weights."""
-        starts, changes = dict[str, Training](), {"model__inflate": "googlenet"}
-        if not self.study.shards:
-            starts = {INFLATE: Trainings(self.study).image_network("googlenet", "signed")}
-            changes = {"model__options": '{"stem_padding": "symmetric"}'}
-        plain = self.on(recipe, *streams, **changes)
-        return tuple(replace(one, name=f"{one.name}-imagenet", starts=starts) for one in plain)
-
-    def tuned(self, recipe: str, mode: str, *streams: str, taught: bool = False) -> tuple[Training, ...]:
-        """Return the fine-tuning on each set of a network that the source set has trained.
-
-        Args:
-            recipe: the recipe of the pretraining.
-            mode: a value of `model.fine_tune`.
-            *streams: streams to train; none for those of the recipe.
-            taught: whether the network learns from a 2D one on the source, without labels.
-        """
-        if mode == "original":
-            return tuple(replace(one, name=f"{one.name}-original") for one in self.on(recipe, *streams))
-        source = self.study.source if self.study.shards else self.source
-        if not source:
-            raise ConfigError("source: this table fine-tunes; --source DIR names the shard set to pretrain on")
-        begin = self._taught(recipe, source) if taught else self._training(recipe, streams, source, {})
-        rate = {"optimiser__lr": "1e-2" if mode == "fixed" else "1e-3"}
-        if mode == "last_block" and self.study.shards:  # of the 3D ResNets
-            rate["optimiser__weight_decay"] = "1e-5"
-        found = []
-        for one in self.on(recipe, *streams, **rate):
-            model = replace(one.config.model, fine_tune=mode, inflate="")  # type: ignore[arg-type]
-            starts = dict.fromkeys(network_inputs(one.config.model), begin)
-            name = f"{one.name}-{'taught' if taught else mode}"
-            found.append(replace(one, name=name, config=replace(one.config, model=model), starts=starts))
-        return tuple(found)
+    def cells(self) -> list[tuple[str, str, Cell]]:
+        """All cells, with row and column."""
+        return [(row, column, cell) for row, cells in self.rows.items() for column, cell in cells.items()]
 
     @property
-    def _sets(self) -> tuple[str, ...]:
-        return self.study.shards or (self.rendered,)
-
-    def _taught(self, recipe: str, source: str) -> Training:
-        name = f"{recipe.removesuffix('_kinetics')}-taught"
-        if self.study.shards:
-            transfer = f"{recipe.removesuffix('_kinetics')}_youtube8m"
-            return Training(name, source, _given(self.study, TRANSFER[transfer](), source, (), {}), kind="transfer")
-        one = self._training(recipe, (), source, {"training__batch_size": "16", "training__epochs": "64"})
-        start = Trainings(self.study).image_network("densenet121", "imagenet")
-        return replace(one, name=name, kind="transfer", starts={INFLATE: start})
-
-    def _training(self, recipe: str, streams: Sequence[str], data: str, changes: Mapping[str, str]) -> Training:
-        config = PRETRAIN[recipe]()
-        place = f"-{self._sets.index(data)}" if data in self._sets and len(self._sets) > 1 else ""
-        target = "" if data in self._sets else "-source"
-        varied = "".join(f"-{key.rpartition('__')[2]}{value}" for key, value in changes.items() if key in VARIED)
-        name = "-".join((recipe.removesuffix("_kinetics"), *streams)) + varied + target + place
-        if self.study.shards:
-            return Training(name, data, _given(self.study, config, data, streams, changes))
-        return Training(name, data, _small(self.study, config, data, streams, changes, self.large))
-
-
-VARIED = ("clips__frames", "clips__crop", "clips__stride")
-
-
-def _small(
-    study: StudyConfig, recipe: Config, data: str, streams: Sequence[str], changes: Mapping[str, str], large: bool
-) -> Config:
-    """Return the config of a small training of a recipe's network on rendered clips."""
-    model = recipe.model
-    options = {**model.options, **({"size": 32} if model.name == "c3d" else {})}
-    chosen = ModelConfig(name=model.name, streams=model.streams, levels=model.levels, options=options)
-    if streams:
-        chosen = override(replace(recipe, model=chosen), {"model.streams": ",".join(streams)}).model
-    own = recipe.clips.rgb_every > 1 or model.name == "single_stream"  # these take a certain number of frames
-    large = large or model.name in LARGE
-    frames = recipe.clips.frames if own else 16 if large else 8
-    size = {"clips__short_side": "36", "clips__crop": "32"} if large else {}
-    fields: dict[str, Any] = {
-        "training__epochs": str(RENDERED_EPOCHS),
-        "clips__frames": str(frames),
-        "clips__stride": "1" if own or large else "2",
-        "clips__rgb_every": str(recipe.clips.rgb_every),
-        **size,
-        **{name: value for name, value in changes.items() if name not in ("model__inflate", "model__options")},
-    }
-    if "model__options" in changes:
-        chosen = override(replace(recipe, model=chosen), {"model.options": changes["model__options"]}).model
-    fields["evaluation__val_frames"] = fields["clips__frames"]
-    return training_config(study, data, chosen, **fields)
-
-
-def _given(
-    study: StudyConfig, recipe: Config, shards: str, streams: Sequence[str], changes: Mapping[str, str]
-) -> Config:
-    """Return the config of a recipe on a shard set that is there.
-
-    Raises:
-        ConfigError: the set does not have a stream, or does not fit the recipe.
-    """
-    splits = read_manifest(shards)["splits"]
-    if "train" not in splits:
-        raise ConfigError(
-            f"shards: {shards} has no split train, as a set of all folds; give a set of one fold or split"
-        )
-    fields = {name.replace("__", "."): value for name, value in changes.items()}
-    fields |= {"storage": study.storage, "ingest.shards": shards, "tracking.experiment": "study"}
-    fields |= {"tracking.uri": study.tracking} if study.tracking else {}
-    fields |= {"tracking.registered_model": "", "evaluation.split": "test" if "test" in splits else "val"}
-    if "val" not in splits:  # the published splits of UCF-101 and HMDB-51 have none
-        fields |= {"training.val_split": "test", "training.keep": "last"}
-    if streams:
-        fields["model.streams"] = ",".join(streams)
-    if study.epochs is not None:
-        fields["training.epochs"] = str(study.epochs)
-    return with_stored(override(recipe, fields).resolved(), ["ingest.shards"])
-
-
-STREAMS = {"RGB": "rgb", "Flow": "flow", "RGB + Flow": "two_stream"}
-
-
-def _streams(network: str) -> tuple[str, ...]:
-    return ("rgb", "flow") if network == "two_stream" else (network,)
-
-
-def _cells(trainings: Mapping[str, tuple[Training, ...]], paper: Mapping[str, str]) -> dict[str, Cell]:
-    return {column: Cell(own, STREAMS[column], paper.get(column, "")) for column, own in trainings.items()}
+    def trainings(self) -> list[Training]:
+        """The trainings of the rows to train, each once."""
+        chosen = [cell for row, _, cell in self.cells if row in (self.train or self.rows)]
+        return list({one.name: one for cell in chosen for one in cell.every}.values())
 
 
 def quo_vadis_table2(study: StudyConfig) -> PaperTable:
     """Return Quo Vadis, Table 2: five architectures, each stream and both."""
-    nets = Networks(study, "motions")
-    both, i3d = nets.on("two_stream_kinetics"), nets.on("i3d_kinetics")
-    singles = {
-        "RGB": nets.on("two_stream_rgb_imagenet_kinetics", model__inflate=""),
-        "Flow": nets.on("two_stream_flow_imagenet_kinetics", model__inflate=""),
-    }
+    cell = Cells(study, ("long_motions",)).alone
+    two_stream, fused, i3d = "two_stream{}_imagenet", "fused_{}_imagenet", "i3d_imagenet"
     rows = {
-        "LSTM": _cells({"RGB": nets.on("convnet_lstm_kinetics")}, {"RGB": "81.0 / 36.0 / 63.3"}),
-        "3D-ConvNet": _cells({"RGB": nets.on("c3d_kinetics")}, {"RGB": "51.6 / 24.3 / 56.1"}),
-        "Two-Stream": _cells(
-            {**singles, "RGB + Flow": both},
-            {"RGB": "83.6 / 43.2 / 62.2", "Flow": "85.6 / 56.3 / 52.4", "RGB + Flow": "91.2 / 58.3 / 65.6"},
-        ),
-        "3D-Fused": {
-            "RGB": Cell((), "rgb", "83.2 / 49.2 / -"),  # it is one network here, without an accuracy of each stream
-            "Flow": Cell((), "flow", "85.8 / 55.5 / -"),
-            "RGB + Flow": Cell(nets.on("fused_two_stream_kinetics"), "two_stream", "89.3 / 56.8 / 67.2"),
+        "LSTM": {"RGB": cell("convnet_lstm_imagenet", "81.0 / 36.0 / 63.3")},
+        "3D-ConvNet": {"RGB": cell("c3d", "51.6 / 24.3 / 56.1")},
+        "Two-Stream": {
+            "RGB": cell(two_stream.format("_rgb"), "83.6 / 43.2 / 62.2"),
+            "Flow": cell(two_stream.format("_flow"), "85.6 / 56.3 / 52.4", "flow"),
+            "RGB + Flow": cell(two_stream.format(""), "91.2 / 58.3 / 65.6", "two_stream"),
         },
-        "Two-Stream I3D": _cells(
-            dict.fromkeys(STREAMS, i3d),
-            {"RGB": "84.5 / 49.8 / 71.1", "Flow": "90.6 / 61.9 / 63.4", "RGB + Flow": "93.4 / 66.4 / 74.2"},
-        ),
+        "3D-Fused": {
+            "RGB": cell(fused.format("rgb"), "83.2 / 49.2 / -"),
+            "Flow": cell(fused.format("flow"), "85.8 / 55.5 / -", "flow"),
+            "RGB + Flow": cell(fused.format("two_stream"), "89.3 / 56.8 / 67.2", "two_stream"),
+        },
+        "Two-Stream I3D": {
+            "RGB": cell(i3d, "84.5 / 49.8 / 71.1"),
+            "Flow": cell(i3d, "90.6 / 61.9 / 63.4", "flow"),
+            "RGB + Flow": cell(i3d, "93.4 / 66.4 / 74.2", "two_stream"),
+        },
     }
-    note = "The paper's networks, but the 3D-ConvNet, begin with ImageNet; here all are trained from scratch."
-    return PaperTable(
-        "Five architectures", "Quo Vadis, Table 2", "UCF-101 split 1 / HMDB-51 split 1 / Kinetics", note, rows
-    )
+    note = f"All but the 3D-ConvNet begin with ImageNet. {IMAGES}"
+    data = "UCF-101 split 1 / HMDB-51 split 1 / Kinetics"
+    return PaperTable("Five architectures", "Quo Vadis, Table 2", data, note, rows)
 
 
 def quo_vadis_table3(study: StudyConfig) -> PaperTable:
     """Return Quo Vadis, Table 3: from scratch and from inflated ImageNet weights."""
-    nets = Networks(study, "motions")
+    cell = Cells(study, ("long_motions",)).alone
     paper = {
-        "LSTM": ("convnet_lstm_kinetics", "rgb", "53.9", "63.3"),
-        "Two-Stream I3D, RGB": ("i3d_kinetics", "rgb", "68.4", "71.1"),
-        "Two-Stream I3D, Flow": ("i3d_kinetics", "flow", "61.5", "63.4"),
-        "Two-Stream I3D": ("i3d_kinetics", "two_stream", "71.6", "74.2"),
+        "LSTM": ("convnet_lstm", "rgb", "53.9", "63.3"),
+        "3D-ConvNet": ("c3d", "rgb", "56.1", None),
+        "Two-Stream on RGB": ("two_stream_rgb", "rgb", "57.9", "62.2"),
+        "Two-Stream on flow": ("two_stream_flow", "flow", "49.6", "52.4"),
+        "Two-Stream": ("two_stream", "two_stream", "62.8", "65.6"),
+        "3D-Fused": ("fused_two_stream", "two_stream", "62.7", "67.2"),
+        "Two-Stream I3D on RGB": ("i3d", "rgb", "68.4", "71.1"),
+        "Two-Stream I3D on flow": ("i3d", "flow", "61.5", "63.4"),
+        "Two-Stream I3D": ("i3d", "two_stream", "71.6", "74.2"),
     }
-    rows = {
-        row: {
-            "from scratch": Cell(nets.on(recipe, *_streams(network)), network, scratch),
-            "from ImageNet": Cell(nets.from_images(recipe, *_streams(network)), network, images),
-        }
-        for row, (recipe, network, scratch, images) in paper.items()
-    }
-    rows["3D-ConvNet"] = {"from scratch": Cell(nets.on("c3d_kinetics"), "rgb", "56.1")}
-    for row, network, scratch, images in (
-        ("Two-Stream, RGB", "rgb", "57.9", "62.2"),
-        ("Two-Stream, Flow", "flow", "49.6", "52.4"),
-        ("Two-Stream", "two_stream", "62.8", "65.6"),
-        ("3D-Fused", "two_stream", "62.7", "67.2"),
-    ):
-        rows[row] = {"from scratch": Cell((), network, scratch), "from ImageNet": Cell((), network, images)}
-    note = (
-        "On rendered clips a GoogLeNet that has learned patterns from single frames stands for ImageNet. Rows without "
-        "a measured figure are the paper's alone."
-    )
-    return PaperTable("With and without ImageNet", "Quo Vadis, Table 3", "Kinetics", note, rows)
+    rows = {}
+    for row, (network, stream, scratch, images) in paper.items():
+        rows[row] = {"from scratch": cell(network, scratch, stream)}
+        if images:
+            rows[row]["from ImageNet"] = cell(f"{network}_imagenet", images, stream)
+    return PaperTable("With and without ImageNet", "Quo Vadis, Table 3", "Kinetics", IMAGES, rows)
 
 
 def quo_vadis_table4(study: StudyConfig) -> PaperTable:
     """Return Quo Vadis, Table 4: training on the target alone, a new classifier, and fine-tuning."""
-    nets = Networks(study, "other_motions")
+    tuned = Cells(study, ("long_other_motions",)).tuned
     paper = {
-        "LSTM": ("convnet_lstm_kinetics", "rgb", ("54.2 / 18.3", "82.6 / 47.1", "86.8 / 49.7")),
-        "3D-ConvNet": ("c3d_kinetics", "rgb", ("51.6 / 24.3", "76.0 / 47.0", "79.9 / 49.4")),
-        "Two-Stream": ("two_stream_kinetics", "two_stream", ("83.6 / 47.1", "93.3 / 65.9", "93.8 / 64.3")),
-        "3D-Fused": ("fused_two_stream_kinetics", "two_stream", ("69.5 / 37.3", "89.8 / 64.6", "91.5 / 66.5")),
-        "Two-Stream I3D": ("i3d_kinetics", "two_stream", ("88.8 / 62.2", "97.4 / 78.6", "97.6 / 81.3")),
-    }
+        "LSTM": ("convnet_lstm", "rgb", ("54.2 / 18.3", "82.6 / 47.1", "86.8 / 49.7")),
+        "LSTM with ImageNet": ("convnet_lstm_imagenet", "rgb", ("81.0 / 36.0", "88.1 / 50.8", "91.0 / 53.4")),
+        "3D-ConvNet": ("c3d", "rgb", ("51.6 / 24.3", "76.0 / 47.0", "79.9 / 49.4")),
+        "Two-Stream": ("two_stream", "two_stream", ("83.6 / 47.1", "93.3 / 65.9", "93.8 / 64.3")),
+        "Two-Stream with ImageNet": (
+            "two_stream_imagenet", "two_stream", ("91.2 / 58.3", "93.9 / 66.6", "94.2 / 66.6"),
+        ),
+        "3D-Fused": ("fused_two_stream", "two_stream", ("69.5 / 37.3", "89.8 / 64.6", "91.5 / 66.5")),
+        "3D-Fused with ImageNet": (
+            "fused_two_stream_imagenet", "two_stream", ("89.3 / 56.8", "94.3 / 69.9", "94.2 / 71.0"),
+        ),
+        "Two-Stream I3D": ("i3d", "two_stream", ("88.8 / 62.2", "97.4 / 78.6", "97.6 / 81.3")),
+        "Two-Stream I3D with ImageNet": ("i3d_imagenet", "two_stream", ("93.4 / 66.4", "97.7 / 79.7", "98.0 / 81.2")),
+    }  # fmt: skip
     modes = {"Original": "original", "Fixed": "fixed", "Full-FT": "full"}
     rows = {
         row: {
-            column: Cell(nets.tuned(recipe, mode), network, figure)
+            column: tuned(network, mode, figure, stream)
             for (column, mode), figure in zip(modes.items(), figures, strict=True)
         }
-        for row, (recipe, network, figures) in paper.items()
+        for row, (network, stream, figures) in paper.items()
     }
-    note = "The figures of the paper are those without ImageNet."
-    return PaperTable("Transfer", "Quo Vadis, Table 4", "UCF-101 / HMDB-51, split 1", note, rows)
-
-
-def _varied(study: StudyConfig, field: str, values: Sequence[str], source: str, says: str, note: str) -> PaperTable:
-    nets = Networks(study, "motions", large=True)
-    rows: dict[str, dict[str, Cell]] = {"T3D-121": {}, "DenseNet3D-121": {}}
-    for row, recipe in zip(rows, ("t3d121_kinetics", "densenet3d121_kinetics"), strict=True):
-        for value in values:
-            changes = {f"clips__{field}": value}
-            if field == "crop":
-                changes["clips__short_side"] = str(round(int(value) * 256 / 224))
-            elif field == "frames" and study.shards:
-                changes["evaluation__val_frames"] = value
-            rows[row][f"{field} {value}"] = Cell(nets.on(recipe, **changes), "rgb")
-    return PaperTable(says, source, "UCF-101 split 1", f"{note} The paper's figures are not known here.", rows)
+    return PaperTable("Transfer", "Quo Vadis, Table 4", "UCF-101 / HMDB-51, split 1", IMAGES, rows)
 
 
 def t3d_table2(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 2: depth of the network."""
-    nets = Networks(study, "patterns", large=True)
-    rows = {
-        row: {"top-1": Cell(nets.on(recipe), "rgb")}
-        for row, recipe in {"T3D-121": "t3d121_kinetics", "T3D-169": "t3d169_kinetics"}.items()
-    }
-    note = "The paper finds the deeper network slightly better; its figures are not known here."
+    cell = Cells(study, ("long_patterns",), large=True).alone
+    rows = {"T3D-121": {"top-1": cell("t3d121")}, "T3D-169": {"top-1": cell("t3d169")}}
+    note = f"The paper finds the deeper network slightly better. {UNKNOWN}"
     return PaperTable("Depth of the network", "T3D, Table 2", "UCF-101 split 1", note, rows)
 
 
 def t3d_table3(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 3: temporal depth of the input."""
-    values, note = ("16", "32") if study.shards else ("16", "24"), "The paper finds that more frames are better."
-    return _varied(study, "frames", values, "T3D, Table 3", "Temporal depth of the input", note)
+    note = f"The paper finds that more frames are better. {UNKNOWN}"
+    rows = _varied(study, "frames", "16", "32")
+    return PaperTable("Temporal depth of the input", "T3D, Table 3", "UCF-101 split 1", note, rows)
 
 
 def t3d_table4(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 4: four networks under one recipe."""
-    nets = Networks(study, "patterns", large=True)
-    paper = {
-        "ResNet3D-50": ("resnet3d50_t3d_kinetics", "59.2"),
-        "Inception3D": ("inception3d_t3d_kinetics", "69.5"),
-        "DenseNet3D-121": ("densenet3d121_kinetics", "69.1"),
-        "T3D": ("t3d121_kinetics", "71.4"),
+    cell = Cells(study, ("long_patterns",), large=True).alone
+    rows = {
+        "ResNet3D-50": {"top-1": cell("resnet3d50_t3d", "59.2")},
+        "Inception3D": {"top-1": cell("inception3d_t3d", "69.5")},
+        "DenseNet3D-121": {"top-1": cell("densenet3d121", "69.1")},
+        "T3D": {"top-1": cell("t3d121", "71.4")},
     }
-    rows = {row: {"top-1": Cell(nets.on(recipe), "rgb", figure)} for row, (recipe, figure) in paper.items()}
     return PaperTable("Networks", "T3D, Table 4", "UCF-101 split 1", "All are trained from scratch.", rows)
 
 
 def t3d_table5(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 5: resolution."""
-    values, note = ("112", "224") if study.shards else ("32", "56"), "The paper finds 224 pixels better than 112."
-    return _varied(study, "crop", values, "T3D, Table 5", "Resolution", note)
+    note = f"The paper finds 224 pixels better than 112. {UNKNOWN}"
+    rows = _varied(study, "crop", *(("112", "224") if study.shards else ("32", "56")))
+    return PaperTable("Resolution", "T3D, Table 5", "UCF-101 split 1", note, rows)
 
 
 def t3d_table6(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 6: stride between the frames of a window."""
-    note = "The paper finds a stride of 2 best."
-    return _varied(study, "stride", ("1", "2", "4"), "T3D, Table 6", "Stride", note)
+    note = f"The paper finds a stride of 2 best. {UNKNOWN}"
+    rows = _varied(study, "stride", "1", "2", "4")
+    return PaperTable("Stride", "T3D, Table 6", "UCF-101 split 1", note, rows)
+
+
+def _varied(study: StudyConfig, field: str, *values: str) -> dict[str, dict[str, Cell]]:
+    cell = Cells(study, ("long_motions",), large=True).alone
+    networks = {"T3D-121": "t3d121", "DenseNet3D-121": "densenet3d121"}
+    return {
+        row: {f"{field} {value}": cell(network, clips={field: value}) for value in values}
+        for row, network in networks.items()
+    }
 
 
 def t3d_table8(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 8: supervision transfer from a 2D network."""
-    nets = Networks(study, "few_patterns", "patterns", large=True)
-    paper = {"ResNet3D-50": "resnet3d50_t3d", "DenseNet3D-121": "densenet3d121", "T3D": "t3d121"}
+    cells = Cells(study, ("long_few_patterns",), "long_patterns", large=True)
     rows = {
         row: {
-            "from scratch": Cell(nets.tuned(f"{recipe}_kinetics", "original"), "rgb"),
-            "Transfer": Cell(nets.tuned(f"{recipe}_kinetics", "full", taught=True), "rgb"),
+            "from scratch": cells.alone(network),
+            "Transfer": cells.tuned(network, start="transfer"),
+            "FT-Transfer": cells.tuned(network, start="transfer, then half"),
         }
-        for row, recipe in paper.items()
-    }
-    note = "The paper finds T3D and transfer best; its figures are not known here. FT-Transfer is left out."
+        for row, network in
+        {"ResNet3D-50": "resnet3d50_t3d", "DenseNet3D-121": "densenet3d121", "T3D": "t3d121"}.items()
+    }  # fmt: skip
+    note = (
+        "The paper finds T3D and FT-Transfer best. FT-Transfer trains on half of the labelled source between transfer "
+        f"and fine-tuning. {UNKNOWN}"
+    )
     return PaperTable("Supervision transfer", "T3D, Table 8", "UCF-101", note, rows)
 
 
 def t3d_table10(study: StudyConfig) -> PaperTable:
     """Return T3D, Table 10: fine-tuning, the mean over the splits."""
-    nets = Networks(study, "few_patterns", "patterns", large=True)
-    paper = {
-        "ResNet3D": ("resnet3d50_t3d_kinetics", "86.1 / 55.6", False),
-        "Inception3D": ("inception3d_t3d_kinetics", "87.2 / 56.9", False),
-        "DenseNet3D": ("densenet3d121_kinetics", "88.9 / 57.8", False),
-        "T3D": ("t3d121_kinetics", "90.3 / 59.2", False),
-        "T3D-Transfer": ("t3d121_kinetics", "91.7 / 61.1", True),
-    }
+    tuned = Cells(study, ("long_few_patterns",), "long_patterns", large=True).tuned
     rows = {
-        row: {"top-1": Cell(nets.tuned(recipe, "full", taught=taught), "rgb", figure)}
-        for row, (recipe, figure, taught) in paper.items()
+        "ResNet3D": {"top-1": tuned("resnet3d50_t3d", paper="86.1 / 55.6")},
+        "Inception3D": {"top-1": tuned("inception3d_t3d", paper="87.2 / 56.9")},
+        "DenseNet3D": {"top-1": tuned("densenet3d121", paper="88.9 / 57.8")},
+        "T3D": {"top-1": tuned("t3d121", paper="90.3 / 59.2")},
+        "T3D-Transfer": {"top-1": tuned("t3d121", paper="91.7 / 61.1", start="transfer")},
+        "T3D+TSN": {"top-1": tuned("t3d121_tsn", paper="93.2 / 63.5", pretrained="t3d121")},
     }
-    note = "The paper pretrains on Kinetics and takes the mean over three splits; give them as three shard sets."
+    note = "The paper pretrains on Kinetics and takes the mean over three splits."
     return PaperTable("Fine-tuning", "T3D, Table 10", "UCF-101 / HMDB-51, mean of three splits", note, rows)
 
 
 def resnets_scratch(study: StudyConfig) -> PaperTable:
     """Return 3D ResNets, the figure of training from scratch: which data sets a 3D ResNet-18 overfits."""
-    rows: dict[str, dict[str, Cell]] = {}
-    for place, data in enumerate(study.shards or ("motions", "other_motions", "patterns", "few_patterns")):
-        only = replace(study, shards=(data,)) if study.shards else study
-        own = tuple(
-            replace(one, name=f"{one.name}-{place}-{data.rpartition('/')[2]}")
-            for one in Networks(only, data).on("resnet3d18_kinetics", "rgb")
-        )
-        rows[data] = {
-            "training": Cell(own, "rgb", measure="training"),
-            "validation": Cell(own, "rgb", measure="validation"),
-            "test": Cell(own, "rgb"),
-        }
+    cells = Cells(study, ("long_motions", "long_other_motions", "long_patterns", "long_few_patterns"), large=True)
+    measures: dict[str, Cell] = {one: cells.alone("resnet3d18", measure=one) for one in MEASURES}
+    rows = {
+        data: {one: replace(cell, trainings={data: cell.trainings[data]}) for one, cell in measures.items()}
+        for data in cells.sets
+    }
     note = "Where training is far above validation, the set is too small. UCF-101 from scratch: 42.4 % in the paper."
     data_sets = "UCF-101, HMDB-51, ActivityNet, Kinetics"
     return PaperTable("3D ResNet-18 from scratch", "3D ResNets, section 4.1", data_sets, note, rows)
 
 
-RESNETS = {  # row: recipe; mean of top-1 and top-5 on Kinetics; UCF-101 / HMDB-51, where they are verified
-    "ResNet-18": ("resnet3d18_kinetics", "66.1", "84.4 / 56.4"),
-    "ResNet-34": ("resnet3d34_kinetics", "71.0", "87.7 / 59.1"),
-    "ResNet-50": ("resnet3d50_kinetics", "72.2", "89.3 / -"),
-    "ResNet-101": ("resnet3d101_kinetics", "73.3", "88.9 / -"),
-    "ResNet-152": ("resnet3d152_kinetics", "73.7", ""),
-    "ResNet-200": ("resnet3d200_kinetics", "73.7", ""),
-    "ResNet-200 (pre-act)": ("preact_resnet3d200_kinetics", "73.4", ""),
-    "Wide ResNet-50": ("wide_resnet3d50_kinetics", "74.7", ""),
-    "ResNeXt-101": ("resnext3d101_kinetics", "75.4", "90.7 / -"),
-    "DenseNet-121": ("hara_densenet3d121_kinetics", "70.8", ""),
-    "DenseNet-201": ("hara_densenet3d201_kinetics", "72.3", ""),
+RESNETS = {  # row: network; mean of top-1 and top-5 on Kinetics; UCF-101 / HMDB-51, where they are verified
+    "ResNet-18": ("resnet3d18", "66.1", "84.4 / 56.4"),
+    "ResNet-34": ("resnet3d34", "71.0", "87.7 / 59.1"),
+    "ResNet-50": ("resnet3d50", "72.2", "89.3 / -"),
+    "ResNet-101": ("resnet3d101", "73.3", "88.9 / -"),
+    "ResNet-152": ("resnet3d152", "73.7", ""),
+    "ResNet-200": ("resnet3d200", "73.7", ""),
+    "Pre-activation ResNet-200": ("preact_resnet3d200", "73.4", ""),
+    "Wide ResNet-50": ("wide_resnet3d50", "74.7", ""),
+    "ResNeXt-101": ("resnext3d101", "75.4", "90.7 / -"),
+    "DenseNet-121": ("hara_densenet3d121", "70.8", ""),
+    "DenseNet-201": ("hara_densenet3d201", "72.3", ""),
 }
 
 
 def resnets_table2(study: StudyConfig) -> PaperTable:
     """Return 3D ResNets, Table 2: depth and architecture."""
-    nets, measure = Networks(study, "patterns", large=True), "mean of top-1 and top-5"
+    cell, measure = Cells(study, ("long_patterns",), large=True).alone, "mean of top-1 and top-5"
     rows = {
-        row: {measure: Cell(nets.on(recipe), "rgb", paper, "mean of top-1 and top-5")}
-        for row, (recipe, paper, _) in RESNETS.items()
+        row: {measure: cell(network, paper, measure="mean of top-1 and top-5")}
+        for row, (network, paper, _) in RESNETS.items()
     }
     return PaperTable("Depth and architecture", "3D ResNets, Table 2", "Kinetics validation", "", rows)
 
 
 def resnets_fine_tuned(study: StudyConfig) -> PaperTable:
     """Return 3D ResNets, the table of fine-tuning conv5_x and the classifier."""
-    nets = Networks(study, "few_patterns", "patterns", large=True)
+    cells = Cells(study, ("long_few_patterns",), "long_patterns", large=True)
     rows = {
-        row: {"top-1": Cell(nets.tuned(recipe, "last_block"), "rgb", paper)}
-        for row, (recipe, _, paper) in RESNETS.items()
-        if paper
+        "ResNet-18 from scratch": {"top-1": cells.alone("resnet3d18", "42.4 / -")},
+        **{row: {"top-1": cells.tuned(network, paper=paper)} for row, (network, _, paper) in RESNETS.items()},
+        "ResNeXt-101 on 64 frames": {"top-1": cells.tuned("resnext3d101_64f", paper="94.5 / 70.2")},
     }
-    note = "conv5_x and the classifier are trained; the networks come from the source set."
+    note = (
+        "conv5_x and the classifier are trained; the networks come from the source set. The figures of ResNeXt-101 on "
+        "64 frames are means over three splits."
+    )
     return PaperTable("Fine-tuning", "3D ResNets, section 4.3", "UCF-101 / HMDB-51", note, rows)
 
 
+MEASURES: tuple[Measure, ...] = ("training", "validation", "test")
+UNKNOWN = "The paper's figures are not known here."
+IMAGES = "On rendered clips a GoogLeNet that has learned patterns from single frames stands for that of ImageNet."
 TABLES: dict[str, Callable[[StudyConfig], PaperTable]] = {
     table.__name__: table
     for table in (
@@ -474,15 +282,23 @@ def table_of(study: StudyConfig) -> PaperTable | None:
     """Return the table that a study names; None if it tests the claims.
 
     Raises:
-        ConfigError: there is no experiment of that name, or options do not go with it.
+        ConfigError: there is no experiment of that name, options do not go with it, or a shard set does not fit.
     """
     if study.experiment == "claims":
-        if study.shards or study.source:
-            raise ConfigError("shards: the claims are tested on rendered clips; --experiment names a table for shards")
+        for option in ("shards", "source", "rows"):
+            if getattr(study, option):
+                raise ConfigError(f"--{option}: the claims are tested on rendered clips; --experiment names a table")
         return None
     if study.experiment not in TABLES:
         hint = nearest(study.experiment, ["claims", *TABLES])
         raise ConfigError(f"--experiment {study.experiment}: no such experiment; {hint}")
     if study.claims:
         raise ConfigError(f"--claims: for --experiment claims; {study.experiment} has none")
-    return TABLES[study.experiment](study)
+    table = TABLES[study.experiment](study)
+    for row in study.rows:
+        if row not in table.rows:
+            raise ConfigError(f"--rows {row}: {study.experiment} has no such row; {nearest(row, list(table.rows))}")
+    table = replace(table, train=study.rows)
+    if not table.trainings:
+        raise ConfigError(f"--shards: {study.experiment} has no network for the streams that these sets store")
+    return table

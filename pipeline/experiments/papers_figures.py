@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.escaping import MESSAGE, for_figure
+from pipeline.experiments.claims_figures import band
 from pipeline.experiments.papers import PaperTable
 from pipeline.experiments.trial import Outcomes
 from pipeline.figures.charts import INK, SERIES, plain
@@ -22,15 +23,14 @@ def losses(table: PaperTable, outcomes: Outcomes, seeds: Sequence[int]) -> Figur
     figure = Figure(figsize=(1 + 3.4 * len(cells), 3.2))
     for panel, (row, cell) in enumerate(cells.items(), start=1):
         axes = figure.add_subplot(1, len(cells), panel)
-        ids = [training.trial(seed).id for training in cell.trainings for seed in seeds]
+        ids = [training.trial(seed).id for training in cell.every for seed in seeds]
         histories = [outcomes[one].history[cell.network] for one in ids if one in outcomes]
         epochs = range(1, 1 + min(map(len, histories), default=0))
         for color, (metric, label) in zip(SERIES, LOSSES.items(), strict=False):
             values = np.array([[history[epoch - 1][metric] for epoch in epochs] for history in histories])
             if values.size:
-                axes.plot(epochs, values.mean(axis=0), color=color, label=label)
-                axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0)
-        axes.set_title(for_figure(row.rpartition("/")[2], MESSAGE), fontsize=9, color=INK)
+                band(axes, epochs, values, color, label)
+        axes.set_title(for_figure(row, MESSAGE), fontsize=9, color=INK)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         plain(axes)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.cluster import here
 from pipeline.config import Config, ConfigError, SweepConfig
+from pipeline.experiments.looping import looped
 from pipeline.experiments.space import Point, Space, described, pinned
 from pipeline.experiments.sweep import ADAPTIVE
 from pipeline.experiments.trial import Outcome, outcome_file
@@ -114,7 +115,8 @@ def _row(space: Space, point: Point, machines: Machines, made: dict[str, Step]) 
     hours = (passes + valid) * step.seconds / 3600
     numbers: list[object] = [f"{step.seconds:.2g}", f"{step.gib:.2g}", f"{hours:.2g}"]
     cells: list[object] = [said, config.training.batch_size, steps, f"{plan.gmacs:.3g}", steps * config.clips_of_a_step]
-    return [*cells, *(numbers if not step.failed else ["", "", ""]), step.failed], hours
+    long = looped(config.clips, config.training.train_split, read_manifest(config.ingest.shards))
+    return [*cells, *(numbers if not step.failed else ["", "", ""]), step.failed or long], hours
 
 
 def tried(config: Config, classes: int) -> Step:

@@ -60,9 +60,14 @@ class Row:
 
     def costs(self, name: str) -> list[float]:
         """One cost of each outcome for which it is known: a name of `Outcome.cost`, or a metric of the epochs."""
-        found = [[outcome.cost[name]] if name in outcome.cost else outcome.measured(name) for outcome in self.outcomes]
-        one = max if name == MEMORY else mean
-        return [one(values) for values in found if values]
+        return costs_of(self.outcomes, name)
+
+
+def costs_of(outcomes: Sequence[Outcome], name: str) -> list[float]:
+    """Return one cost of each outcome for which it is known: a name of `Outcome.cost`, or a metric of the epochs."""
+    found = [[outcome.cost[name]] if name in outcome.cost else outcome.measured(name) for outcome in outcomes]
+    one = max if name == MEMORY else mean
+    return [one(values) for values in found if values]
 
 
 def rows_of(trials: Sequence[Trial], outcomes: Outcomes, over: Collection[str]) -> list[Row]:

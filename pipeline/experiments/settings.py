@@ -1,4 +1,4 @@
-"""The settings of a study: its options, its four data sets, and the base config of its trainings.
+"""The settings of a study: its options, its data sets, and the base config of its trainings.
 
 All networks have the papers' full width. Windows are 8 frames, every second one, of 20 x 20 pixels, so that a training
 takes minutes on one core. The test scores three such windows per clip, not whole clips: a whole clip makes two time
@@ -16,7 +16,7 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from pipeline.command_line import override
-from pipeline.config import Config, ConfigError, ModelConfig, MotionShapesConfig, Stream
+from pipeline.config import Config, ConfigError, ModelConfig, MotionShapesConfig, Stream, TrackingConfig
 from pipeline.config import absolute as absolute_path
 from pipeline.recipes.demo import demo
 
@@ -30,10 +30,12 @@ class StudyConfig:
     experiment: str = "claims"
     """The experiment: claims, which tests claims of the papers, or a table of a paper, such as quo_vadis_table2."""
     shards: tuple[str, ...] = ()
-    """Tables: shard sets to train and test on, at the size of the paper's recipes; several are the splits of one data
-    set, over which the mean is taken. Empty for small trainings on rendered clips."""
+    """Tables: shard sets to train and test on with the paper's recipes. Those with the same classes are the splits of a
+    data set, over which the mean is taken; others stand side by side. Empty for small trainings on rendered clips."""
     source: str = ""
     """Tables that fine-tune: the shard set to pretrain on, if shards are given."""
+    rows: tuple[str, ...] = ()
+    """Tables: rows to train; empty for all. The report has the others as far as they have been trained before."""
     epochs: PositiveInt | None = None
     """Epochs of each training; none for those of the recipes."""
     storage: str = "outputs/study"
@@ -53,19 +55,34 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"seeds: {','.join(map(str, self.seeds)) or 'empty'}; give different ones, at least one")
+        if len(set(self.shards)) != len(self.shards):
+            raise ConfigError(f"shards: {','.join(self.shards)}; give each set once")
+        if self.shards and self.scale == "tiny":
+            raise ConfigError("scale: tiny is for rendered clips; on shards, --epochs 1 makes short trainings")
+        if self.source and not self.shards:
+            raise ConfigError("source: it goes with shards; without them, tables pretrain on rendered clips")
 
     def resolved(self) -> Self:
-        """Return the options with absolute paths."""
-        here = Path.cwd()
+        """Return the options with absolute paths.
+
+        Raises:
+            ConfigError: `storage` is a URI and `tracking` is empty.
+        """
+        here, storage = Path.cwd(), absolute_path(self.storage, Path.cwd())
+        if "://" in storage and not self.tracking:
+            raise ConfigError(f"tracking: empty, and SQLite cannot lie in {storage}; give the URI of a server")
+        uri = Config(storage="/", tracking=TrackingConfig(uri=self.tracking)).resolved(here).tracking.uri
         return replace(
             self,
-            storage=absolute_path(self.storage, here),
+            storage=storage,
+            tracking=uri if self.tracking else "",
             shards=tuple(absolute_path(path, here) for path in self.shards),
             source=absolute_path(self.source, here),
         )
 
 
-DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # clips per class and split, seed, streams
+Rendered = tuple[MotionShapesConfig, int, tuple[Stream, ...]]  # clips per class and split, seed, streams
+_SHORT: Mapping[str, Rendered] = {
     "motions": (MotionShapesConfig(train=48, val=10, test=20, frames=24), 0, ("rgb", "flow")),
     "other_motions": (
         MotionShapesConfig(classes="other_motions", train=2, val=10, test=20, frames=24),
@@ -75,17 +92,23 @@ DATA: Mapping[str, tuple[MotionShapesConfig, int, tuple[Stream, ...]]] = {  # cl
     "patterns": (MotionShapesConfig(classes="patterns", train=64, val=16, test=32, frames=12), 2, ("rgb",)),
     "few_patterns": (MotionShapesConfig(classes="patterns", train=8, val=16, test=32, frames=12), 3, ("rgb",)),
 }
-DESCRIBED = {
+LONG = 68  # frames; a window of 64, or of 16 with every fourth frame, does not have to be looped
+_LONG = {f"long_{name}": (replace(shapes, frames=LONG), seed + 4, has) for name, (shapes, seed, has) in _SHORT.items()}
+DATA: Mapping[str, Rendered] = {**_SHORT, **_LONG}  # the claims have the short sets, the tables the long ones
+_DESCRIBED = {
     "motions": "8 motions, of which a single frame says nothing",
     "other_motions": "8 other motions (diagonals, spirals) with few labels",
     "patterns": "5 patterns of moving shapes: what the 2D networks learn from single frames, and without labels what "
     "supervision transfer learns from",
     "few_patterns": "the same 5 patterns on other clips, with few labels",
 }
+DESCRIBED = {**_DESCRIBED, **{f"long_{name}": f"{text}; {LONG} frames" for name, text in _DESCRIBED.items()}}
 _TINY = {
     "catalog.motion_shapes.train": "2", "catalog.motion_shapes.val": "1", "catalog.motion_shapes.test": "1",
-    "catalog.motion_shapes.frames": "6", "catalog.motion_shapes.size": "32", "ingest.short_side": "32",
     "ingest.flow.nscales": "1", "ingest.flow.warps": "1",
+}  # fmt: skip
+_TINY_CLIPS = {
+    "catalog.motion_shapes.frames": "6", "catalog.motion_shapes.size": "36", "ingest.short_side": "36",
 }  # fmt: skip
 _TINY_TRAINING = {"training.epochs": "1", "training.batch_size": "4"}
 
@@ -103,7 +126,8 @@ def data_config(study: StudyConfig, name: str) -> Config:
         model=replace(base.model, streams=streams),
         tracking=replace(base.tracking, uri=study.tracking),
     )
-    return (override(config, _TINY) if study.scale == "tiny" else config).resolved()
+    tiny = {**_TINY, **(_TINY_CLIPS if name in _SHORT else {})}
+    return (override(config, tiny) if study.scale == "tiny" else config).resolved()
 
 
 def training_config(study: StudyConfig, data: str, model: ModelConfig, **changes: str) -> Config:

@@ -67,7 +67,8 @@ def torchvision_file(name: str, weights: str = "DEFAULT") -> Path:
         entry = get_model_weights(name)[weights]
     except (KeyError, ValueError) as error:
         raise ValueError(f'torchvision has no weights "{weights}" of a network "{name}"') from error
+    folder = Path(torch.hub.get_dir()) / "checkpoints"  # torchvision's own
     try:
-        return download(entry.url, Path(torch.hub.get_dir()) / "checkpoints")  # torchvision's own folder
+        return download(entry.url, folder)
     except ConnectionError as error:
-        raise ConnectionError(f"{error}: bring the file and give its path instead of {name}") from error
+        raise ConnectionError(f"{error}: bring the file into {folder}, or give its path instead of {name}") from error

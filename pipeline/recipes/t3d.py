@@ -51,11 +51,24 @@ def t3d121_half_kinetics() -> Config:
     It begins with `--model.weights.rgb` of that transfer, and a fine-tuning begins with it. The paper does not say
     which half; here it is half of each class, chosen by the seed. The recipe is that of `t3d121_kinetics`.
     """
-    base = t3d121_kinetics()
+    return _half(t3d121_kinetics())
+
+
+def densenet3d121_half_kinetics() -> Config:
+    """DenseNet3D-121 on half of Kinetics-400, FT-Transfer of Table 8; see `t3d121_half_kinetics`."""
+    return _half(densenet3d121_kinetics())
+
+
+def resnet3d50_t3d_half_kinetics() -> Config:
+    """ResNet3D-50 on half of Kinetics-400, FT-Transfer of Table 8; see `t3d121_half_kinetics`."""
+    return _half(resnet3d50_t3d_kinetics())
+
+
+def _half(base: Config) -> Config:
     return replace(
         base,
         training=replace(base.training, train_fraction=0.5),
-        tracking=replace(base.tracking, registered_model="video-t3d121-half"),
+        tracking=replace(base.tracking, registered_model=f"{base.tracking.registered_model}-half"),
     )
 
 

@@ -123,7 +123,8 @@ def test_imagenet_weights_come_from_torchvisions_address_into_its_folder(server,
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: {"DEFAULT": SimpleNamespace(url=url)})
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(
-        ConnectionError, match=rf"cannot download {url} .*bring the file and give its path instead of r"
+        ConnectionError,
+        match=rf"cannot download {url} .*bring the file into .*checkpoints, or give its path instead of r",
     ):
         imagenet_weights("resnet18")
     assert imagenet_weights("resnet18")["conv1.weight"].tolist() == [1, 1]
