@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import console
 from pipeline.config import ConfigError
 from pipeline.storage import exists, remove
 
@@ -86,7 +85,7 @@ def wait_until_free(folder: str) -> None:
             except BlockingIOError:
                 if not said and time.monotonic() - begin > SILENT_S:
                     file.seek(0)
-                    console.say(f"{folder}: waiting for {file.read().strip() or 'another process'}, which has it")
+                    print(f"{folder}: waiting for {file.read().strip() or 'another process'}, which has it", flush=True)
                     said = True
                 time.sleep(PAUSE_S)
             else:

@@ -61,4 +61,4 @@ def test_who_waits_for_another_process_says_for_which(tmp_path, monkeypatch, cap
     other.join()
     waiting.join(60)
     assert not waiting.is_alive()
-    assert capsys.readouterr().err.count(f"{folder}: waiting for process {other.pid} on ") == 1
+    assert capsys.readouterr().out.count(f"{folder}: waiting for process {other.pid} on ") == 1
