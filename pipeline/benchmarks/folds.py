@@ -1,7 +1,7 @@
 """Cross-validation of a plain PyTorch loop with torchvision's r3d_18, beside which a sweep over folds is measured.
 
-The loop has the clips, windows, crops, batches, steps, learning rates, largest gradient and test views of a training
-with a given config. The network, the optimiser and the loop are those of torchvision and PyTorch.
+The loop has the clips, windows, crops, batches, steps, learning rate and test views of a training with a given config.
+The network, the optimiser, the schedule and the loop are those of torchvision and PyTorch.
 """
 
 import copy
@@ -17,8 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pipeline.clips.decoding import Sampler
 from pipeline.clips.index import ClipIndex
@@ -26,13 +24,12 @@ from pipeline.clips.loader import windows_of
 from pipeline.clips.normalise import normalise
 from pipeline.clips.order import training_batches
 from pipeline.clips.sampling import CentreSampler, TrainingSampler
-from pipeline.config import Config, ConfigError, OptimiserConfig, ScheduleConfig, TrainingConfig, load
+from pipeline.config import Config, ConfigError, load
 from pipeline.evaluation.protocols import protocol_of
 from pipeline.evaluation.scoring import score_views
 from pipeline.evaluation.views import ViewSampler
 from pipeline.networks import LEVELS
 from pipeline.progress import Progress
-from pipeline.training.learning_rate import planned_rate
 
 
 @dataclass(frozen=True)
@@ -101,10 +98,13 @@ def train_fold(config: Config, fold: str, seed: int) -> Fold:
     )
     torch.manual_seed(seed)
     network = nn.Sequential(KineticsLevels(), r3d_18(weights=None, num_classes=len(train.labels)))
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=config.optimiser.lr, weight_decay=config.optimiser.weight_decay
+    )
     size = training.clips_per_step or training.batch_size * training.accumulate
     per_epoch = len(training_batches(len(train), size, 0, 1, seed, 0))
     steps = min(training.steps or epochs * per_epoch, epochs * per_epoch)
-    optimiser, schedule = prepared(network, config.optimiser, config.schedule, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best, kept, accuracy = math.inf, network.state_dict(), 0.0
     progress = Progress(f"r3d_18 fold {fold} seed {seed}", steps, every_s=30)
     for epoch in range(-(-steps // per_epoch)):
@@ -112,7 +112,10 @@ def train_fold(config: Config, fold: str, seed: int) -> Fold:
         sample = TrainingSampler(config.clips, seed, epoch)
         for rows in training_batches(len(train), size, 0, 1, seed, epoch)[: steps - epoch * per_epoch]:
             clips, labels = floats(train, rows, sample), torch.from_numpy(train.label[rows])
-            train_step(network, clips, labels, training, optimiser, schedule)
+            optimiser.zero_grad()
+            cross_entropy(network(clips), labels, label_smoothing=training.label_smoothing).backward()
+            optimiser.step()
+            schedule.step()
             progress.advance()
         loss, right = validated(network, val, CentreSampler(config.clips, config.evaluation.val_frames))
         if loss < best:
@@ -128,35 +131,6 @@ def train_fold(config: Config, fold: str, seed: int) -> Fold:
         (time.process_time() - begun) / 3600,
         train.digest,
     )
-
-
-def prepared(
-    network: nn.Module, config: OptimiserConfig, rates: ScheduleConfig, steps: int
-) -> tuple[Optimizer, LRScheduler]:
-    """Return AdamW for a network, and the warmup and cosine of the config's learning rates over so many steps."""
-    optimiser = AdamW(
-        network.parameters(), lr=config.lr, betas=(config.momentum, config.beta2), weight_decay=config.weight_decay
-    )
-    return optimiser, LambdaLR(
-        optimiser, lambda step: (planned_rate(rates, config.lr, step, 0, steps) or 0) / config.lr
-    )
-
-
-def train_step(
-    network: nn.Module,
-    clips: Tensor,
-    labels: Tensor,
-    training: TrainingConfig,
-    optimiser: Optimizer,
-    schedule: LRScheduler,
-) -> None:
-    """Make one step on clips (N, 3, T, H, W) and labels (N,)."""
-    optimiser.zero_grad()
-    cross_entropy(network(clips), labels, label_smoothing=training.label_smoothing).backward()
-    if training.clip_gradient is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), training.clip_gradient)
-    optimiser.step()
-    schedule.step()
 
 
 @torch.inference_mode()

@@ -5,10 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
-from pipeline.benchmarks.folds import cross_validate, prepared, train_step
+from pipeline.benchmarks.folds import cross_validate
 from pipeline.command_line import override
 from pipeline.commands import benchmark
 from pipeline.config import Config, ConfigError, save
@@ -18,7 +16,6 @@ from pipeline.ingest.run import ingest
 from pipeline.recipes.folder import folder_sweep, resnet3d18_folder
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in
-from pipeline.training.learning_rate import planned_rate
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +65,6 @@ def test_a_sweep_over_folds_tests_each_clip_once_and_a_plain_loop_has_the_same_c
     benchmark.main(["folds", winner, "--folds", "0,1", "--json", str(plain)])  # what is done is not trained again
     assert json.loads(plain.read_text()) == rows
     assert capsys.readouterr().out.splitlines()[-4:] == first.splitlines()[-4:]
-
-
-def test_the_plain_loop_has_the_warmup_and_the_largest_gradient_of_the_config():
-    config = override(resnet3d18_folder(), {"schedule.warmup_steps": "4", "training.clip_gradient": "0.01"})
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-    optimiser, schedule = prepared(network, config.optimiser, config.schedule, 10)
-    rates = []
-    for _ in range(10):
-        rates.append(schedule.get_last_lr()[0])
-        train_step(network, 9 * torch.ones(2, 3, 1, 2, 2), torch.tensor([0, 1]), config.training, optimiser, schedule)
-        norms = [parameter.grad.norm() for parameter in network.parameters()]
-        assert float(torch.stack(norms).norm()) == pytest.approx(0.01, rel=0.01)
-    lr = config.optimiser.lr
-    assert rates[:5] == pytest.approx([lr / 4, lr / 2, lr * 3 / 4, lr, lr])
-    assert rates[5:] == sorted(rates[5:], reverse=True)
-    assert rates == pytest.approx([planned_rate(config.schedule, lr, step, 0, 10) for step in range(10)])
 
 
 def test_the_plain_loop_wants_a_fold(tmp_path):
