@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from pipeline.cluster import here
 from pipeline.config import Config, ConfigError, SweepConfig
 from pipeline.experiments.looping import looped
-from pipeline.experiments.space import Point, Space, described, pinned
+from pipeline.experiments.space import Point, Space, described, pinned, sets_of
 from pipeline.experiments.sweep import ADAPTIVE
 from pipeline.experiments.trial import Outcome, outcome_file
 from pipeline.networks import build_network, network_inputs
@@ -56,7 +56,8 @@ def planned(sweep: SweepConfig) -> str:
     manifest, machines = read_manifest(sweep.base.ingest.shards), here()
     base = fitted(sweep.base, machines, sweep.concurrent, "base.")
     clips = clips_in(manifest)
-    space = Space(replace(sweep, base=pinned(sweep.base, base.clips_of_a_step)), clips, len(manifest["labels"]))
+    sets = {path: clips_in(read_manifest(path)) for path in sets_of(sweep)}
+    space = Space(replace(sweep, base=pinned(sweep.base, base.clips_of_a_step)), clips, len(manifest["labels"]), sets)
     points = space.corners() if sweep.sampler in ADAPTIVE else space.points()
     rows: list[list[object]] = [["point", "batch", "steps", "GMACs", "windows", "s/batch", "GiB", "hours", ""]]
     hours, seeds, done, made = 0.0, len(space.repeats), 0, dict[str, Step]()
@@ -100,18 +101,19 @@ def _row(space: Space, point: Point, machines: Machines, made: dict[str, Step]) 
     said = described(point, over=()) or "base"
     try:
         config = space.trial({**point, **space.repeats[0]}).training.config
-        check_splits(config.training, config.evaluation, set(space.clips))
+        clips = space.clips_of(config.ingest.shards)
+        check_splits(config.training, config.evaluation, clips.keys())
         check_networks(config)
         config = fitted(config, machines, space.sweep.concurrent, "base.")
     except ConfigError as error:
         return [said, "", "", "", "", "", "", "", f"does not fit: {error}"], 0.0
     alone = replace(config, resources=replace(config.resources, workers=1, min_workers=None))
-    plan = plan_training(alone, space.clips, space.classes, gpu=False)
+    plan = plan_training(alone, clips, space.classes, gpu=False)
     steps = plan.epochs * plan.steps if config.training.steps is None else config.training.steps
     key, workers = f"{config.model} {config.clips} {config.training.batch_size}", config.resources.number_of_workers
     step = made.get(key) or made.setdefault(key, tried(config, space.classes))
     passes = steps * config.clips_of_a_step / config.training.batch_size / workers
-    valid = plan.epochs * space.clips.get(config.training.val_split, 0) / config.training.batch_size / 3 / workers
+    valid = plan.epochs * clips.get(config.training.val_split, 0) / config.training.batch_size / 3 / workers
     hours = (passes + valid) * step.seconds / 3600
     numbers: list[object] = [f"{step.seconds:.2g}", f"{step.gib:.2g}", f"{hours:.2g}"]
     cells: list[object] = [said, config.training.batch_size, steps, f"{plan.gmacs:.3g}", steps * config.clips_of_a_step]

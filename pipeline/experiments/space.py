@@ -42,7 +42,7 @@ CLIPS = {OF_THE_DATA, *FOLDS}
 OF_AN_EPOCH = {f"training.{name}" for name in ("clips_per_step", "train_fraction", "train_split")}
 """Axes that change how many steps an epoch has."""
 OF_THE_STEPS = {"training.epochs", "training.steps"}  # as axes they are the budget
-SAME = {"recipe", "allow_other_data", "training.accumulate", "training.checkpoint_steps"}
+SAME = {"training.accumulate", "training.checkpoint_steps"}
 """Fields that do not change what a training learns, beside those of the sections `ELSEWHERE`, and of the test."""
 TRIES = 50  # draws for each new point that a sampler may need
 
