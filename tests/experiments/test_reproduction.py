@@ -10,11 +10,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.experiments.claims import Trainings
 from pipeline.experiments.queue import Queue
-from pipeline.experiments.reproduction import ready_data, run_study
+from pipeline.experiments.reproduction import Studied, ready_data, run_study
 from pipeline.experiments.run import Settings, run_trials
 from pipeline.experiments.settings import StudyConfig
 from pipeline.experiments.summary import studied
-from pipeline.experiments.trial import Outcome, in_order
+from pipeline.experiments.trial import Outcome, in_order, outcome_file
 from pipeline.models import create_model, load_published
 
 pytestmark = pytest.mark.ray
@@ -27,6 +27,12 @@ def done(cluster, tmp_path_factory):
     study = StudyConfig(storage=storage, seeds=(0,), claims=("supervision",), scale="tiny")
     lines: list[str] = []
     return study, run_study(study, write=lines.append), lines
+
+
+def files_of(study: StudyConfig, result: Studied) -> dict[str, str]:
+    """The file of the outcome of each training, by its name in the study."""
+    tags = [child.data.tags for child in result.run.children()]
+    return {each["experiment"]: outcome_file(study.storage, each["trial"]) for each in tags}
 
 
 @pytest.mark.slow
@@ -51,8 +57,8 @@ def test_it_runs_what_the_claim_needs_and_says_what_came_out(done):
 
 @pytest.mark.slow
 def test_what_a_training_starts_from_is_what_the_one_before_has_made(done):
-    study, _, _ = done
-    outcomes = {path.name.split("-seed")[0]: Outcome.load(str(path)) for path in Path(study.storage).glob("outcomes/*")}
+    study, result, _ = done
+    outcomes = {training: Outcome.load(file) for training, file in files_of(study, result).items()}
     teacher = torch.load(outcomes["densenet121-frames"].weights["inflate"], weights_only=True)
     assert load_published(create_model("densenet3d121", 5), teacher, partial=True).format == "DenseNet"
     config = (Path(study.storage) / "runs" / outcomes["i3d-patterns-student"].name / "run.json").read_text()
@@ -112,8 +118,9 @@ def test_a_2d_network_that_is_trained_again_keeps_its_run(done):
     study, result, _ = done
     trial = Trainings(study).image_network("densenet121", "imagenet").trial(0)
     manifests = {"patterns": ready_data(study, "patterns")}
-    (file,) = Path(study.storage).glob("outcomes/densenet121-frames-*")
-    file.unlink()  # as if the process had been killed before it wrote the outcome
+    Path(
+        files_of(study, result)["densenet121-frames"]
+    ).unlink()  # as if the process had been killed before it wrote the outcome
     before = {child.info.run_id for child in result.run.children()}
     queue = Queue("again", study.storage, manifests, [trial], True, write=lambda line: None)
     run_trials(queue, result.run, Settings(study.storage, f"{study.storage}/experiments/again", 2, 0))
