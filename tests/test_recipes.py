@@ -128,8 +128,7 @@ def test_every_training_of_the_three_papers_has_its_recipe():
         "densenet3d169",  # of no table
         "i3d_resnet50",  # of a later paper
         "inflated",  # of any backbone
-        "single_stream",  # from ImageNet alone
-        "fused_single_stream",  # likewise
+        "fused_single_stream",  # from ImageNet alone
     }
     # Quo Vadis, Table 3: with ImageNet all but the 3D ConvNet
     with_imagenet = {recipe().model.name for name, recipe in PRETRAIN.items() if name.endswith("_imagenet_kinetics")}
