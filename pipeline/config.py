@@ -451,7 +451,8 @@ class ResourcesConfig:
     """Restarts of the training workers from the last checkpoint before the run fails; -1 for no limit."""
     wait_minutes: NonNegativeFloat = 30.0
     """Minutes in total that a training waits for room for its workers, or for min_workers of them, for example after
-    the loss of a node. Any job that joins a cluster which is too small for it waits as long for more machines."""
+    the loss of a node. Any job that joins a cluster which is too small for it waits as long for more machines,
+    and a trial of an experiment for an MLflow server that does not answer."""
 
     def __post_init__(self) -> None:
         if self.min_workers is not None and self.workers != "auto" and self.min_workers > self.workers:
