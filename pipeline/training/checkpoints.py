@@ -71,6 +71,7 @@ class State:
     position: Position = field(default_factory=Position)  # position in the unfinished epoch
     provenance: Provenance = field(default_factory=Provenance)  # classes, data and input of the weights
     began_with: str = ""  # digest of the data of the checkpoint from which training resumed
+    ordered: bool = False  # whether the order of DDP's buckets is fixed in this process; it is not saved
 
     @property
     def evaluated(self) -> nn.Module:

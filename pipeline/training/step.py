@@ -25,6 +25,11 @@ def network_clips(batch: Batch, streams: tuple[str, ...], here: Rank) -> tuple[T
     return tuple(clip.contiguous(memory_format=clip_format(here.device, here.dtype)) for clip in clips)
 
 
+def time_steps(network: nn.Module) -> dict[str, bool]:
+    """Return the option of a forward pass by which a network with `loss_on_every_step` returns all time steps."""
+    return {"every_step": True} if getattr(network, "loss_on_every_step", False) else {}
+
+
 class LossReading:
     """A loss that is summed over all workers and copied to the host asynchronously.
 
@@ -86,7 +91,7 @@ def train_step(
         FloatingPointError: the loss of any worker is not finite. Every worker raises it and leaves its weights
             unchanged.
     """
-    every_step = {"every_step": True} if getattr(state.model, "loss_on_every_step", False) else {}
+    every_step = time_steps(state.model)
     state.optimiser.zero_grad(set_to_none=True)
     scored, losses = [], []
     portion = portion or Portion(0, len(batches), len(batches), 1 / len(batches))

@@ -11,6 +11,7 @@ from pipeline.clips.index import ClipIndex
 from pipeline.clips.loader import Batch, load_batches
 from pipeline.clips.order import Batches
 from pipeline.training.batch_norm import average_statistics, precise_statistics
+from pipeline.training.bucket_order import IN_ANY_ORDER, fix_bucket_order
 from pipeline.training.checkpoints import Position, State
 from pipeline.training.consensus import with_consensus
 from pipeline.training.initial_weights import set_training_mode
@@ -59,6 +60,9 @@ def train_epoch(
     if told:
         told.begin(steps, planned)
     while step := list(itertools.islice(batches, portion.count)):
+        if not state.ordered and here.world > IN_ANY_ORDER:
+            fix_bucket_order(model, state.model, step[0], job.streams, here)
+            state.ordered = True
         rate = planned_rate(config.schedule, config.optimiser.lr, state.step, state.epoch, planned)
         set_rate(state.optimiser, rate)
         logits = train_step(training, config.seed, model, step, job.streams, here, state, portion)

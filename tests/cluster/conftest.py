@@ -36,7 +36,7 @@ SMALL = {
     "training.epochs": str(EPOCHS),  # a fault after the first leaves three
     "training.batch_size": "4",
     "training.keep": "last",
-    "optimiser.lr": "0.001",  # with a larger one, the last digits of a step would be the first of the last epoch
+    "optimiser.lr": "0.001",
     "schedule.warmup_steps": "0",
     "schedule.stop_lr": "1e-9",
     "resources.workers": "auto",

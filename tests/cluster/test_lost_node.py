@@ -75,7 +75,7 @@ def test_a_sweep_starts_the_lost_trial_again(nodes: Cluster, swept: list[list[fl
     assert not holds(folder, "outcomes/*.json", 1), job.text
     with reboot(nodes):
         assert job.end(400) == 0, job.text
-    assert swept_of(folder) == [pytest.approx(losses, rel=1e-3) for losses in swept]
+    assert swept_of(folder) == [pytest.approx(losses, rel=1e-6) for losses in swept]
     job.assert_calm(100)
 
 
