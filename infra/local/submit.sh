@@ -77,7 +77,7 @@ interrupted() { # Ctrl-C and SIGTERM: the job ends in order and is heard to its 
     ray job stop --address "$address" --no-wait "$job" >/dev/null 2>&1 || true
 }
 status=0
-ray job logs --address "$address" --follow "$job" 2>&1 | # in the background it is deaf to Ctrl-C
+PYTHONUNBUFFERED=1 ray job logs --address "$address" --follow "$job" 2>&1 | # in the background it is deaf to Ctrl-C
     grep --line-buffered -vE '(cli|job_manager|sdk)\.py:[0-9]+ -- |^Running entrypoint for job ' & # Ray's own words
 logs=$!
 trap 'interrupted 2' INT

@@ -232,6 +232,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_idle_worker_killing_time_threshold_ms": "60000",
             "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONUNBUFFERED": "1",  # `ray job submit` would write into a pipe only once it has 8 KB
             "GIT_PYTHON_REFRESH": "quiet",
             "PYTHONWARNINGS": "ignore",
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -59,7 +60,7 @@ def test_an_ingest_ends_in_a_line_for_each_of_three_faults_and_the_same_command_
     again = nodes.submit(*command)
     assert again.end() == 0, again.text
     for line, job in jobs.items():
-        assert re.search(line, error_of(job))
+        assert re.search(line, error_of(job)), error_of(job)
         job.assert_calm()
     assert shards_of(nodes.path("/mnt/shards/faults")) == shards
 
@@ -68,9 +69,12 @@ def test_a_full_disk_ends_a_training_which_goes_on_when_there_is_room(nodes: Clu
     filler = nodes.path("/mnt/filler")
     job = train(nodes, "full")
     try:
-        with filler.open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1 << 20))
+        with filler.open("wb", buffering=0) as file:
+            while not job.ended():  # the training removes old checkpoints
+                with contextlib.suppress(OSError):
+                    file.write(bytes(1 << 20))
+                    continue
+                time.sleep(0.1)
         line = error_of(job)
         says = r"^error: rgb: no space left on the disk of /mnt/out/runs/full.*; make some, then --resume full cont"
         assert re.search(says, line), line

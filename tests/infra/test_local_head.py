@@ -133,6 +133,7 @@ def test_the_head_of_the_demo_answers_nobody_else(tmp_path):
             while "it runs" not in (text := (tmp_path / "said").read_text()) and time.monotonic() < deadline:
                 assert process.poll() is None, text
                 time.sleep(0.5)
+            assert "it runs" in text  # lines of the job come as they are written, into a file too
             announced = re.search(r"dashboard on http://(\S+) while it runs, with the token in (\S+)", text)
             assert announced, text
             token = Path(announced[2])
