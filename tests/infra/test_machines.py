@@ -17,7 +17,7 @@ from .manifests import INFRA, ROOT
 
 MACHINES = INFRA / "machines"
 UNITS = sorted(MACHINES.glob("*.service"))
-VALUES = {"${RAY_HEAD}": "10.0.0.10:6379", "${MLFLOW_BIND}": "10.0.0.10", "${MLFLOW_NAMES}": "10.0.0.10:5000"}
+VALUES = {"${HEAD_ADDRESS}": "10.0.0.10", "${MLFLOW_BIND}": "10.0.0.10", "${MLFLOW_NAMES}": "10.0.0.10:5000"}
 
 
 def cluster() -> dict[str, Any]:
@@ -72,6 +72,13 @@ def test_ray_understands_the_commands_of_the_cluster_file(role: str) -> None:
     *_, start = cluster()[f"{role}_start_ray_commands"]
     assert "RAY_AUTH_MODE=token" in start
     assert understood(command(start)).params["metrics_export_port"] == 8080
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_head_is_told_its_address_and_does_not_ask_its_name_for_it() -> None:
+    file = cluster()
+    for line in (file["head_start_ray_commands"][-1], service(MACHINES / "ray-head.service")["ExecStart"]):
+        assert understood(command(line)).params["node_ip_address"] == file["provider"]["head_ip"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
