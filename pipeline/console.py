@@ -195,12 +195,25 @@ class _Printed(io.TextIOBase):
         return self.stream.fileno()
 
 
+class _File(io.TextIOWrapper):
+    """The file of a log, which drops what does not fit on its disk: a full disk ends no job by its log."""
+
+    def __init__(self, path: Path) -> None:
+        raw = open(path, "ab", buffering=0)  # noqa: SIM115, PTH123
+        super().__init__(raw, encoding="utf-8", errors="replace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+
 class _Logged:
     """The log that replaces standard output and error of this process until `restore`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file = path.open("a", buffering=1, encoding="utf-8", errors="replace")
+        self.file = _File(path)
         self.stdout, self.stderr = sys.stdout, sys.stderr
         for stream in (self.stdout, self.stderr):
             stream.flush()
@@ -223,7 +236,7 @@ class _Logged:
 
     def note(self, line: str) -> None:
         """Write a line to the log only."""
-        with contextlib.suppress(ValueError, OSError):  # the file is closed, or the disk is full
+        with contextlib.suppress(ValueError):  # the file is closed
             self.file.write(line + "\n")
 
     def restore(self) -> None:
@@ -347,12 +360,16 @@ class _Crash:
 
     def hook(self, kind: type[BaseException], error: BaseException, trace: object) -> None:  # noqa: ARG002
         """Report the error; this takes the place of `sys.excepthook`."""
-        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(error)))
+        there = "the log has the traceback"
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(traceback.format_exception(error)))
+        except OSError as full:
+            there = f"the log has no room for the traceback ({full.strerror})"
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         words = printable(" ".join(str(error).split())[:300])
-        print(f"error: {kind.__name__}: {words}{where}; the log has the traceback", file=sys.stderr)
+        print(f"error: {kind.__name__}: {words}{where}; {there}", file=sys.stderr)
 
 
 def _plain() -> Screen | Forwarded:

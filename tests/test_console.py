@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeline import console
 from pipeline.console import MARK, Forwarded, Screen, Update
 
@@ -97,6 +99,32 @@ def test_a_folder_that_cannot_be_written_to_costs_no_job_its_log(tmp_path):
     log = Path(done.stderr.removeprefix("log: ").strip())
     assert log.read_text() == "x"
     assert done.stdout == ""
+
+
+FULL = """
+with one_line_errors():
+    console._logged = console._Logged(Path("/dev/full"))
+    print("result")
+    sys.stderr.write("of a library\\n")
+    warnings.warn("of another")
+    os.write(sys.stdout.fileno(), b"")
+    console.say("said")
+    {}
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("last", ["", "{}['rgb']"])
+def test_a_full_disk_takes_the_log_and_nothing_else(last):
+    done = run("from pathlib import Path" + FULL.format(last))
+    said, end = done.stderr.splitlines()
+    assert said == "said"
+    crash = (
+        "error: KeyError: 'rgb' (<string>, line 17); the log has no room for the traceback (No space left on device)"
+    )
+    assert end == (crash if last else "log: /dev/full")
+    assert done.stdout == ("result\nlog: /dev/full\n" if last else "result\n")
+    assert done.returncode == bool(last)
 
 
 def test_a_terminal_has_bars_and_lines_above_them(tmp_path):

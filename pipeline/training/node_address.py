@@ -6,9 +6,11 @@ reach a node. `GLOO_SOCKET_IFNAME` and `NCCL_SOCKET_IFNAME`, where the operator 
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import psutil
+import ray.exceptions
 import ray.util
 from ray.train.torch import TorchConfig
 
@@ -24,8 +26,16 @@ class OnNodeAddress(TorchConfig):
 
 class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        worker_group.execute(use_node_address)
-        super().on_start(worker_group, backend_config)
+        try:
+            worker_group.execute(use_node_address)
+            super().on_start(worker_group, backend_config)
+        except Exception:  # Ray Train would leave the room of these workers taken, and start the next without room
+            worker_group.abort()
+            raise
+
+    def on_shutdown(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        with suppress(ray.exceptions.OutOfMemoryError):  # Ray Train expects dead workers here, but not this death
+            super().on_shutdown(worker_group, backend_config)
 
 
 def use_node_address() -> None:

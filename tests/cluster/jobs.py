@@ -52,7 +52,7 @@ class Job:
     @property
     def said(self) -> list[str]:
         """Its lines without those of Ray's command."""
-        own = itertools.takewhile(lambda line: not line.startswith(ENDING), list(self.lines))
+        own = itertools.takewhile(lambda line: ENDING not in line, list(self.lines))
         return [line for line in own if not OF_RAY.search(line)]
 
     @property

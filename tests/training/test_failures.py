@@ -1,5 +1,6 @@
 """A run is never lost: what happens when workers, drivers, losses and disks fail, on a real group of two workers."""
 
+import contextlib
 import json
 import math
 import os
@@ -17,11 +18,13 @@ from mlflow.tracking import MlflowClient
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import ControllerError, UserCallback, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.storage import StorageContext
 
 from pipeline.command_line import override
 from pipeline.config import Config, save
 from pipeline.networks import load_network
+from pipeline.training import node_address
 from pipeline.training.failures import EndOrGoOn, TrainingError, explained, save_tensors, starts_again
 from tests.training.faults import KillAfter, fit
 
@@ -100,6 +103,34 @@ def test_a_training_whose_controller_is_killed_starts_it_again_and_says_so(confi
     same(trained, whole)
     says = "the process that controls the training was lost (killed, or its node is gone); it starts again"
     assert capsys.readouterr().err.count(f"flow: {says}") == 1
+
+
+class KillAsItStarts(ControllerCallback):
+    """kill -9 of a worker, once, while the workers make their process group."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def after_controller_start(self, train_run_context):
+        file, use = self.file, node_address.use_node_address
+
+        def killed() -> None:
+            with contextlib.suppress(FileExistsError):
+                file.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            use()
+
+        node_address.use_node_address = killed
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_as_it_starts_leaves_its_room_to_the_next(config, whole, tmp_path):
+    """The workers need three of the four CPUs, so that there is no room for others beside them."""
+    large = override(config, {"resources.worker_cpus": "1.4", "resources.loader_cpus": "0.1"})
+    large = override(large, {"resources.wait_minutes": "1"})
+    trained, _ = fit(large, tmp_path, callbacks=(KillAsItStarts(tmp_path / "killed"),))
+    assert (tmp_path / "killed").exists()
+    same(trained, whole)
 
 
 class CountFailures(UserCallback):
