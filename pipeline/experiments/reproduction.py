@@ -8,19 +8,17 @@ experiments/NAME/report/  report.md, its figures, results.csv of a table, result
 NAME is that of the experiment, with its data if shard sets are given, so that the reports on two sets stay apart.
 """
 
-import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 
 from pipeline.cluster import machines
-from pipeline.config import Config, ConfigError, to_dict
+from pipeline.config import ConfigError, to_dict
 from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.claims import Claim, chosen
 from pipeline.experiments.claims_figures import bars, lines
@@ -32,6 +30,7 @@ from pipeline.experiments.papers_figures import losses
 from pipeline.experiments.papers_report import csv_rows, table_rows
 from pipeline.experiments.papers_report import markdown as table_markdown
 from pipeline.experiments.queue import Queue
+from pipeline.experiments.refusals import refusals
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.settings import DATA, StudyConfig, data_config
 from pipeline.experiments.trial import Outcome, Outcomes, Training, Trial, in_order, outcome_file
@@ -40,9 +39,6 @@ from pipeline.figures.charts import png
 from pipeline.ingest.catalog import configured_catalog
 from pipeline.ingest.run import ingest
 from pipeline.masking import masked
-from pipeline.networks import build_network, network_inputs
-from pipeline.runs.pretrain import check
-from pipeline.runs.supervision_transfer import check_transfer
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import splits_of
 from pipeline.sqlite import address_of
@@ -52,8 +48,7 @@ from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.outages import check_reachable
 from pipeline.tracking.runs import Run
-from pipeline.training.initial_weights import freeze
-from pipeline.workers import Machines, TooSmallError, fitted
+from pipeline.workers import Machines
 
 Write = Callable[[str], object]
 EXPERIMENT = "study"  # in MLflow
@@ -155,47 +150,28 @@ def check_tracking(uri: str) -> None:
 
 
 def check_trials(trials: Iterable[Trial], cluster: Machines, at_once: int) -> None:
-    """Check the config of every training before any starts; those of the same network and windows are checked once.
+    """Check the config of every training before any starts.
 
     Args:
         trials: the trials.
-        cluster: the machines; a cluster that is only too small may grow until a training starts.
+        cluster: the machines.
         at_once: trainings at a time.
 
     Raises:
         ConfigError: a training could not succeed; the message names its shard set and its recipe.
     """
-    seen = set[str]()
-    for training in {trial.training.name: trial.training for trial in trials}.values():
-        if training.kind == "frames":  # a network of torchvision, on single frames of a rendered set
-            continue
-        config, given = training.config, training.data not in DATA
-        splits = splits_of(read_manifest(training.data)["splits"]) if given else ["train", "val", "test"]
-        model = replace(config.model, fine_tune="none", weights={}), config.model.fine_tune == "last_block"
-        facts = str((training.kind, model, config.clips, config.evaluation, config.training, splits))
-        if facts in seen:
-            continue
-        seen.add(facts)
-        try:
-            _check(training, config, splits)
-            with contextlib.suppress(TooSmallError):
-                fitted(config, cluster, at_once)
-        except ConfigError as error:
-            where = said("--shards" if given else "", training.data, training.name)
-            raise ConfigError(f"{where}: {error}; nothing was started") from None
+    for training, reason in refusals(trials, _splits, cluster, at_once):
+        where = said("--shards" if _given(training) else "", training.data, training.name)
+        raise ConfigError(f"{where}: {reason}; nothing was started")
 
 
-def _check(training: Training, config: Config, splits: Collection[str]) -> None:
-    """Check the config of a training, whose weights may be those of another one that does not exist yet."""
-    model = config.model
-    if training.kind == "transfer" and not training.starts:
-        check_transfer(config, splits)
-    elsewhere = bool(training.starts) or training.kind == "transfer"
-    plain = replace(model, fine_tune="none", weights={}, inflate="") if elsewhere else model
-    check(replace(config, model=plain), splits)
-    for name in network_inputs(model) if elsewhere else ():
-        with torch.device("meta"):
-            freeze(model, build_network(model, name, num_classes=2))
+def _splits(training: Training) -> list[str]:
+    return splits_of(read_manifest(training.data)["splits"]) if _given(training) else ["train", "val", "test"]
+
+
+def _given(training: Training) -> bool:
+    """Return whether the data of a training is a shard set of the user, and not one that the experiment renders."""
+    return training.data not in DATA
 
 
 def ready_data(study: StudyConfig, name: str) -> dict[str, Any]:

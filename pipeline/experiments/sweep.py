@@ -11,28 +11,28 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from pipeline.cluster import machines
-from pipeline.config import Config, ConfigError, SweepConfig, to_dict, yaml_text
+from pipeline.config import ConfigError, SweepConfig, to_dict, yaml_text
 from pipeline.escaping import MESSAGE, for_markdown
 from pipeline.experiments.asha import asha, remember
 from pipeline.experiments.charts import axis_figure, cost_figure
 from pipeline.experiments.perform import registered
 from pipeline.experiments.queue import Queue, Sampler, Write
+from pipeline.experiments.refusals import refusals
 from pipeline.experiments.repeats import AfterTheFirst
 from pipeline.experiments.results import Row, csv_rows, markdown, rows_of, shown_rows, trial_rows
 from pipeline.experiments.run import ExperimentError, Settings, experiment_run, folder_of, run_trials
 from pipeline.experiments.samplers import OptunaSampler
 from pipeline.experiments.space import FOLDS, OF_THE_DATA, Check, Space, as_flags, pinned, sets_of
-from pipeline.experiments.trial import ELSEWHERE, Outcome, Outcomes, Trial
+from pipeline.experiments.trial import ELSEWHERE, Outcome, Outcomes, Training, Trial
 from pipeline.figures.charts import png
 from pipeline.interruptions import Interrupted
 from pipeline.masking import masked
-from pipeline.runs.pretrain import check
 from pipeline.shards import read_manifest
 from pipeline.shards.splits import clips_in, splits_of
 from pipeline.storage import remove, write_bytes
@@ -41,7 +41,7 @@ from pipeline.tracking.decoration import may_fail
 from pipeline.tracking.notes import pipes, set_note
 from pipeline.tracking.runs import Run
 from pipeline.training.classes import other_classes
-from pipeline.workers import Machines, TooSmallError, fitted
+from pipeline.workers import Machines, fitted
 
 ADAPTIVE = ("tpe", "gp")
 
@@ -157,40 +157,25 @@ def run_sweep(sweep: SweepConfig, write: Write = print) -> Swept:
 
 
 def check_trials(trials: Sequence[Trial], cluster: Machines, at_once: int, known: dict[str, str] | None = None) -> None:
-    """Check the config of every trial before any starts; trials of the same network and windows are checked once.
+    """Check the config of every trial before any starts.
 
     Args:
         trials: the trials.
-        cluster: the machines; a cluster that is only too small may grow until the trial starts.
+        cluster: the machines.
         at_once: trials at a time.
         known: what earlier checks have found, to which this one adds; None if there were none.
 
     Raises:
         ConfigError: a trial could not succeed; the message names its point.
     """
-    known, wrong = {} if known is None else known, dict[str, str]()
-    for trial in trials:
-        config = trial.training.config
-        values = to_dict(config)
-        facts = json.dumps([values[part] for part in ("model", "clips", "evaluation", "training", "ingest")])
-        if facts not in known:
-            known[facts] = _wrong(config, trial.training.axes, cluster, at_once)
-        if known[facts]:
-            wrong.setdefault(facts, f"{trial.training.name}: {known[facts]}")
-    if wrong:
+    if wrong := refusals(trials, _splits, cluster, at_once, known, "base."):
+        training, reason = wrong[0]
         more = f"; so {len(wrong) - 1} others, --plan lists them" if len(wrong) > 1 else ""
-        raise ConfigError(f"{next(iter(wrong.values()))}{more}; nothing was started")
+        raise ConfigError(f"{training.name}: {as_flags(reason, training.axes)}{more}; nothing was started")
 
 
-def _wrong(config: Config, axes: Collection[str], cluster: Machines, at_once: int) -> str:
-    """Return why a training with a config could not succeed; empty if it could."""
-    try:
-        check(config, splits_of(read_manifest(config.ingest.shards)["splits"]))
-        with contextlib.suppress(TooSmallError):
-            fitted(config, cluster, at_once, "base.")
-    except ConfigError as error:
-        return as_flags(str(error), axes)
-    return ""
+def _splits(training: Training) -> list[str]:
+    return splits_of(read_manifest(training.config.ingest.shards)["splits"])
 
 
 def _check_any(space: Space, checked: Check) -> None:
